@@ -1,0 +1,21 @@
+"""PyTorch's ``scaled_dot_product_attention``: flash kernels where the machine has them, no (L, L) matrix."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
+
+
+@ATTENTION_BACKENDS.register("sdpa")
+class SdpaAttention(AttentionBackend):
+    """The same result as ``eager``, in memory linear in the length wherever there is no bias."""
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        if bias is not None:
+            bias = bias.to(query.dtype)
+            mask = bias if mask is None else bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout), None

@@ -1,0 +1,5 @@
+"""The one exception for what a user can get wrong; entry points print it as a single line, without a traceback."""
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave. The message is one line: what was given, what is allowed, what to change."""

@@ -1,0 +1,21 @@
+"""The RoFormer encoder as transformers models, known to ``AutoConfig``, ``AutoModel`` and their kin."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from roformer.model.configuration import RoFormerConfig
+from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
+from roformer.model.heads import RoFormerForMaskedLM, RoFormerForSequenceClassification
+
+AutoConfig.register(RoFormerConfig.model_type, RoFormerConfig)
+# The mappings compare class names first, and stock RoFormer's are the same; exist_ok lets ours stand beside them.
+AutoModel.register(RoFormerConfig, RoFormerModel, exist_ok=True)
+AutoModelForMaskedLM.register(RoFormerConfig, RoFormerForMaskedLM, exist_ok=True)
+AutoModelForSequenceClassification.register(RoFormerConfig, RoFormerForSequenceClassification, exist_ok=True)
+
+__all__ = [
+    "RoFormerConfig",
+    "RoFormerForMaskedLM",
+    "RoFormerForSequenceClassification",
+    "RoFormerModel",
+    "RoFormerPreTrainedModel",
+]

@@ -1,0 +1,104 @@
+"""The model's configuration, stored as ``config.json`` beside the weights."""
+
+from dataclasses import fields
+from typing import Any, get_args, Literal
+
+from transformers import GenerationConfig, PretrainedConfig
+from transformers.activations import ACT2FN
+
+from roformer.attention import ATTENTION_BACKENDS
+from roformer.errors import UserError
+from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.registry import did_you_mean
+
+Pooling = Literal["cls", "mean"]
+
+# What transformers itself passes to a configuration beside its fields.
+_FRAMEWORK_KEYS = {"num_labels", "model_type", "auto_map", "torch_dtype", "attn_implementation", "output_attentions"}
+
+
+class RoFormerConfig(PretrainedConfig):
+    """Sizes and choices of a RoFormer; the defaults are those of BERT-base, as in section 4.2 of the paper.
+
+    Args:
+        vocab_size: rows of the token embedding.
+        embedding_size: width of the embeddings and of the tied output layer; None means ``hidden_size``.
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: sizes of the encoder.
+        hidden_act: name of an activation in transformers, of the feed-forward layers and the MLM head.
+        hidden_dropout_prob, attention_probs_dropout_prob: dropout in training, as in BERT.
+        classifier_dropout: dropout before the classifier; None means ``hidden_dropout_prob``.
+        max_position_embeddings: rows of a position table, for the encodings that have one; no limit for the others.
+        type_vocab_size: token types.
+        initializer_range: standard deviation of the initial weights.
+        layer_norm_eps: epsilon of the layer norms.
+        rotary_value: rotate the values as well as queries and keys.
+        position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
+        attention_backend: ``sdpa`` or ``eager``.
+        pooling: what a classifier reads: ``cls``, the first token, or ``mean`` over all tokens.
+
+    Raises:
+        UserError: if a key is unknown or a value is impossible. (Stock configurations take any key in silence.)
+    """
+
+    model_type = "roformer_lab"
+
+    vocab_size: int = 30522
+    embedding_size: int | None = None
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    classifier_dropout: float | None = None
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    rotary_value: bool = False
+    position: dict[str, Any] | None = None
+    attention_backend: str = "sdpa"
+    pooling: Pooling = "cls"
+    pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self._refuse_unknown(kwargs)
+        self.embedding_size = self.embedding_size or self.hidden_size
+        self.position = dict(self.position or {"name": "rope"})
+        super().__post_init__(**kwargs)
+        self._check_values()
+
+    @property
+    def shape(self) -> ModelShape:
+        """The sizes that a position encoding may ask for."""
+        return ModelShape(
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+            num_hidden_layers=self.num_hidden_layers,
+            embedding_size=self.embedding_size,
+            max_position_embeddings=self.max_position_embeddings,
+        )
+
+    def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
+        ours = {field.name for field in fields(self)}  # type: ignore[arg-type]  # a dataclass since transformers 5
+        for key in kwargs:
+            framework = key in _FRAMEWORK_KEYS or key.startswith("_") or hasattr(PretrainedConfig(), key)
+            if not framework and key not in GenerationConfig().to_dict():
+                raise UserError(f"RoFormerConfig has no setting '{key}'{did_you_mean(key, ours)}")
+
+    def _check_values(self) -> None:
+        for name in ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"RoFormerConfig.{name} must be at least 1, got {getattr(self, name)}")
+        assert self.position is not None
+        POSITION_ENCODINGS[self.position.get("name", "")]
+        ATTENTION_BACKENDS[self.attention_backend]
+        if self.hidden_act not in ACT2FN:
+            raise UserError(f"RoFormerConfig.hidden_act: unknown '{self.hidden_act}'{did_you_mean(self.hidden_act, ACT2FN)}")
+        if self.pooling not in get_args(Pooling):
+            raise UserError(f"RoFormerConfig.pooling: unknown '{self.pooling}' (available: {', '.join(get_args(Pooling))})")
+        if self.rotary_value and self.position["name"] != "rope":
+            raise UserError(f"rotary_value needs position rope, got '{self.position['name']}'")
+        self.shape  # noqa: B018  # raises where the heads do not divide the hidden size

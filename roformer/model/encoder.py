@@ -1,0 +1,177 @@
+"""The encoder: embeddings, post-norm Transformer layers, and positions wherever the encoding puts them.
+
+Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embedding size, H heads, D head size.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput
+
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
+from roformer.attention._base import document_ids
+from roformer.errors import UserError
+from roformer.model.configuration import RoFormerConfig
+from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
+
+
+class RoFormerEmbeddings(nn.Module):
+    """Token + type (+ position) embeddings, normed, dropped out and brought to the encoder's width."""
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        super().__init__()
+        size = config.embedding_size or config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
+        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.project = nn.Linear(size, config.hidden_size) if size != config.hidden_size else nn.Identity()
+
+    def forward(
+        self, inputs_embeds: Tensor, token_type_ids: Tensor | None, position: PositionEncoding, position_ids: Tensor
+    ) -> Tensor:
+        types = self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
+        hidden_states = position.embed(inputs_embeds + types, position_ids)
+        return self.project(self.dropout(self.norm(hidden_states)))  # type: ignore[no-any-return]
+
+
+class RoFormerLayer(GradientCheckpointingLayer):
+    """Self-attention and a feed-forward network, each followed by dropout, addition and norm, as in BERT."""
+
+    def __init__(self, config: RoFormerConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads = config.num_attention_heads
+        self.backend: AttentionBackend = ATTENTION_BACKENDS[config.attention_backend](
+            dropout=config.attention_probs_dropout_prob, rotary_value=config.rotary_value
+        )
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.attention_output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.output_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self, hidden_states: Tensor, *, position: PositionEncoding, state: PositionState, layout: SequenceLayout
+    ) -> tuple[Tensor, Tensor | None]:
+        """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them."""
+        # (B, L, 3, H, D) -> three times (B, H, L, D)
+        query, key, value = (
+            self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        )
+        context, weights = self.backend(
+            query, key, value, position=position, state=state, layout=layout, layer=self.layer
+        )
+        attended = self.dropout(self.attention_output(context.transpose(1, 2).flatten(2)))
+        hidden_states = self.attention_norm(hidden_states + attended)
+        expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
+        return self.output_norm(hidden_states + expanded), weights
+
+
+class RoFormerPreTrainedModel(PreTrainedModel):
+    """Loading, saving and initial weights, by transformers."""
+
+    config_class = RoFormerConfig
+    config: RoFormerConfig
+    base_model_prefix = "roformer"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["RoFormerLayer"]
+
+
+class RoFormerModel(RoFormerPreTrainedModel):
+    """The encoder without a head."""
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        super().__init__(config)
+        assert config.position is not None
+        self.embeddings = RoFormerEmbeddings(config)
+        self.position: PositionEncoding = POSITION_ENCODINGS.build(config.position, config.shape)
+        self.layers = nn.ModuleList(RoFormerLayer(config, layer) for layer in range(config.num_hidden_layers))
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embeddings.word_embeddings = value
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutput:
+        """Encodes padded sequences (B, L), or documents packed end to end (1, T).
+
+        Args:
+            input_ids: (B, L) token numbers; or give ``inputs_embeds``, (B, L, E).
+            attention_mask: (B, L), 0 at padding. Not with ``cu_seqlens``.
+            token_type_ids: (B, L); all 0 if not given.
+            position_ids: (B, L) in tokens, whole or fractional, any offset; if not given 0, 1, 2 ..., from 0 again
+                in each packed document.
+            cu_seqlens: (documents + 1,) cumulative lengths of packed documents, from 0 to T. No token attends
+                across two documents.
+            output_attentions: return the weights of each layer; needs ``attention_backend`` eager and no packing.
+            output_hidden_states: return the embeddings and the output of each layer.
+
+        Raises:
+            UserError: if the inputs contradict each other.
+        """
+        inputs_embeds = self._embed_inputs(input_ids, inputs_embeds)
+        layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens)
+        state = self.position.prepare(position_ids)
+        hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids)
+        want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        want_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        all_hidden_states, all_attentions = [hidden_states], []
+        for layer in self.layers:
+            hidden_states, weights = layer(hidden_states, position=self.position, state=state, layout=layout)
+            if want_attentions and weights is None:
+                raise UserError("output_attentions needs attention_backend='eager' and padded, not packed, input")
+            if want_attentions:
+                all_attentions.append(weights)
+            if want_hidden:
+                all_hidden_states.append(hidden_states)
+        return BaseModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(all_hidden_states) if want_hidden else None,
+            attentions=tuple(all_attentions) if want_attentions else None,
+        )
+
+    def _embed_inputs(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+        if (input_ids is None) == (inputs_embeds is None):
+            raise UserError("give either input_ids or inputs_embeds")
+        if inputs_embeds is not None:
+            return inputs_embeds
+        assert input_ids is not None
+        return self.embeddings.word_embeddings(input_ids)
+
+    def _arrange(
+        self, inputs: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None, cu_seqlens: Tensor | None
+    ) -> tuple[SequenceLayout, Tensor]:
+        """Returns who may see whom, and positions (B or 1, L)."""
+        batch, length = inputs.shape[:2]
+        tokens = torch.arange(length, device=inputs.device)[None]
+        if cu_seqlens is None:
+            layout = SequenceLayout.padded(attention_mask)
+        elif attention_mask is not None or batch != 1:
+            raise UserError(f"packed input is (1, T) with cu_seqlens and no attention_mask; got a batch of {batch}")
+        else:
+            layout = SequenceLayout.packed(cu_seqlens, length)
+            tokens = tokens - cu_seqlens[document_ids(cu_seqlens, length)]
+        if position_ids is None:
+            return layout, tokens
+        if position_ids.dim() != 2 or position_ids.shape[0] not in (1, batch) or position_ids.shape[1] != length:
+            raise UserError(f"position_ids must be ({batch}, {length}), got {tuple(position_ids.shape)}")
+        return layout, position_ids

@@ -1,0 +1,186 @@
+"""The encoder with a head: masked language modelling, and sequence classification.
+
+Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V vocabulary, C hidden size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
+
+from roformer.attention._base import document_ids
+from roformer.errors import UserError
+from roformer.model import interop
+from roformer.model.configuration import RoFormerConfig
+from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
+
+IGNORE = -100  # the label that counts for nothing, as everywhere in PyTorch
+
+
+def _mean_loss(logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None) -> Tensor:
+    """Cross entropy in float32 over labels that are not ``IGNORE``; the sum over ``num_items_in_batch`` if given."""
+    if num_items_in_batch is None:
+        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE)
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / num_items_in_batch
+
+
+class RoFormerMaskedLMHead(nn.Module):
+    """BERT's prediction head: dense, activation, norm, and the (tied) output layer with a bias for each token."""
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        super().__init__()
+        size = config.embedding_size or config.hidden_size
+        self.dense = nn.Linear(config.hidden_size, size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(size, config.vocab_size)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.decoder(self.norm(self.activation(self.dense(hidden_states))))  # type: ignore[no-any-return]
+
+
+class RoFormerForMaskedLM(RoFormerPreTrainedModel):
+    """The encoder with a masked-language-modelling head."""
+
+    _tied_weights_keys = {"head.decoder.weight": "roformer.embeddings.word_embeddings.weight"}
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        super().__init__(config)
+        self.roformer = RoFormerModel(config)
+        self.head = RoFormerMaskedLMHead(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.head.decoder
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        self.head.decoder = value
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        sparse_prediction: bool = False,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> MaskedLMOutput:
+        """Predicts tokens; the inputs are those of ``RoFormerModel.forward``.
+
+        Args:
+            labels: (B, L) the original tokens where they are to be predicted, -100 elsewhere.
+            sparse_prediction: compute logits only where there is a label: (N, V) instead of (B, L, V).
+            num_items_in_batch: divide the summed loss by this instead of by the labels in this call (transformers'
+                name), so that the parts of a batch add up to its mean.
+
+        Returns:
+            loss in nats a predicted token (if there are labels), and logits.
+        """
+        outputs = self.roformer(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
+            output_attentions, output_hidden_states,
+        )  # fmt: skip
+        hidden_states = outputs.last_hidden_state
+        if sparse_prediction:
+            if labels is None:
+                raise UserError("sparse_prediction computes logits where there are labels; give labels")
+            predicted = labels != IGNORE
+            hidden_states, labels = hidden_states[predicted], labels[predicted]
+        logits = self.head(hidden_states)
+        loss = None
+        if labels is not None:
+            loss = _mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch)
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+    @classmethod
+    def from_transformers(cls, path_or_model: str | PreTrainedModel, **settings: Any) -> "RoFormerForMaskedLM":
+        """Reads a stock transformers RoFormer: a folder, a hub name, or a model in memory.
+
+        Args:
+            path_or_model: what to read.
+            settings: overrides for ``RoFormerConfig``, such as ``attention_backend="eager"``.
+
+        Raises:
+            UserError: if it is not a stock RoFormer encoder with an MLM head.
+        """
+        return interop.from_transformers(cls, path_or_model, settings)
+
+    def to_transformers(self) -> StockRoFormerForMaskedLM:
+        """Returns the stock model with the same weights, up to ``max_position_embeddings`` tokens long.
+
+        Raises:
+            UserError: if the position encoding has no stock equivalent: only rope does, interleaved, with base
+                10000 and no partial factor.
+        """
+        return interop.to_transformers(self)
+
+
+class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
+    """The encoder with a linear classifier on the first token or on the mean of all (``config.pooling``)."""
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        super().__init__(config)
+        self.roformer = RoFormerModel(config)
+        dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels or 2)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> SequenceClassifierOutput:
+        """Classifies each sequence, or each packed document; the inputs are those of ``RoFormerModel.forward``.
+
+        Args:
+            labels: (B,) or (documents,) class numbers.
+            num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
+
+        Returns:
+            loss in nats a sequence (if there are labels), and logits (B or documents, num_labels).
+        """
+        outputs = self.roformer(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
+            output_attentions, output_hidden_states,
+        )  # fmt: skip
+        pooled = self._pool(outputs.last_hidden_state, attention_mask, cu_seqlens)
+        logits = self.classifier(self.dropout(pooled))
+        loss = None if labels is None else _mean_loss(logits, labels, num_items_in_batch)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+    def _pool(self, hidden_states: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
+        """Maps (B, L, C) to (B, C), or packed (1, T, C) to (documents, C)."""
+        if self.config.pooling == "cls":
+            return hidden_states[:, 0] if cu_seqlens is None else hidden_states[0, cu_seqlens[:-1]]
+        if cu_seqlens is not None:
+            lengths = cu_seqlens.diff()
+            documents = document_ids(cu_seqlens, hidden_states.shape[1])
+            summed = hidden_states.new_zeros(len(lengths), hidden_states.shape[-1])
+            return summed.index_add(0, documents, hidden_states[0]) / lengths[:, None]
+        if attention_mask is None:
+            return hidden_states.mean(dim=1)
+        weights = attention_mask.to(hidden_states.dtype)[..., None]
+        return (hidden_states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

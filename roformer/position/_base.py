@@ -1,0 +1,84 @@
+"""The contract of a position encoding.
+
+Shapes here and in every encoding: B batch, H heads, L length, D head size, E embedding size.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from torch import Tensor, nn
+
+from roformer.errors import UserError
+from roformer.registry import Registry
+
+PositionState: TypeAlias = tuple[Tensor, ...]
+"""What one forward pass computes once for all layers: tensors of shape (B or 1, H or 1, L, anything)."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes of a model, as far as a position encoding needs them.
+
+    Attributes:
+        hidden_size: width of the encoder.
+        num_attention_heads: H.
+        num_hidden_layers: number of layers.
+        embedding_size: E, width of the token embeddings; None means ``hidden_size``.
+        max_position_embeddings: rows of a table of positions, for the encodings that have one.
+
+    Raises:
+        UserError: if the heads do not divide the hidden size.
+    """
+
+    hidden_size: int
+    num_attention_heads: int = 1
+    num_hidden_layers: int = 1
+    embedding_size: int | None = None
+    max_position_embeddings: int = 512
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+class PositionEncoding(nn.Module):
+    """Where the order of tokens enters the model. Override only what an encoding uses; every default is a no-op.
+
+    An attention backend calls ``rotate`` and ``score_bias`` itself, so that a backend may rotate elsewhere than
+    before the product (eq. 19 of the paper). Tables are computed in the forward pass and not kept as buffers:
+    ``model.to(torch.bfloat16)`` would round a buffer, and loading with transformers 5 leaves it unset.
+    """
+
+    shift_invariant: ClassVar[bool]
+    """True if adding a constant to all positions changes no output."""
+
+    def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
+        """Adds positions to token embeddings: (B, L, E), (B or 1, L) -> (B, L, E)."""
+        return hidden_states
+
+    def prepare(self, position_ids: Tensor) -> PositionState:
+        """Maps positions (B or 1, L), in tokens, to what every layer shares; called once a forward pass."""
+        return ()
+
+    def rotate(self, x: Tensor, state: PositionState) -> Tensor:
+        """Rotates queries, or keys, or values: (B, H, L, D) -> (B, H, L, D)."""
+        return x
+
+    def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor | None:
+        """Returns what is added to the scaled scores, (B or 1, H or 1, L, L), or None for nothing.
+
+        Args:
+            query: (B, H, L, D), rotated; ``key`` likewise.
+            state: what ``prepare`` returned, cut to these L tokens.
+            layer: number of the layer, from 0.
+        """
+        return None
+
+
+POSITION_ENCODINGS: Registry[PositionEncoding] = Registry("position encoding")

@@ -1,0 +1,38 @@
+"""Learned absolute positions, as in BERT.
+
+Source: Devlin et al. 2019, arXiv:1810.04805; RoFormer paper, section 2.2 (trainable p_i in eq. 3).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from roformer.errors import UserError
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding
+
+
+@POSITION_ENCODINGS.register("learned")
+class LearnedPositionEncoding(PositionEncoding):
+    """Adds one trained vector a position to the token embeddings.
+
+    Args:
+        shape: sizes of the model; the table is (``max_position_embeddings``, E). Rows beyond the length that a
+            model was trained at keep their random start: it runs there, but has learned nothing about them.
+    """
+
+    shift_invariant = False
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.table = nn.Embedding(shape.max_position_embeddings, shape.embedding_size or shape.hidden_size)
+
+    def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
+        """Raises ``UserError`` if a position is fractional or beyond the table (the latter not when compiled)."""
+        if position_ids.is_floating_point():
+            raise UserError("learned positions are whole numbers; fractional position_ids need rope or sinusoidal")
+        size = self.table.num_embeddings
+        if not torch.compiler.is_compiling() and position_ids.numel() and int(position_ids.max()) >= size:
+            raise UserError(
+                f"position {int(position_ids.max())} is beyond the table of learned positions; raise "
+                f"max_position_embeddings (now {size}) and train anew, or use an encoding without a table"
+            )
+        return hidden_states + self.table(position_ids)

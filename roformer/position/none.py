@@ -1,0 +1,13 @@
+"""No positions at all: the encoder sees a bag of tokens. The floor of every comparison."""
+
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding
+
+
+@POSITION_ENCODINGS.register("none")
+class NoPositionEncoding(PositionEncoding):
+    """Leaves everything as it is (``shape`` is accepted as for every encoding)."""
+
+    shift_invariant = True
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()

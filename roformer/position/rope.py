@@ -1,0 +1,90 @@
+"""Rotary position embedding (RoPE).
+
+Source: Su et al. 2021, arXiv:2104.09864, eq. 15 (frequencies) and eq. 34 (rotation).
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from roformer.errors import UserError
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+
+Layout = Literal["interleaved", "half"]
+
+
+@POSITION_ENCODINGS.register("rope")
+class RotaryPositionEncoding(PositionEncoding):
+    """Turns each pair of channels by an angle that grows with the position, in queries and keys alike.
+
+    The product of a query at m and a key at n then depends on m - n only (eq. 16). The defaults are the paper's.
+    Works alone, too: ``RotaryPositionEncoding(ModelShape(hidden_size=64))(query, key, position_ids)``.
+
+    Args:
+        shape: sizes of the model; D = ``shape.head_size``.
+        base: theta_i = base^(-2i/R) radians per token, i = 0 ... R/2 - 1; 10000 in the paper.
+        layout: which channels form a pair: ``interleaved`` (2i, 2i+1) as in the paper and GPT-J, or ``half``
+            (i, i + R/2) as in GPT-NeoX and Llama. Weights trained with one are wrong with the other.
+        partial_factor: R/D, the share of the channels that are rotated, from the first on.
+
+    Raises:
+        UserError: if R is odd or zero, the base is not above 1, or the layout is unknown.
+    """
+
+    shift_invariant = True
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        *,
+        base: float = 10000.0,
+        layout: Layout = "interleaved",
+        partial_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.rotary_size = round(shape.head_size * partial_factor)
+        if not 0 < partial_factor <= 1:
+            raise UserError(f"rope: partial_factor must lie in (0, 1], got {partial_factor}")
+        if self.rotary_size % 2 or not self.rotary_size:
+            raise UserError(
+                f"rope rotates pairs of channels and needs an even number of them, got {self.rotary_size} "
+                f"(hidden_size {shape.hidden_size} / num_attention_heads {shape.num_attention_heads} x "
+                f"partial_factor {partial_factor}); change one of the three"
+            )
+        if base <= 1:
+            raise UserError(f"rope: base must be above 1, got {base}")
+        if layout not in get_args(Layout):
+            raise UserError(f"rope: unknown layout '{layout}' (available: {', '.join(get_args(Layout))})")
+        self.base = base
+        self.layout = layout
+
+    def prepare(self, position_ids: Tensor) -> PositionState:
+        """Maps positions (B or 1, L), whole or fractional, to cos and sin, each (B or 1, 1, L, R/2) in float32.
+
+        The angles are float64 (where the device has it) and outside autocast: in bfloat16 the angle at position 500
+        is off by more than a radian.
+        """
+        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
+        with torch.autocast(position_ids.device.type, enabled=False):
+            exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=position_ids.device)
+            frequencies = self.base ** (-exponents / self.rotary_size)
+            angles = position_ids[:, None, :, None].to(precise) * frequencies
+            return angles.cos().float(), angles.sin().float()
+
+    def rotate(self, x: Tensor, state: PositionState) -> Tensor:
+        """Turns (..., L, D) by the angles of ``state``, in float32; the result has the dtype of ``x``."""
+        cos, sin = state
+        rotary, rest = x[..., : self.rotary_size].float(), x[..., self.rotary_size :]
+        if self.layout == "interleaved":
+            first, second = rotary.unflatten(-1, (-1, 2)).unbind(-1)
+            turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1).flatten(-2)
+        else:
+            first, second = rotary.chunk(2, dim=-1)
+            turned = torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
+        return torch.cat((turned.to(x.dtype), rest), dim=-1) if rest.shape[-1] else turned.to(x.dtype)
+
+    def forward(self, query: Tensor, key: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotates (B, H, L, D) queries and keys at positions (B or 1, L); for use outside this package's models."""
+        state = self.prepare(position_ids)
+        return self.rotate(query, state), self.rotate(key, state)

@@ -1,0 +1,43 @@
+"""Sinusoidal absolute positions.
+
+Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; RoFormer paper, eq. 4.
+"""
+
+import torch
+from torch import Tensor
+
+from roformer.errors import UserError
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding
+
+
+@POSITION_ENCODINGS.register("sinusoidal")
+class SinusoidalPositionEncoding(PositionEncoding):
+    """Adds fixed sines and cosines of the position to the token embeddings.
+
+    Args:
+        shape: sizes of the model; E = ``shape.embedding_size``.
+        base: wavelengths run from 2 pi to 2 pi base tokens; 10000 in the paper.
+        scale: factor on the waves. The formula has amplitude 1 because its authors scale token embeddings up to
+            about that size; BERT's start at a standard deviation of 0.02 and would drown beside it.
+
+    Raises:
+        UserError: if the embedding size is odd or the base is not above 1.
+    """
+
+    shift_invariant = False
+
+    def __init__(self, shape: ModelShape, *, base: float = 10000.0, scale: float = 1.0) -> None:
+        super().__init__()
+        self.size = shape.embedding_size or shape.hidden_size
+        if self.size % 2:
+            raise UserError(f"sinusoidal positions need an even embedding size, got {self.size}")
+        if base <= 1:
+            raise UserError(f"sinusoidal: base must be above 1, got {base}")
+        self.base, self.scale = base, scale
+
+    def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
+        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
+        exponents = torch.arange(0, self.size, 2, dtype=precise, device=position_ids.device)
+        angles = position_ids[..., None].to(precise) * self.base ** (-exponents / self.size)
+        waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)  # sin at 2t, cos at 2t + 1
+        return hidden_states + self.scale * waves.to(hidden_states.dtype)

@@ -1,0 +1,66 @@
+"""Names in ``conf/`` and ``config.json`` -> classes, with strict keys and a helping hand for typing errors."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from roformer.errors import UserError
+
+T = TypeVar("T")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean 'x'?" for the nearest of ``known``, or nothing where none is near."""
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class Registry(Generic[T]):
+    """Classes of one kind (position encodings, tasks, ...) by the name that yaml files and checkpoints use."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator; raises ``KeyError`` where the name is taken (our own mistake, not a user's)."""
+
+        def add(cls: type[T]) -> type[T]:
+            if name in self._classes:
+                raise KeyError(f"{self.kind} '{name}' is registered twice")
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._classes))
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._classes:
+            hint = did_you_mean(name, self._classes)
+            raise UserError(f"unknown {self.kind} '{name}'{hint} (available: {', '.join(sorted(self._classes))})")
+        return self._classes[name]
+
+    def build(self, settings: Mapping[str, Any], *args: Any) -> T:
+        """Builds the class that ``settings["name"]`` names, with every other key as a keyword argument.
+
+        Raises:
+            UserError: if the name is unknown or missing, or a key is not one that the class takes or needs.
+        """
+        if "name" not in settings:
+            raise UserError(f"{self.kind} settings {dict(settings)} have no 'name' (available: {', '.join(self)})")
+        cls = self[settings["name"]]
+        given = {key: value for key, value in settings.items() if key != "name"}
+        parameters = inspect.signature(cls).parameters.values()
+        options = {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
+        for key in given:
+            if key not in options:
+                hint = did_you_mean(key, options)
+                allowed = ", ".join(options) or "no settings"
+                raise UserError(f"{self.kind} '{settings['name']}' has no setting '{key}'{hint} (it takes: {allowed})")
+        missing = [key for key, required in options.items() if required and key not in given]
+        if missing:
+            raise UserError(f"{self.kind} '{settings['name']}' needs a value for '{missing[0]}'")
+        return cls(*args, **given)
