@@ -1,7 +1,7 @@
 """The model's configuration, stored as ``config.json`` beside the weights."""
 
 from dataclasses import fields
-from typing import Any, get_args, Literal
+from typing import Any, Literal, get_args
 
 from transformers import GenerationConfig, PretrainedConfig
 from transformers.activations import ACT2FN
@@ -82,7 +82,7 @@ class RoFormerConfig(PretrainedConfig):
         )
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
-        ours = {field.name for field in fields(self)}  # type: ignore[arg-type]  # a dataclass since transformers 5
+        ours = {field.name for field in fields(self)}
         for key in kwargs:
             framework = key in _FRAMEWORK_KEYS or key.startswith("_") or hasattr(PretrainedConfig(), key)
             if not framework and key not in GenerationConfig().to_dict():
@@ -96,9 +96,13 @@ class RoFormerConfig(PretrainedConfig):
         POSITION_ENCODINGS[self.position.get("name", "")]
         ATTENTION_BACKENDS[self.attention_backend]
         if self.hidden_act not in ACT2FN:
-            raise UserError(f"RoFormerConfig.hidden_act: unknown '{self.hidden_act}'{did_you_mean(self.hidden_act, ACT2FN)}")
+            raise UserError(
+                f"RoFormerConfig.hidden_act: unknown '{self.hidden_act}'{did_you_mean(self.hidden_act, ACT2FN)}"
+            )
         if self.pooling not in get_args(Pooling):
-            raise UserError(f"RoFormerConfig.pooling: unknown '{self.pooling}' (available: {', '.join(get_args(Pooling))})")
+            raise UserError(
+                f"RoFormerConfig.pooling: unknown '{self.pooling}' (available: {', '.join(get_args(Pooling))})"
+            )
         if self.rotary_value and self.position["name"] != "rope":
             raise UserError(f"rotary_value needs position rope, got '{self.position['name']}'")
         self.shape  # noqa: B018  # raises where the heads do not divide the hidden size

@@ -3,6 +3,8 @@
 Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embedding size, H heads, D head size.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -32,9 +34,13 @@ class RoFormerEmbeddings(nn.Module):
     def forward(
         self, inputs_embeds: Tensor, token_type_ids: Tensor | None, position: PositionEncoding, position_ids: Tensor
     ) -> Tensor:
-        types = self.token_type_embeddings.weight[0] if token_type_ids is None else self.token_type_embeddings(token_type_ids)
+        types = (
+            self.token_type_embeddings.weight[0]
+            if token_type_ids is None
+            else self.token_type_embeddings(token_type_ids)
+        )
         hidden_states = position.embed(inputs_embeds + types, position_ids)
-        return self.project(self.dropout(self.norm(hidden_states)))  # type: ignore[no-any-return]
+        return self.project(self.dropout(self.norm(hidden_states)))
 
 
 class RoFormerLayer(GradientCheckpointingLayer):
@@ -80,7 +86,7 @@ class RoFormerPreTrainedModel(PreTrainedModel):
     config: RoFormerConfig
     base_model_prefix = "roformer"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["RoFormerLayer"]
+    _no_split_modules: ClassVar[list[str]] = ["RoFormerLayer"]
 
 
 class RoFormerModel(RoFormerPreTrainedModel):

@@ -3,9 +3,8 @@
 Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V vocabulary, C hidden size.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -41,13 +40,13 @@ class RoFormerMaskedLMHead(nn.Module):
         self.decoder = nn.Linear(size, config.vocab_size)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.decoder(self.norm(self.activation(self.dense(hidden_states))))  # type: ignore[no-any-return]
+        return self.decoder(self.norm(self.activation(self.dense(hidden_states))))
 
 
 class RoFormerForMaskedLM(RoFormerPreTrainedModel):
     """The encoder with a masked-language-modelling head."""
 
-    _tied_weights_keys = {"head.decoder.weight": "roformer.embeddings.word_embeddings.weight"}
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"head.decoder.weight": "roformer.embeddings.word_embeddings.weight"}
 
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__(config)

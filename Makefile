@@ -1,0 +1,41 @@
+# Every target makes the virtual environment first where it is missing or out of date; after that it is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := outputs/demo
+SEEDS := 1,2,3
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(INSTALLED) ## .venv with the pinned dependencies
+
+demo: $(INSTALLED) ## everything from nothing to outputs/demo/report/index.html (minutes on 2 CPU cores)
+	$(BIN)/python train.py --multirun experiment=demo/pretrain position=rope,sinusoidal,learned seed=$(SEEDS)
+	$(BIN)/python train.py --multirun experiment=demo/finetune position=rope,sinusoidal,learned seed=$(SEEDS)
+	$(BIN)/python evaluate.py runs='$(DEMO)/*' title='RoFormer demo'
+
+test: $(INSTALLED) ## the whole test suite, with coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+lint: $(INSTALLED) ## ruff, mypy, and which package may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## training speed beside stock RoFormer, on this machine
+	$(BIN)/python -m benchmarks.run
+
+clean: ## delete the environment, caches and outputs
+	rm -rf $(VENV) data/cache outputs

@@ -1,0 +1,23 @@
+"""Evaluate finished runs, compare their position encodings, and write a report.
+
+python evaluate.py runs='outputs/demo/*'
+python evaluate.py runs='[outputs/a,outputs/b]' reference=learned output_dir=outputs/compared
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from roformer import cli
+from roformer.config import EvaluateConfig
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(raw: DictConfig) -> None:
+    config = EvaluateConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
+    from roformer.evaluation.harness import evaluate  # after the checks: importing torch takes seconds
+
+    evaluate(config)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,52 @@
+"""How the entry points fail: one line that says what to change, and an exit status other than 0."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from roformer.errors import UserError
+from roformer.registry import did_you_mean
+
+
+def run(main: Callable[[], object]) -> None:
+    """Runs a ``hydra.main`` function; prints a user's mistake as one line and exits with 1.
+
+    Anything else is our mistake and keeps its traceback.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own, longer account and exits
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # their progress bars and reports are not ours
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_one_line(error)}")
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = sorted(error.options or [])
+        return f"unknown {group} '{name}'{did_you_mean(name, options)} (available: {', '.join(options)})"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{cause.full_key} needs a value: give {cause.full_key}=..."
+    if cause is not None and cause.full_key:
+        parent = cause.parent_node
+        known = [str(key) for key in parent] if hasattr(parent, "keys") else []
+        key = str(cause.key)
+        if known and key not in known:
+            prefix = str(cause.full_key).rpartition(".")[0] or "the configuration"
+            return f"{prefix} has no setting '{key}'{did_you_mean(key, known)} (it takes: {', '.join(known)})"
+        return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+    return " ".join(str(error).split())

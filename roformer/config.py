@@ -1,0 +1,168 @@
+"""The typed border: what Hydra composed from ``conf/`` becomes frozen dataclasses, or one clear line of error.
+
+Numbers live in ``conf/``; here are types and checks only, so nothing has a default.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from roformer.errors import UserError
+
+Settings = dict[str, Any]
+"""A registry name under ``name``, and that class's own settings."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW: learning rate (a step), betas, epsilon, and decoupled weight decay on matrices only."""
+
+    learning_rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """A schedule of transformers by name; ``warmup_ratio`` is the share of all steps in which the rate rises."""
+
+    name: str
+    warmup_ratio: float
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, in what portions, and what is kept.
+
+    Attributes:
+        max_steps: optimiser steps; None takes ``num_train_epochs``.
+        num_train_epochs: passes over the training data; used where ``max_steps`` is None.
+        batch_size: sequences an optimiser step, over all processes and accumulation steps.
+        gradient_accumulation_steps: parts that each process cuts its share of a batch into.
+        max_grad_norm: clip the norm of all gradients to this.
+        precision: ``bf16`` autocast, ``fp32``, or ``auto``: whichever a short measurement finds faster.
+        logging_steps, save_steps: steps between lines in ``metrics.jsonl``, and between checkpoints.
+        eval_steps: steps between evaluations on the validation split; None means once an epoch.
+        keep_checkpoints: older checkpoints are deleted.
+        early_stopping_patience: evaluations without a better metric before training stops; None never stops, and
+            exports the last state instead of the best.
+    """
+
+    max_steps: int | None
+    num_train_epochs: float
+    batch_size: int
+    gradient_accumulation_steps: int
+    max_grad_norm: float
+    precision: str
+    logging_steps: int
+    eval_steps: int | None
+    save_steps: int
+    keep_checkpoints: int
+    early_stopping_patience: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise UserError(f"trainer.{name} must be at least 1, got {getattr(self, name)}")
+        if (self.max_steps if self.max_steps is not None else self.num_train_epochs) <= 0:
+            raise UserError("trainer.max_steps (or, where it is null, trainer.num_train_epochs) must be above 0")
+        if self.eval_steps is not None and self.eval_steps < 1:
+            raise UserError(f"trainer.eval_steps must be at least 1 or null, got {self.eval_steps}")
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise UserError(
+                f"trainer.batch_size {self.batch_size} is not a multiple of "
+                f"trainer.gradient_accumulation_steps {self.gradient_accumulation_steps}"
+            )
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise UserError(f"trainer.precision: unknown '{self.precision}' (available: auto, bf16, fp32)")
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Where curves go beside ``metrics.jsonl``: ``wandb``, ``tensorboard`` or ``none``."""
+
+    name: str
+    project: str
+
+
+@dataclass(frozen=True)
+class PathsConfig:
+    """Where a run writes (None: a folder named after the run), and where corpora are cached by content."""
+
+    output_dir: str | None
+    cache_dir: str
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that ``train.py`` needs to know."""
+
+    seed: int
+    init_from: str | None
+    model: dict[str, Any]
+    position: Settings
+    attention: Settings
+    data: Settings
+    tokenizer: Settings
+    task: Settings
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    trainer: TrainerConfig
+    tracker: TrackerConfig
+    paths: PathsConfig
+
+    @classmethod
+    def from_hydra(cls, raw: DictConfig) -> "TrainConfig":
+        """Resolves and checks what Hydra composed; raises OmegaConf's or a ``UserError`` naming the key."""
+        return _typed(cls, raw)
+
+    @property
+    def output_dir(self) -> Path:
+        """The run's folder; the same settings always mean the same folder, which is how a run is resumed."""
+        name = f"{self.task['name']}-{self.data['name']}-{self.position['name']}-seed{self.seed}"
+        return Path(self.paths.output_dir or f"outputs/{name}")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(asdict(self), sort_keys=False)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Everything that ``evaluate.py`` needs to know.
+
+    Attributes:
+        runs: a pattern, or several, for the output folders of runs.
+        reference: the encoding that the others are compared with.
+        output_dir: where ``results/`` and ``report/`` go; None means the folder that the runs lie in.
+        title: heading of the report.
+        length_factors: lengths of the extrapolation test, as multiples of the training length.
+        batch_tokens: tokens a forward pass.
+    """
+
+    runs: Any
+    reference: str
+    output_dir: str | None
+    title: str
+    length_factors: list[int]
+    batch_tokens: int
+
+    @classmethod
+    def from_hydra(cls, raw: DictConfig) -> "EvaluateConfig":
+        return _typed(cls, raw)
+
+    @property
+    def patterns(self) -> list[str]:
+        return [self.runs] if isinstance(self.runs, str) else [str(run) for run in self.runs]
+
+
+def _typed(cls: type[Any], raw: DictConfig) -> Any:
+    """Merges into the dataclass's schema, so that a wrong type, a missing value or a stray key dies by name."""
+    schema = OmegaConf.structured(cls)
+    for node in (schema, *(schema._get_node(field.name) for field in fields(cls))):
+        OmegaConf.set_readonly(node, False)  # else OmegaConf refuses to fill the schema of a frozen dataclass
+    return OmegaConf.to_object(OmegaConf.merge(schema, raw))

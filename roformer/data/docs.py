@@ -1,0 +1,40 @@
+"""The default corpus: docstrings of the standard library and of the packages this project is installed with."""
+
+from collections.abc import Iterator, Sequence
+
+from roformer.data._base import SOURCES, Document, Source
+from roformer.data.cache import content_key
+from roformer.data.docstrings import FORMAT, module_texts, package_versions
+from roformer.errors import UserError
+
+
+@SOURCES.register("docs")
+class DocsSource(Source):
+    """One document per module: all its docstrings. Read from installed files; nothing imported or downloaded.
+
+    Args:
+        packages: top-level import names, or "stdlib", in the order in which the documents come.
+        min_characters: shorter documents are left out.
+
+    Raises:
+        UserError: if a package is not installed.
+    """
+
+    def __init__(self, *, packages: Sequence[str], min_characters: int) -> None:
+        self.min_characters = min_characters
+        self.versions = package_versions(packages)
+        self._documents: list[Document] | None = None
+
+    def fingerprint(self) -> str:
+        return content_key("docs", FORMAT, list(self.versions.items()), self.min_characters)
+
+    def documents(self) -> Iterator[Document]:
+        if self._documents is None:  # the tokenizer and the token cache both read it; parsing takes seconds
+            texts = dict.fromkeys(text for _, text in module_texts(list(self.versions)))
+            self._documents = [Document(text) for text in texts if len(text) >= self.min_characters]
+        if not self._documents:
+            raise UserError(
+                f"no documents of {self.min_characters} characters in {', '.join(self.versions) or 'data.packages'} "
+                "(lower data.min_characters, or list more packages in data.packages)"
+            )
+        yield from self._documents

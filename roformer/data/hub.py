@@ -1,0 +1,158 @@
+"""Any data set of the Hugging Face hub, or a local folder that ``datasets.load_dataset`` reads."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from roformer.data._base import SOURCES, SPLITS, Document, Source
+from roformer.data.cache import content_key
+from roformer.data.local import files_key
+from roformer.data.tables import Row, cell_text, check_columns
+from roformer.errors import UserError
+
+FORMAT = 1  # raise it when the same rows would yield other documents
+_SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+@SOURCES.register("hub")
+class HubSource(Source):
+    """Rows of a hub data set. Splits other than train, validation and test ("unsupervised") are left out.
+
+    Args:
+        dataset: name on the hub, or a local folder.
+        config_name: the data set's configuration; null for its only one.
+        revision: branch, tag or commit; null for the newest. Only a commit makes the fingerprint tell the content.
+        streaming: read over the network while iterating, instead of downloading everything first.
+        text_column: column of the text. Rows with no text are left out.
+        label_column: column of the class; null for none. Rows with no label (null or -1) are left out.
+        document_start: where a row is a line, a regular expression that the first line of a document matches.
+        rows_per_document: where a row is a sentence, how many in a row make a document.
+
+    Raises:
+        UserError: if rows are to be joined in two ways, or joined and labelled; later, if the data set or a column
+            is not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        config_name: str | None,
+        revision: str | None,
+        streaming: bool,
+        text_column: str,
+        label_column: str | None,
+        document_start: str | None,
+        rows_per_document: int | None,
+    ) -> None:
+        if sum(setting is not None for setting in (document_start, rows_per_document, label_column)) > 1:
+            raise UserError(
+                "data.document_start, data.rows_per_document and data.label_column exclude one another; "
+                "leave at most one of them non-null"
+            )
+        self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
+        self.text_column, self.label_column = text_column, label_column
+        self.document_start, self.rows_per_document = document_start, rows_per_document
+        self._loaded: Mapping[str, Any] | None = None
+
+    def fingerprint(self) -> str:
+        root = Path(self.dataset)
+        files = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
+        which = [files_key(files) or self.dataset, self.config_name, self.revision]
+        columns = [self.text_column, self.label_column, self.document_start, self.rows_per_document]
+        return content_key("hub", FORMAT, which, columns)
+
+    def provided_splits(self) -> frozenset[str]:
+        return frozenset(self._splits()) - {"train"}
+
+    def documents(self) -> Iterator[Document]:
+        empty = True
+        for split, rows in self._splits().items():
+            for text, label in self._texts(split, rows):
+                empty = False
+                yield Document(text, label=label, split=split)
+        if empty:
+            raise UserError(f"no documents in data set '{self.dataset}': no row has both a text and a label")
+
+    def _splits(self) -> Mapping[str, Any]:
+        """Returns the splits by our names, in the order of ``SPLITS``; loads the data set at the first call."""
+        if self._loaded is None:
+            import datasets
+
+            try:
+                loaded = datasets.load_dataset(
+                    self.dataset, self.config_name, revision=self.revision, streaming=self.streaming
+                )
+            except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise UserError(
+                    f"cannot load data set '{self.dataset}': {reason[:200]} (check the name and the network, or use "
+                    "data=docs, or data=text data.path=...)"
+                ) from error
+            ours = {_SPLIT_NAMES[name]: rows for name, rows in loaded.items() if name in _SPLIT_NAMES}
+            if not ours:
+                raise UserError(f"data set '{self.dataset}' has no train, validation or test split: {sorted(loaded)}")
+            self._loaded = {split: ours[split] for split in SPLITS if split in ours}
+        return self._loaded
+
+    def _texts(self, split: str, rows: Any) -> Iterator[tuple[str, str | None]]:
+        where = f"data set '{self.dataset}', split {split},"
+        columns = [self.text_column, *([self.label_column] if self.label_column else [])]
+        names = _class_names(rows, self.label_column)
+        pairs = (
+            (cell_text(row[self.text_column], f"{where} column '{self.text_column}'"), row)
+            for row in _checked_rows(where, rows, columns)
+        )
+        if self.label_column is not None:
+            for text, row in pairs:
+                label = row[self.label_column]
+                if text is not None and label is not None and label != -1:
+                    yield text, names[label] if names else str(label)
+            return
+        texts: Iterator[str] = (text for text, _ in pairs if text is not None)
+        if self.document_start is not None:
+            texts = _joined_by_start(texts, re.compile(self.document_start))
+        elif self.rows_per_document is not None:
+            texts = _joined_by_count(texts, self.rows_per_document)
+        yield from ((text, None) for text in texts)
+
+
+def _joined_by_start(texts: Iterator[str], start: re.Pattern[str]) -> Iterator[str]:
+    lines: list[str] = []
+    for text in texts:
+        if start.search(text) and lines:
+            yield "\n".join(lines)
+            lines = []
+        lines.append(text.strip())
+    if lines:
+        yield "\n".join(lines)
+
+
+def _joined_by_count(texts: Iterator[str], count: int) -> Iterator[str]:
+    while rows := list(islice(texts, count)):
+        yield "\n".join(text.strip() for text in rows)
+
+
+def _checked_rows(where: str, rows: Any, columns: list[str]) -> Iterator[Row]:
+    if rows.column_names is not None:  # a stream may not know them before its first row
+        check_columns(where, columns, rows.column_names)
+        rows = rows.select_columns(columns)
+    iterator: Iterator[Row] = iter(rows)
+    first = next(iterator, None)
+    if first is not None:
+        check_columns(where, columns, first)
+        yield from chain([first], iterator)
+
+
+def _class_names(rows: Any, label_column: str | None) -> list[str] | None:
+    feature = (rows.features or {}).get(label_column) if label_column else None
+    names = getattr(feature, "names", None)  # ClassLabel stores numbers, and their names beside them
+    return list(names) if names else None

@@ -1,0 +1,20 @@
+"""Which rows a batch holds: a pure function of the seed and the step, so that resuming needs no state."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def batch_rows(seed: int, step: int, *, batch_size: int, rows: int) -> NDArray[np.int64]:
+    """Returns the (batch_size,) row numbers of batch ``step``, from 0; every epoch visits every row once.
+
+    Epochs follow each other without a gap, so that a batch may hold the end of one and the start of the next.
+    """
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    return np.array([_order(seed, place // rows, rows)[place % rows] for place in places.tolist()], dtype=np.int64)

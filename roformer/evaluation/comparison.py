@@ -1,0 +1,246 @@
+"""From results files to one comparison: means over seeds, paired differences, speed-ups. Plain JSON in and out."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from roformer.config import EvaluateConfig
+from roformer.errors import UserError
+from roformer.evaluation.statistics import (
+    Interval,
+    accuracy_interval,
+    first_crossing,
+    interval,
+    macro_f1_interval,
+    paired_difference,
+)
+
+Result = dict[str, Any]
+BySeed = dict[int, dict[str, dict[str, Any]]]
+"""seed -> evaluator -> metrics, of one encoding."""
+
+# What may differ between the runs of one comparison; anything else is reported.
+_VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
+
+
+def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
+    """Returns the comparison that a report is made of (its schema is the README's of ``results/``).
+
+    Raises:
+        UserError: if two runs of one task have the same encoding and the same seed.
+    """
+    comparison: dict[str, Any] = {"schema_version": 1, "title": config.title, "reference": config.reference}
+    comparison.update(_provenance(results))
+    for task, build in (("mlm", _mlm), ("classification", _classification)):
+        of_task = [result for result in results if result["run"]["task"] == task]
+        comparison[task] = build(of_task, config.reference) if of_task else None
+    return comparison
+
+
+def _provenance(results: list[Result]) -> dict[str, Any]:
+    first = results[0]["trained"]
+    return {name: first[name] for name in ("hardware", "versions", "git_commit")}
+
+
+def _group(results: list[Result]) -> dict[str, BySeed]:
+    """Returns label -> seed -> evaluator -> metrics. Encodings of one name but other settings are kept apart."""
+    settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        position = result["run"]["position"]
+        if position not in settings[position["name"]]:
+            settings[position["name"]].append(position)
+    groups: dict[str, BySeed] = defaultdict(lambda: defaultdict(dict))
+    names: dict[tuple[str, int], str] = {}
+    for result in results:
+        run = result["run"]
+        label = _label(run["position"], settings[run["position"]["name"]])
+        if result["evaluator"] == "baselines":
+            continue
+        known = names.setdefault((label, run["seed"]), run["name"])
+        if known != run["name"]:
+            raise UserError(
+                f"runs {known} and {run['name']} are both {label} with seed {run['seed']}; compare one of them at a "
+                "time (narrow runs=)"
+            )
+        groups[label][run["seed"]][result["evaluator"]] = result["metrics"]
+    return {label: {seed: groups[label][seed] for seed in sorted(groups[label])} for label in sorted(groups)}
+
+
+def _label(position: dict[str, Any], variants: Sequence[dict[str, Any]]) -> str:
+    """Returns the encoding's name, with the settings in which its variants differ."""
+    keys = sorted({key for other in variants for key in other if other.get(key) != variants[0].get(key)})
+    settings = ", ".join(f"{key}={position.get(key)}" for key in keys)
+    return f"{position['name']} ({settings})" if settings else str(position["name"])
+
+
+def _pair(values: dict[int, float], reference: dict[int, float] | None) -> Interval | None:
+    seeds = sorted(values.keys() & reference.keys()) if reference else []
+    return (
+        paired_difference([values[s] for s in seeds], [reference[s] for s in seeds]) if reference and seeds else None
+    )
+
+
+def _per_seed(runs: BySeed, value: Callable[[dict[str, Any]], float]) -> dict[int, float]:
+    return {seed: value(metrics) for seed, metrics in runs.items()}
+
+
+def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
+    groups = _group(results)
+    curves = [metrics["training_curve"] for runs in groups.values() for metrics in runs.values()]
+    target = max(min(curve["validation_loss"]) for curve in curves)
+    encodings = {label: _mlm_encoding(runs, groups.get(reference), target) for label, runs in groups.items()}
+    if reference in encodings:
+        encodings[reference].update(difference=None, steps_ratio=None)
+    return {
+        "settings": _settings(results),
+        "warnings": _warnings(results),
+        "target_loss": target,
+        "encodings": encodings,
+    }
+
+
+def _mlm_encoding(runs: BySeed, reference: BySeed | None, target: float) -> dict[str, Any]:
+    def crossing(axis: str) -> Callable[[dict[str, Any]], float]:
+        def at(metrics: dict[str, Any]) -> float:
+            curve = metrics["training_curve"]
+            found = first_crossing(curve[axis], curve["validation_loss"], target)
+            assert found is not None  # the target is what every run reached
+            return found
+
+        return at
+
+    def loss(metrics: dict[str, Any]) -> float:
+        return float(metrics["mlm_loss"]["loss"])
+
+    steps = _per_seed(runs, crossing("steps"))
+    ratio = None
+    if reference:
+        reference_steps = _per_seed(reference, crossing("steps"))
+        common = sorted(steps.keys() & reference_steps.keys())
+        ratio = interval([steps[seed] / reference_steps[seed] for seed in common]) if common else None
+    lengths = list(next(iter(runs.values()))["length_extrapolation"]["by_length"])
+    return {
+        "seeds": list(runs),
+        "parameters": next(iter(runs.values()))["mlm_loss"]["parameters"],
+        "loss": interval(list(_per_seed(runs, loss).values())),
+        "accuracy": interval([metrics["mlm_loss"]["accuracy"] for metrics in runs.values()]),
+        "difference": _pair(_per_seed(runs, loss), _per_seed(reference, loss) if reference else None),
+        "steps_to_target": interval(list(steps.values())),
+        "tokens_to_target": interval(list(_per_seed(runs, crossing("tokens")).values())),
+        "steps_ratio": ratio,
+        "tokens_per_second": interval([m["training_curve"]["tokens_per_second"] for m in runs.values()]),
+        "curve": _curve([metrics["training_curve"] for metrics in runs.values()]),
+        "loss_by_length": {
+            length: interval([m["length_extrapolation"]["by_length"][length]["loss"] for m in runs.values()])
+            for length in lengths
+        },
+    }
+
+
+def _curve(curves: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the mean curve over seeds, with bounds where there are several, at the steps that all have."""
+    steps = sorted(set.intersection(*(set(curve["steps"]) for curve in curves)))
+    points = [interval([curve["validation_loss"][curve["steps"].index(step)] for curve in curves]) for step in steps]
+    several = len(curves) > 1
+    return {
+        "steps": steps,
+        "tokens": [float(np.mean([c["tokens"][c["steps"].index(step)] for c in curves])) for step in steps],
+        "mean": [point["mean"] for point in points],
+        "low": [point["low"] for point in points] if several else None,
+        "high": [point["high"] for point in points] if several else None,
+    }
+
+
+def _classification(results: list[Result], reference: str) -> dict[str, Any]:
+    groups = _group(results)
+    baselines = next(result["metrics"] for result in results if result["evaluator"] == "baselines")
+    encodings = {label: _classifier(runs, groups.get(reference)) for label, runs in groups.items()}
+    if reference in encodings:
+        encodings[reference]["difference"] = None
+    test_documents = len(next(iter(baselines.values()))["labels"])
+    labels = len(next(iter(next(iter(groups.values())).values()))["classification"]["label_names"])
+    return {
+        "settings": {**_settings(results), "labels": labels, "test_documents": test_documents},
+        "warnings": _warnings(results),
+        "encodings": encodings,
+        "baselines": {
+            name: {
+                "accuracy": accuracy_interval(_correct(m)),
+                "macro_f1": macro_f1_interval(m["labels"], m["predictions"]),
+            }
+            for name, m in baselines.items()
+        },
+    }
+
+
+def _classifier(runs: BySeed, reference: BySeed | None) -> dict[str, Any]:
+    metrics = [by_evaluator["classification"] for by_evaluator in runs.values()]
+    if len(runs) == 1:
+        accuracy = accuracy_interval(_correct(metrics[0]))
+        macro_f1 = macro_f1_interval(metrics[0]["labels"], metrics[0]["predictions"])
+    else:
+        accuracy = interval([m["accuracy"] for m in metrics])
+        macro_f1 = interval([m["macro_f1"] for m in metrics])
+    return {
+        "seeds": list(runs),
+        "accuracy": accuracy,
+        "macro_f1": macro_f1,
+        "difference": _classifier_difference(runs, reference),
+        "tokens_per_second": interval([m["training_curve"]["tokens_per_second"] for m in runs.values()]),
+    }
+
+
+def _classifier_difference(runs: BySeed, reference: BySeed | None) -> Interval | None:
+    """Accuracy less the reference's: over seeds, or with a single seed over the test documents."""
+    seeds = sorted(runs.keys() & reference.keys()) if reference else []
+    if not seeds or reference is None:
+        return None
+    pairs = [(runs[seed]["classification"], reference[seed]["classification"]) for seed in seeds]
+    if len(pairs) > 1:
+        return paired_difference([a["accuracy"] for a, _ in pairs], [b["accuracy"] for _, b in pairs])
+    (ours, theirs), *_ = pairs
+    difference = paired_difference(_correct(ours).astype(float), _correct(theirs).astype(float))
+    return {**difference, "values": [difference["mean"]], "over": "examples"}
+
+
+def _correct(metrics: dict[str, Any]) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    return np.equal(metrics["labels"], metrics["predictions"])
+
+
+def _settings(results: list[Result]) -> dict[str, Any]:
+    """Returns the settings that a reader needs to judge the comparison, from the first run."""
+    config = results[0]["config"]
+    return {
+        "data": config["data"]["name"],
+        **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
+        **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
+        "learning_rate": config["optimizer"]["learning_rate"],
+        "schedule": config["scheduler"]["name"],
+        **{key: config["model"][key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
+        "attention": config["attention"]["name"],
+    }
+
+
+def _warnings(results: list[Result]) -> list[str]:
+    """Says in what the runs differ beside encoding and seed, and which encodings lack a seed that another has."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for result in results:
+        for group, settings in result["config"].items():
+            items = settings.items() if isinstance(settings, dict) else [(None, settings)]
+            for key, value in items:
+                name = f"{group}.{key}" if key else group
+                if group not in _VARIES and name not in _VARIES:
+                    values[name].add(str(value))
+        values["hardware"].add(str(result["trained"]["hardware"]))
+        values["data fingerprint"].add(str(result["trained"]["data_fingerprint"]))
+    warnings = [
+        f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1
+    ]
+    seeds = {label: tuple(runs) for label, runs in _group(results).items()}
+    if len(set(seeds.values())) > 1:
+        warnings.append(
+            "not every encoding has the same seeds: " + "; ".join(f"{k}: {list(v)}" for k, v in seeds.items())
+        )
+    return warnings

@@ -1,0 +1,26 @@
+"""MLM loss on the test split, at the training length."""
+
+from typing import Any
+
+from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
+from roformer.tasks.mlm import MaskedLanguageModelling, score_batches
+
+
+@EVALUATORS.register("mlm_loss")
+class MlmLoss(Evaluator):
+    """Loss in nats a predicted token and accuracy, on masks that are the same for every run."""
+
+    version = 1
+    tasks = ("mlm",)
+
+    def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
+        task = loaded.task
+        assert isinstance(task, MaskedLanguageModelling)
+        batches = task.evaluation_batches("test", self.config.batch_tokens)
+        loss, accuracy, predicted = score_batches(loaded.model, batches)
+        return {
+            "loss": loss,
+            "accuracy": accuracy,
+            "predicted_tokens": predicted,
+            "parameters": loaded.model.num_parameters(),
+        }

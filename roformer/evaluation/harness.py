@@ -1,0 +1,123 @@
+"""Runs x evaluators -> results files -> comparison -> report."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from roformer.build import build_task
+from roformer.config import EvaluateConfig, TrainConfig
+from roformer.evaluation import baselines
+from roformer.evaluation.comparison import compare
+from roformer.evaluation.evaluators import EVALUATORS, LoadedRun
+from roformer.evaluation.runs import Run, find_runs
+from roformer.reports.page import write_report
+from roformer.training.precision import autocast
+from roformer.training.provenance import provenance
+
+SCHEMA_VERSION = 1
+
+
+def evaluate(config: EvaluateConfig) -> Path:
+    """Evaluates every run that has no up-to-date results, compares them all, and returns the report's page.
+
+    Raises:
+        UserError: if there are no finished runs, or the runs cannot be compared.
+    """
+    runs, unfinished = find_runs(config.patterns)
+    for folder in unfinished:
+        print(f"left out, not finished: {folder}")
+    output_dir = Path(config.output_dir or os.path.commonpath([run.folder.parent for run in runs]))
+    results = []
+    for run in runs:
+        results += _evaluate_run(run, config, output_dir / "results")
+    comparison = compare(results, config)
+    comparison.update(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=provenance()["command"],
+    )
+    report = output_dir / "report"
+    report.mkdir(parents=True, exist_ok=True)
+    _write_json(report / "comparison.json", comparison)
+    page = write_report(comparison, report)
+    print(f"results: {output_dir / 'results'}\nreport:  {page}")
+    return page
+
+
+def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[str, Any]]:
+    """Returns the results of every evaluator that fits the run's task, from the files that are up to date."""
+    loaded: LoadedRun | None = None
+
+    def load() -> LoadedRun:
+        nonlocal loaded
+        loaded = loaded or load_run(run)
+        return loaded
+
+    results = []
+    for name in EVALUATORS:
+        evaluator = EVALUATORS[name](config)
+        if run.task not in evaluator.tasks:
+            continue
+
+        def measure() -> dict[str, Any]:
+            with torch.inference_mode(), autocast(run.config["trainer"]["precision"], load().model.device):
+                return evaluator.evaluate(load())  # noqa: B023  # called before the next round of the loop
+
+        key = _key(evaluator.version, _digest(run.export / "model.safetensors"), config)
+        results.append(_cached(folder / name / f"{run.name}.json", key, name, run, measure))
+    if run.task == "classification":
+        key = _key(baselines.VERSION, run.config["data"])
+        file = folder / "baselines" / f"{run.config['data']['name']}.json"
+        results.append(_cached(file, key, "baselines", run, lambda: baselines.baseline_metrics(load().corpus)))
+    return results
+
+
+def load_run(run: Run) -> LoadedRun:
+    """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
+    settings = {**run.config, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
+    train_config = TrainConfig.from_hydra(OmegaConf.create(settings))
+    task, corpus = build_task(train_config)
+    model = task.model_class.from_pretrained(run.export).eval()
+    return LoadedRun(run, model.to("cuda" if torch.cuda.is_available() else "cpu"), task, corpus)
+
+
+def _cached(file: Path, key: str, evaluator: str, run: Run, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns the results file if its key fits, else measures and writes it."""
+    if file.is_file():
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if stored["key"] == key:
+            return stored
+    print(f"{evaluator}: {run.name}", flush=True)
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "key": key,
+        "evaluator": evaluator,
+        "run": {"name": run.name, "task": run.task, "position": run.config["position"], "seed": run.seed},
+        "metrics": measure(),
+        "config": run.config,
+        "trained": json.loads((run.folder / "provenance.json").read_text(encoding="utf-8")),
+        "evaluated": provenance(),
+    }
+    _write_json(file, result)
+    return result
+
+
+def _key(version: int, *parts: object) -> str:
+    return hashlib.sha256(repr((SCHEMA_VERSION, version, *parts)).encode()).hexdigest()[:16]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, file)

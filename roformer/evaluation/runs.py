@@ -1,0 +1,60 @@
+"""Finished runs, as evaluation sees them: what ``train.py`` left in an output folder."""
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roformer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        folder: its output folder.
+        config: what its ``config.yaml`` says.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def export(self) -> Path:
+        return self.folder / "export"
+
+    @property
+    def task(self) -> str:
+        return str(self.config["task"]["name"])
+
+    @property
+    def encoding(self) -> str:
+        """The position encoding's name; settings that differ from run to run are the harness's to notice."""
+        return str(self.config["position"]["name"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+
+def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
+    """Returns the finished runs that the patterns match, sorted by name, and the folders of unfinished ones.
+
+    Raises:
+        UserError: if no pattern matches a finished run.
+    """
+    folders = sorted({Path(match) for pattern in patterns for match in glob.glob(pattern)})
+    begun = [folder for folder in folders if (folder / "config.yaml").is_file()]
+    finished = [folder for folder in begun if (folder / "export" / "config.json").is_file()]
+    if not finished:
+        found = f"{len(begun)} unfinished" if begun else "none"
+        raise UserError(f"runs={patterns} matches no finished run ({found}); give the output folders of train.py")
+    runs = [Run(folder, yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))) for folder in finished]
+    return runs, [folder for folder in begun if folder not in finished]

@@ -1,0 +1,47 @@
+"""Which encodings a comparison holds, in which order, and what each one looks like in every figure.
+
+Colours are the Okabe-Ito palette, darkened where its lightest members are too faint for a line on white; colours,
+dashes and markers cycle with different periods, so that 30 encodings differ even in black and white.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0609a", "#b07a00", "#4a9fd6")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)), (0, (3, 1.5)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour (hex), matplotlib dash pattern and marker of one encoding."""
+
+    colour: str
+    dash: Any
+    marker: str
+
+
+def by_loss(comparison: Mapping[str, Any]) -> list[str]:
+    """Names in the MLM part: the reference first, the others by rising test loss; empty without that part."""
+    part = comparison["mlm"] or {"encodings": {}}
+    return _ordered(part["encodings"], comparison["reference"], "loss", sign=1)
+
+
+def by_accuracy(comparison: Mapping[str, Any]) -> list[str]:
+    """Names in the classification part: the reference first, the others by falling accuracy."""
+    part = comparison["classification"] or {"encodings": {}}
+    return _ordered(part["encodings"], comparison["reference"], "accuracy", sign=-1)
+
+
+def styles(comparison: Mapping[str, Any]) -> dict[str, Style]:
+    """One style per encoding, the same in every figure of the page; the reference always has the first."""
+    names = list(dict.fromkeys([comparison["reference"], *by_loss(comparison), *by_accuracy(comparison)]))
+    return {
+        name: Style(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
+        for i, name in enumerate(names)
+    }
+
+
+def _ordered(encodings: Mapping[str, Any], reference: str, metric: str, *, sign: int) -> list[str]:
+    return sorted(encodings, key=lambda name: (name != reference, sign * encodings[name][metric]["mean"], name))

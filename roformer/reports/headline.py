@@ -1,0 +1,188 @@
+"""The one sentence that a reader takes away, and the key figures below it; both claim no more than the data do.
+
+A difference is claimed only where the paired 95 % confidence interval over two seeds or more excludes no difference.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from roformer.reports.encodings import by_accuracy, by_loss
+from roformer.reports.numbers import TIMES, Interval, display_name, excludes, fixed, has_bounds, with_interval
+
+Comparison = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One key figure: a big value, what it is, and its uncertainty or context."""
+
+    value: str
+    label: str
+    detail: str
+
+
+def headline(comparison: Comparison) -> str:
+    """Returns the sentence: about the MLM loss where there is one, else about classification accuracy."""
+    if comparison["mlm"] and comparison["mlm"]["encodings"]:
+        return _mlm_sentence(comparison)
+    if comparison["classification"] and comparison["classification"]["encodings"]:
+        return _classification_sentence(comparison)
+    return "No results yet: the comparison holds no run."
+
+
+def key_figures(comparison: Comparison) -> list[Tile]:
+    """Returns up to five tiles about the reference, or about the best encoding where the reference is missing."""
+    tiles: list[Tile] = []
+    names = by_loss(comparison)
+    if names:
+        tiles += _mlm_tiles(comparison["mlm"]["encodings"], names)
+    names = by_accuracy(comparison)
+    if names:
+        best = comparison["classification"]["encodings"][names[0]]
+        tiles.append(_tile(best["accuracy"], "classification accuracy, " + display_name(names[0]), 1, 100, " %"))
+    return tiles
+
+
+def _mlm_tiles(encodings: Mapping[str, Any], names: list[str]) -> list[Tile]:
+    first = encodings[names[0]]
+    subject = display_name(names[0])
+    tiles = [_tile(first["loss"], f"test loss in nats, {subject}", 3)]
+    rival = _rival(names)
+    if rival and encodings[rival]["difference"]:
+        other = display_name(rival)
+        tiles.append(_tile(encodings[rival]["difference"], f"nats, {other} minus {subject}", 3, signed=True))
+        if encodings[rival]["steps_ratio"]:
+            label = f"the steps to the same loss, {other} against {subject}"
+            tiles.append(_tile(encodings[rival]["steps_ratio"], label, 2, unit=TIMES))
+    tiles.append(_tile(first["tokens_per_second"], f"training tokens/s, {subject}", 0))
+    return tiles
+
+
+def _tile(
+    interval: Interval, label: str, decimals: int, scale: float = 1.0, unit: str = "", *, signed: bool = False
+) -> Tile:
+    value, _, bounds = with_interval(interval, decimals, scale=scale, signed=signed).partition(" [")
+    count = len(interval["values"])
+    over = "test examples" if interval.get("over") == "examples" else f"{count} seeds"
+    return Tile(value + unit, label, f"95 % CI [{bounds} over {over}" if bounds else f"{_seeds(count)}, no interval")
+
+
+def _mlm_sentence(comparison: Comparison) -> str:
+    encodings, names = comparison["mlm"]["encodings"], by_loss(comparison)
+    subject, first = display_name(names[0]), encodings[names[0]]
+    score = f"{fixed(first['loss']['mean'], 3)} nats"
+    rival = _rival(names)
+    if names[0] != comparison["reference"]:
+        return _no_reference(comparison["reference"], f"the lowest test loss is {score} ({subject})")
+    if not rival or not encodings[rival]["difference"]:
+        return f"{subject} reaches a test loss of {score}; there is no other encoding to compare it with."
+    result, other = encodings[rival], display_name(rival)
+    difference, ratio = result["difference"], result["steps_ratio"]
+    if len(difference["values"]) < 2:
+        gap = fixed(abs(difference["mean"]), 3)
+        loss = fixed(result["loss"]["mean"], 3)
+        return f"One seed: no claim; test loss is {score} with {subject} and {loss} with {other}, {gap} nats apart."
+    final, speed = _final_clause(difference), _speed_clause(ratio, other)
+    if final and speed:
+        link = "and" if (difference["mean"] > 0) == (ratio["mean"] > 1) else "but"
+        sentence = f"{subject} {speed} {link} {final}"
+    elif final:
+        sentence = f"{subject} {_final_clause(difference, than=f' than {other}')}"
+    elif speed:
+        sentence = f"{subject} {speed}, but in the final test loss {_no_difference(difference, 'nats', 1)}"
+    else:
+        sentence = f"Between {subject} and {other} {_no_difference(difference, 'nats', 1)}"
+    return sentence + _better_than_reference(encodings, names, rival) + "."
+
+
+def _final_clause(difference: Interval, *, than: str = "") -> str:
+    """Writes "ends 0.73 nats lower (95 % CI ...)", or nothing where the seeds do not show it."""
+    if not excludes(difference, 0.0):
+        return ""
+    direction = "lower" if difference["mean"] > 0 else "higher"
+    return f"ends {_size(difference)} nats {direction}{than} ({_bounds(difference)})"
+
+
+def _speed_clause(ratio: Interval | None, other: str) -> str:
+    if ratio is None or not excludes(ratio, 1.0):
+        return ""
+    factor = max(ratio["mean"], 1 / ratio["mean"])
+    times = f"{factor:.{1 if factor >= 1.2 else 2}f}{TIMES}"
+    if ratio["mean"] > 1:
+        return f"reaches the same validation loss in {times} fewer steps than {other}"
+    return f"needs {times} the steps of {other} to reach the same validation loss"
+
+
+def _classification_sentence(comparison: Comparison) -> str:
+    encodings, names = comparison["classification"]["encodings"], by_accuracy(comparison)
+    subject, first = display_name(names[0]), encodings[names[0]]
+    score = f"{fixed(100 * first['accuracy']['mean'], 1)} % of the test documents"
+    rival = _rival(names)
+    if names[0] != comparison["reference"]:
+        return _no_reference(comparison["reference"], f"the best model classifies {score} correctly ({subject})")
+    if not rival or not encodings[rival]["difference"]:
+        return f"{subject} classifies {score} correctly; there is no other encoding to compare it with."
+    difference, other = encodings[rival]["difference"], display_name(rival)
+    if len(difference["values"]) < 2:
+        loss = fixed(100 * encodings[rival]["accuracy"]["mean"], 1)
+        return f"One seed: no claim; {subject} classifies {score} correctly, {other} {loss} %."
+    if not excludes(difference, 0.0):
+        return f"Between {subject} and {other} {_no_difference(difference, 'points of accuracy', 100)}."
+    direction = "more" if difference["mean"] < 0 else "fewer"
+    size = fixed(abs(100 * difference["mean"]), 1)
+    return (
+        f"{subject} classifies {score} correctly, {size} points {direction} than {other} ({_bounds(difference, 100)})."
+    )
+
+
+def _rival(names: list[str]) -> str:
+    """Picked by rule, not by outcome: the paper's own baseline where it is there, else the best of the others."""
+    return "sinusoidal" if "sinusoidal" in names[1:] else next(iter(names[1:]), "")
+
+
+def _better_than_reference(encodings: Mapping[str, Any], names: list[str], rival: str) -> str:
+    """Keeps a headline against the paper's baseline from hiding that a third encoding clearly beats the reference."""
+    best = next(iter(name for name in names[1:] if name != rival), "")
+    if not best or not excludes(encodings[best]["difference"], 0.0) or encodings[best]["difference"]["mean"] > 0:
+        return ""
+    difference = encodings[best]["difference"]
+    winner, subject = display_name(best), display_name(names[0])
+    return f"; {winner} ends {_size(difference)} nats lower than {subject} ({_bounds(difference)})"
+
+
+def _no_reference(reference: str, best: str) -> str:
+    return (
+        f"{display_name(reference)}, the reference, is not among the encodings, so no difference is computed; {best}."
+    )
+
+
+def _no_difference(difference: Interval, unit: str, scale: float) -> str:
+    size = f"{fixed(abs(scale * difference['mean']), _decimals(difference, scale))} {unit}"
+    detail = _bounds(difference, scale) if has_bounds(difference) else "no interval"
+    return f"no difference beyond the seed spread is visible ({size} apart; {detail})"
+
+
+def _bounds(difference: Interval, scale: float = 1.0) -> str:
+    """The CI of a claimed size: bounds of the absolute difference where the sign is settled, else signed bounds."""
+    low, high = (scale * difference[side] for side in ("low", "high"))
+    if excludes(difference, 0.0):
+        low, high = sorted((abs(low), abs(high)))
+    decimals = _decimals(difference, scale)
+    pairs = len(difference["values"])
+    return f"95 % CI {fixed(low, decimals)} to {fixed(high, decimals)}, {pairs} paired seeds"
+
+
+def _size(difference: Interval) -> str:
+    return fixed(abs(difference["mean"]), _decimals(difference, 1))
+
+
+def _decimals(difference: Interval, scale: float) -> int:
+    """Points of accuracy: one. Nats: two, or three where the difference is so small that two would hide it."""
+    if scale != 1:
+        return 1
+    return 2 if abs(difference["mean"]) >= 0.1 else 3
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

@@ -1,0 +1,68 @@
+"""The contract of a task: its model, its batches, its metrics. The training loop knows nothing else."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.sampler import batch_rows
+from roformer.model import RoFormerPreTrainedModel
+from roformer.registry import Registry
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One share of a batch: what the model's ``forward`` takes, and how many real tokens that is."""
+
+    inputs: dict[str, Any]
+    tokens: int
+
+
+class Task(ABC):
+    """What is trained, on what, and how it is judged.
+
+    Args:
+        corpus: the tokenized documents.
+        tokenizer: what made them.
+        seed: of the order of the rows and of all that is drawn for a batch.
+
+    Attributes:
+        best_metric: the key of ``evaluate``'s result that early stopping and the best checkpoint go by.
+        greater_is_better: which way that metric is better.
+        rows: sequences in one epoch.
+    """
+
+    model_class: ClassVar[type[RoFormerPreTrainedModel]]
+    best_metric: ClassVar[str]
+    greater_is_better: ClassVar[bool]
+    rows: int
+
+    def __init__(self, corpus: TokenizedCorpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self.corpus = corpus
+        self.tokenizer = tokenizer
+        self.seed = seed
+
+    @abstractmethod
+    def model_settings(self) -> dict[str, Any]:
+        """Returns what this task adds to the model's configuration, such as the labels."""
+
+    @abstractmethod
+    def num_items(self, step: int, batch_size: int) -> int:
+        """Returns the predictions in the whole of batch ``step``, by which its loss is divided."""
+
+    @abstractmethod
+    def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
+        """Returns the ``share``-th of ``shares`` equal parts of batch ``step``; depends on nothing but the seed."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Returns the metrics on a whole split, in evaluation mode; the same masks for every model and seed."""
+
+    def _rows(self, step: int, batch_size: int) -> list[int]:
+        return batch_rows(self.seed, step, batch_size=batch_size, rows=self.rows).tolist()
+
+
+TASKS: Registry[Task] = Registry("task")

@@ -1,0 +1,57 @@
+"""A tokenizer that exists already, in a local folder or on the hub."""
+
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from roformer.data import Source
+from roformer.errors import UserError
+from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
+
+_NEEDED = ("pad_token", "cls_token", "sep_token", "mask_token")
+
+
+@TOKENIZERS.register("pretrained")
+class PretrainedTokenizer(TokenizerSource):
+    """Loads a tokenizer with ``AutoTokenizer``.
+
+    Args:
+        path: a folder that ``save_pretrained`` wrote, or a name on the hub such as google-bert/bert-base-uncased.
+    """
+
+    def __init__(self, *, path: str) -> None:
+        self.path = path
+
+    def prepare(
+        self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
+    ) -> PreTrainedTokenizerFast:
+        """Loads it; the corpus and the cache play no part.
+
+        Raises:
+            UserError: if it cannot be loaded, is not a fast tokenizer, or has no pad, cls, sep or mask token.
+        """
+        path = Path(self.path).expanduser()
+        if not path.is_dir() and (path.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") > 1):
+            raise UserError(
+                f"tokenizer.path={self.path} is no folder (give one, a hub name, or use tokenizer=wordpiece)"
+            )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else self.path)
+        except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"cannot load tokenizer.path={self.path}: {reason[:200]} (give a folder that save_pretrained wrote, a "
+                "hub name and a network, or use tokenizer=wordpiece)"
+            ) from error
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise UserError(
+                f"tokenizer.path={self.path} is a {type(tokenizer).__name__}, which is not a fast tokenizer (give one "
+                "that has a tokenizer.json)"
+            )
+        missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
+        if missing:
+            raise UserError(
+                f"tokenizer.path={self.path} has no {' and no '.join(missing)}; masked language modelling needs "
+                f"{', '.join(_NEEDED)} (use a tokenizer of the BERT family, or tokenizer=wordpiece)"
+            )
+        return tokenizer

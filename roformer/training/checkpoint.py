@@ -1,0 +1,80 @@
+"""What makes a run resumable: whole checkpoints or none, the newest few, and a check that the run is the same."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roformer.config import TrainConfig
+from roformer.errors import UserError
+
+_MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}  # between parts of a run
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Lets ``write`` fill a temporary folder, then puts it in place of ``folder``; a crash leaves no half."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write(temporary)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(temporary, folder)
+
+
+class CheckpointFolder:
+    """``step_00000100``, ``step_00000200``, ... of one run.
+
+    Args:
+        folder: where they lie.
+        keep: how many are kept.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Saves one checkpoint, whole or not at all, and deletes the oldest beyond ``keep``."""
+        replace_folder(self.folder / f"step_{step:08d}", write)
+        for old in self._all()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def latest(self) -> Path | None:
+        """Returns the newest checkpoint, or None."""
+        return self._all()[-1] if self._all() else None
+
+    def _all(self) -> list[Path]:
+        return sorted(self.folder.glob("step_*"))
+
+
+def stored_config(output_dir: Path) -> dict[str, Any] | None:
+    """Returns the configuration that a run in this folder was started with, or None."""
+    file = output_dir / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
+    """Raises ``UserError`` if the folder holds a run with other settings, naming the first that differs."""
+    old, new = _flat(stored), _flat(yaml.safe_load(config.to_yaml()))
+    for key in sorted(old.keys() | new.keys()):
+        if key in _MAY_CHANGE or key.split(".")[0] in _MAY_CHANGE or old.get(key) == new.get(key):
+            continue
+        raise UserError(
+            f"{config.output_dir} holds a run with {key}={old.get(key)}, now it is {new.get(key)}; "
+            "choose another paths.output_dir, or delete that folder"
+        )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,105 @@
+"""What a run tells while it trains: ``metrics.jsonl``, and a progress bar or plain lines."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one JSON object a logged step, appended as it happens.
+
+    Args:
+        file: where it lies.
+        first_step: a resumed run drops the lines after the checkpoint that it starts from.
+    """
+
+    def __init__(self, file: Path, *, resumed_at: int) -> None:
+        self.file = file
+        kept = [line for line in read_metrics(file) if line["step"] <= resumed_at]
+        file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def write(self, line: dict[str, float]) -> None:
+        with self.file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line) + "\n")
+
+
+def read_metrics(file: Path) -> list[dict[str, float]]:
+    """Returns the lines of a ``metrics.jsonl``; a last line that a crash cut short is dropped."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+class Meter:
+    """Mean loss and tokens a second since the last report, the time of evaluations and checkpoints left out."""
+
+    def __init__(self) -> None:
+        self._loss: torch.Tensor | None = None
+        self._steps = self._tokens = 0
+        self._seconds = 0.0
+        self._start = time.perf_counter()
+
+    def update(self, loss: torch.Tensor, tokens: int) -> None:
+        """Adds one step; the loss stays on its device until a report is due."""
+        self._loss = loss if self._loss is None else self._loss + loss
+        self._steps += 1
+        self._tokens += tokens
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._seconds += time.perf_counter() - self._start
+        yield
+        self._start = time.perf_counter()
+
+    def report(self) -> dict[str, float]:
+        """Returns the means since the last call, and starts anew."""
+        assert self._loss is not None
+        loss = self._loss.item() / self._steps  # waits for the device, so the time is read after it
+        self._seconds += time.perf_counter() - self._start
+        speed = self._tokens / self._seconds
+        self.__init__()  # type: ignore[misc]
+        return {"loss": loss, "tokens_per_second": speed}
+
+
+class Display:
+    """A progress bar on a terminal; elsewhere a line at each evaluation."""
+
+    def __init__(self, name: str, *, start: int, total: int, enabled: bool) -> None:
+        self.console = Console(quiet=not enabled, highlight=False)
+        self.name, self.total = name, total
+        self._progress = Progress(
+            TextColumn(f"[bold]{name}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(),
+            console=self.console, disable=not self.console.is_terminal,
+        )  # fmt: skip
+        self._bar = self._progress.add_task(name, total=total, completed=start, numbers="")
+
+    def __enter__(self) -> "Display":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, step: int) -> None:
+        self._progress.update(self._bar, completed=step)
+
+    def show(self, line: dict[str, float]) -> None:
+        """Shows a line of ``metrics.jsonl``."""
+        numbers = f"loss {line['loss']:.3f}  {line['tokens_per_second']:,.0f} tokens/s"
+        self._progress.update(self._bar, numbers=numbers)
+        validation = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key.startswith("validation"))
+        if validation:
+            self.console.print(
+                f"{self.name}  step {line['step']}/{self.total}  {numbers}  {validation}", soft_wrap=True
+            )

@@ -1,0 +1,54 @@
+"""The experiment tracker beside ``metrics.jsonl``, through Accelerate."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+
+from roformer.config import TrackerConfig, TrainConfig
+from roformer.errors import UserError
+
+_NEEDS = {"wandb": "wandb", "tensorboard": "tensorboard", "none": None}
+
+
+def check_tracker(config: TrackerConfig) -> str | None:
+    """Returns Accelerate's name of the tracker, or None for none.
+
+    Raises:
+        UserError: if the tracker is unknown or its package is not installed.
+    """
+    if config.name not in _NEEDS:
+        raise UserError(f"tracker.name: unknown '{config.name}' (available: {', '.join(_NEEDS)})")
+    package = _NEEDS[config.name]
+    if package and find_spec(package) is None:
+        raise UserError(f"tracker={config.name} needs the package {package}: pip install {package}, or tracker=none")
+    return package
+
+
+def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Starts the tracker; wandb works offline and in silence where it finds no key."""
+    settings: dict[str, Any] = {}
+    if config.tracker.name == "wandb":
+        settings["wandb"] = {
+            "dir": str(config.output_dir),
+            "name": config.output_dir.name,
+            "id": config.output_dir.name,  # the same run goes on after a restart
+            "resume": "allow",
+            "mode": os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline"),
+            "settings": {"silent": True, "console": "off"},
+        }
+    flat = (
+        {"config": yaml.safe_dump(yaml.safe_load(config.to_yaml()))} if config.tracker.name == "tensorboard" else None
+    )
+    accelerator.init_trackers(
+        config.tracker.project, config=flat or yaml.safe_load(config.to_yaml()), init_kwargs=settings
+    )
+
+
+def _wandb_key() -> bool:
+    netrc = Path.home() / (".netrc" if os.name != "nt" else "_netrc")
+    stored = netrc.is_file() and "api.wandb.ai" in netrc.read_text(encoding="utf-8", errors="replace")
+    return bool(os.environ.get("WANDB_API_KEY")) or stored

@@ -1,0 +1,275 @@
+"""The training loop: one for every task, resumable at any step, on any number of processes."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from filelock import FileLock, Timeout
+
+from roformer.build import build_model, build_task, resolve_checkpoint
+from roformer.config import TrainConfig
+from roformer.errors import UserError
+from roformer.tasks import Task
+from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_config
+from roformer.training.meter import Display, Meter, MetricsFile
+from roformer.training.optimizer import build_optimizer, build_scheduler
+from roformer.training.precision import resolve_precision
+from roformer.training.provenance import provenance
+from roformer.training.signals import StopSignal
+from roformer.training.tracking import check_tracker, start_tracker
+
+
+@dataclass
+class TrainState:
+    """What a checkpoint holds beside weights, optimiser and schedule; batches need no state, only the step."""
+
+    step: int = 0
+    tokens: int = 0
+    best: float | None = None
+    evaluations_without_gain: int = 0
+    stopped_early: bool = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def train(config: TrainConfig, overridden: frozenset[str]) -> None:
+    """Trains, goes on with, or finds finished the run that ``config`` describes.
+
+    Args:
+        config: as composed from ``conf/``.
+        overridden: the config groups that the user chose on the command line.
+
+    Raises:
+        UserError: for anything that the user can mend; nothing has been trained or overwritten then.
+        SystemExit: with 128 + its number after a signal; the run has been saved.
+    """
+    config = resolve_checkpoint(config, overridden)
+    state = PartialState()
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(config.output_dir / ".lock")
+    try:
+        if state.is_main_process:
+            lock.acquire(timeout=0)
+        config = _settle_precision(config, state)
+        if stored := stored_config(config.output_dir):
+            check_same_run(stored, config)
+        if (config.output_dir / "export" / "config.json").is_file():
+            state.print(f"{config.output_dir} is finished; delete it to train anew")
+            return
+        with state.main_process_first():  # the others find the caches filled
+            task, _ = build_task(config)
+        Trainer(config, task).fit()
+    except Timeout as error:
+        raise UserError(f"another process is training in {config.output_dir}; wait for it or stop it") from error
+    finally:
+        lock.release()
+
+
+def _settle_precision(config: TrainConfig, state: PartialState) -> TrainConfig:
+    """Puts the precision of the first part of the run, or else of a measurement, in place of ``auto``."""
+    stored = stored_config(config.output_dir)
+    if config.trainer.precision == "auto" and stored:
+        precision = stored["trainer"]["precision"]
+    else:
+        precision, why = resolve_precision(
+            config.trainer.precision, hidden_size=config.model["hidden_size"], device=state.device
+        )
+        state.print(f"precision {precision} ({why})")
+    agreed = broadcast_object_list([precision])[0]  # every process takes the path of the first
+    return replace(config, trainer=replace(config.trainer, precision=agreed))
+
+
+class Trainer:
+    """Trains one model on one task.
+
+    Args:
+        config: with the precision settled.
+        task: what to train.
+    """
+
+    def __init__(self, config: TrainConfig, task: Task) -> None:
+        self.config, self.task = config, task
+        trainer = config.trainer
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if trainer.precision == "bf16" else "no",
+            log_with=check_tracker(config.tracker),
+            project_dir=config.output_dir,
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        )
+        self.shares = self.accelerator.num_processes * trainer.gradient_accumulation_steps
+        if trainer.batch_size % self.shares:
+            raise UserError(
+                f"trainer.batch_size {trainer.batch_size} is not a multiple of {self.accelerator.num_processes} "
+                f"processes x trainer.gradient_accumulation_steps {trainer.gradient_accumulation_steps}"
+            )
+        steps_per_epoch = task.rows / trainer.batch_size
+        self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
+        self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
+        model = build_model(config, task)
+        optimizer = build_optimizer(model, config.optimizer)
+        self.scheduler = build_scheduler(optimizer, config.scheduler, self.max_steps)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.state = TrainState()
+        self.accelerator.register_for_checkpointing(self.state, self.scheduler)
+        self.checkpoints = CheckpointFolder(config.output_dir / "checkpoints", keep=trainer.keep_checkpoints)
+
+    def fit(self) -> None:
+        """Trains to the end, or to the first signal; then exports what users load."""
+        self._resume()
+        state, trainer = self.state, self.config.trainer
+        meter, metrics = Meter(), self._open_metrics()
+        main = self.accelerator.is_main_process
+        display = Display(self.config.output_dir.name, start=state.step, total=self.max_steps, enabled=main)
+        with StopSignal() as stop, display:
+            while state.step < self.max_steps and not state.stopped_early:
+                loss, tokens = self._train_step(state.step)
+                state.step += 1
+                state.tokens += tokens
+                meter.update(loss, tokens)
+                last = state.step == self.max_steps
+                evaluate = state.step % self.eval_steps == 0 or last
+                if evaluate or state.step % trainer.logging_steps == 0:
+                    learning_rate = float(self.scheduler.get_last_lr()[0])
+                    line = {
+                        "step": state.step,
+                        **meter.report(),
+                        "learning_rate": learning_rate,
+                        "tokens": state.tokens,
+                    }
+                    if evaluate:
+                        line.update(self._evaluate())
+                    self._log(metrics, display, line)
+                    meter = Meter()
+                display.advance(state.step)
+                interrupted = self._any_process(stop.received)
+                if state.step % trainer.save_steps == 0 or interrupted or last or state.stopped_early:
+                    with meter.paused():
+                        self._save()
+                if interrupted and not last:
+                    self._exit(interrupted)
+        self._export()
+
+    def _train_step(self, step: int) -> tuple[torch.Tensor, int]:
+        """One optimiser step on batch ``step``; returns its mean loss and its tokens, over all processes."""
+        accelerator, trainer = self.accelerator, self.config.trainer
+        torch.manual_seed((self.config.seed << 40) + (step << 8) + accelerator.process_index)  # dropout: seed and step
+        num_items = self.task.num_items(step, trainer.batch_size)
+        loss, tokens = torch.zeros((), device=accelerator.device), 0
+        for part in range(trainer.gradient_accumulation_steps):
+            share = part * accelerator.num_processes + accelerator.process_index
+            batch = self.task.batch(step, trainer.batch_size, share=share, shares=self.shares)
+            inputs = {k: v.to(accelerator.device) if torch.is_tensor(v) else v for k, v in batch.inputs.items()}
+            tokens += batch.tokens
+            last = part == trainer.gradient_accumulation_steps - 1
+            with accelerator.no_sync(self.model) if not last else accelerator.autocast():
+                part_loss = self.model(**inputs, num_items_in_batch=num_items).loss
+                # gradients are averaged over processes, and the loss is already divided by the whole batch
+                accelerator.backward(part_loss * accelerator.num_processes)
+            loss += part_loss.detach()
+        accelerator.clip_grad_norm_(self.model.parameters(), trainer.max_grad_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        if accelerator.num_processes > 1:
+            loss, total = accelerator.reduce((loss, torch.tensor(tokens, device=accelerator.device)))
+            tokens = int(total)
+        return loss, tokens
+
+    def _evaluate(self) -> dict[str, float]:
+        """Metrics on the validation split. Every process computes all of them, and so decides alike."""
+        metrics = self.task.evaluate(self.accelerator.unwrap_model(self.model), "validation")
+        value = metrics[self.task.best_metric]
+        state = self.state
+        gained = state.best is None or (value > state.best if self.task.greater_is_better else value < state.best)
+        if gained:
+            state.best, state.evaluations_without_gain = value, 0
+        else:
+            state.evaluations_without_gain += 1
+        patience = self.config.trainer.early_stopping_patience
+        if patience is not None:
+            if gained:
+                self._write_folder(self.config.output_dir / "best")
+            state.stopped_early = state.evaluations_without_gain >= patience
+        return metrics
+
+    def _log(self, metrics: MetricsFile | None, display: Display, line: dict[str, float]) -> None:
+        if metrics:
+            metrics.write(line)
+        display.show(line)
+        self.accelerator.log({key: value for key, value in line.items() if key != "step"}, step=int(line["step"]))
+
+    def _open_metrics(self) -> MetricsFile | None:
+        if not self.accelerator.is_main_process:
+            return None
+        start_tracker(self.accelerator, self.config)
+        return MetricsFile(self.config.output_dir / "metrics.jsonl", resumed_at=self.state.step)
+
+    def _resume(self) -> None:
+        output_dir = self.config.output_dir
+        if latest := self.checkpoints.latest():
+            self.accelerator.load_state(str(latest))
+            self.accelerator.print(f"going on from {latest}")
+        elif self.accelerator.is_main_process:
+            record = {**provenance(), "data_fingerprint": self.task.corpus.fingerprint}
+            (output_dir / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            (output_dir / "config.yaml").write_text(self.config.to_yaml(), encoding="utf-8")
+        if self.accelerator.is_main_process:
+            recorded = json.loads((output_dir / "provenance.json").read_text(encoding="utf-8"))["data_fingerprint"]
+            if recorded != self.task.corpus.fingerprint:
+                raise UserError(f"the data has changed since {output_dir} was begun; choose another paths.output_dir")
+
+    def _save(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write = lambda folder: self.accelerator.save_state(str(folder))  # noqa: E731
+            self.checkpoints.save(self.state.step, write)
+        self.accelerator.wait_for_everyone()
+
+    def _any_process(self, received: int | None) -> int:
+        """Returns the signal that any process received, or 0; all stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return received or 0
+        signals = self.accelerator.gather(torch.tensor([received or 0], device=self.accelerator.device))
+        return int(signals.max())
+
+    def _exit(self, signal_number: int) -> None:
+        self.accelerator.end_training()
+        self.accelerator.print(
+            f"stopped at step {self.state.step} of {self.max_steps}, saved in {self.checkpoints.folder}; "
+            "run the same command again to go on"
+        )
+        raise SystemExit(128 + signal_number)
+
+    def _write_folder(self, folder: Path) -> None:
+        """Writes model and tokenizer as ``from_pretrained`` reads them."""
+        if not self.accelerator.is_main_process:
+            return
+        model = self.accelerator.unwrap_model(self.model)
+
+        def write(temporary: Path) -> None:
+            model.save_pretrained(temporary)
+            self.task.tokenizer.save_pretrained(temporary)
+
+        replace_folder(folder, write)
+
+    def _export(self) -> None:
+        """Writes ``export/``, the mark of a finished run: the best state where early stopping kept one."""
+        output_dir = self.config.output_dir
+        best = output_dir / "best"
+        if self.accelerator.is_main_process:
+            if best.is_dir():
+                best.rename(output_dir / "export")
+            else:
+                self._write_folder(output_dir / "export")
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+        self.accelerator.print(f"finished: {output_dir / 'export'}")

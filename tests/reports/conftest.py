@@ -1,0 +1,120 @@
+"""A comparison that looks like a small real one: RoPE clearly ahead, three seeds, both tasks."""
+
+import numpy as np
+import pytest
+
+STUDENT_T = {2: 12.706, 3: 4.303}  # 97.5 % quantile by number of seeds
+
+
+def interval(values, **more):
+    """Mean and Student t interval over seeds, as the evaluation writes it."""
+    mean, n = float(np.mean(values)), len(values)
+    half = STUDENT_T[n] * float(np.std(values, ddof=1)) / n**0.5 if n > 1 else None
+    low, high = (mean - half, mean + half) if half is not None else (None, None)
+    return {"values": [float(value) for value in values], "mean": mean, "low": low, "high": high, **more}
+
+
+def over_examples(mean, half):
+    """The interval of one run, whose width comes from the test examples."""
+    return {"values": [mean], "mean": mean, "low": mean - half, "high": mean + half, "over": "examples"}
+
+
+def mlm_result(name, final, speed, seeds, reference):
+    """One encoding: ``final`` loss per seed; ``speed`` stretches the learning curve; differences to ``reference``."""
+    steps = np.arange(0, 601, 25)
+    runs = np.stack([loss + (8.32 - loss) * np.exp(-steps * speed / 130) for loss in final])
+    spread = 2.48 * runs.std(axis=0, ddof=1) if len(seeds) > 1 else None
+    mean = runs.mean(axis=0)
+    beyond = {"rope": 0.35, "sinusoidal": 0.9}.get(name, 0.5)
+    lengths = {"128": final, "256": np.array(final) + beyond / 2, "512": np.array(final) + beyond}
+    to_target = [round(250 / speed) + 4 * i for i in range(len(seeds))]
+    difference = None
+    if reference is not None and name != "rope":
+        difference = interval(np.array(final) - reference["loss"]["values"])
+        difference["p_value"] = 0.0004 if len(seeds) > 1 else None
+    return {
+        "seeds": seeds,
+        "parameters": 1_234_567,
+        "loss": interval(final),
+        "accuracy": interval([0.6 - 0.07 * loss for loss in final]),
+        "difference": difference,
+        "steps_to_target": interval(to_target),
+        "tokens_to_target": interval([4096 * step for step in to_target]),
+        "steps_ratio": interval(np.array(to_target) / reference["steps_to_target"]["values"]) if difference else None,
+        "tokens_per_second": interval([21_345 - 150 * i for i in range(len(seeds))]),
+        "curve": {
+            "steps": steps.tolist(),
+            "tokens": (4096 * steps).tolist(),
+            "mean": mean.tolist(),
+            "low": (mean - spread).tolist() if spread is not None else None,
+            "high": (mean + spread).tolist() if spread is not None else None,
+        },
+        "loss_by_length": {
+            key: interval(values) for key, values in lengths.items() if name != "learned" or key == "128"
+        },
+    }
+
+
+def make_mlm(finals, seeds=(1, 2, 3)):
+    """The MLM part; ``finals`` maps names to (loss of the first seed, learning speed)."""
+    noise = np.array([0.0, 0.012, -0.009])[: len(seeds)]
+    encodings, reference = {}, None
+    for i, (name, (final, speed)) in enumerate(finals.items()):
+        own = noise + 0.004 * np.roll(noise / 0.012, i)
+        encodings[name] = mlm_result(name, (final + own).tolist(), speed, list(seeds), reference)
+        reference = encodings.get("rope")
+    settings = {"sequence_length": 128, "batch_size": 32, "max_steps": 600, "learning_rate": 0.001, "hidden_size": 128}
+    settings |= {"num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 4096, "precision": "bf16"}
+    return {"settings": settings, "warnings": [], "target_loss": 5.75, "encodings": encodings}
+
+
+def make_classification():
+    """One seed, so that the intervals come from the test examples."""
+    reference, other = (
+        {
+            "seeds": [1],
+            "accuracy": over_examples(a, 0.03),
+            "macro_f1": over_examples(a - 0.02, 0.03),
+            "difference": None,
+            "tokens_per_second": interval([18_250]),
+        }
+        for a in (0.713, 0.681)
+    )
+    other["difference"] = over_examples(-0.032, 0.028) | {"p_value": 0.027}
+    baselines = {
+        "majority class": {"accuracy": interval([0.184]), "macro_f1": interval([0.034])},
+        "TF-IDF + logistic regression": {"accuracy": interval([0.742]), "macro_f1": interval([0.731])},
+    }
+    settings = {"data": "docs_topics", "max_length": 512, "epochs": 3, "labels": 9, "test_documents": 812}
+    encodings = {"rope": reference, "sinusoidal": other}
+    return {"settings": settings, "warnings": ["One seed only."], "encodings": encodings, "baselines": baselines}
+
+
+def make_comparison(mlm, classification):
+    return {
+        "schema_version": 1,
+        "created": "2026-11-22T03:00:00Z",
+        "title": "demo",
+        "reference": "rope",
+        "hardware": {"cpu": "a processor", "cores": 2, "gpu": None, "memory_gib": 24},
+        "versions": {"python": "3.11", "torch": "2.13.0", "numpy": "2.4.6"},
+        "git_commit": "abc123",
+        "command": "python evaluate.py runs='outputs/demo/*'",
+        "mlm": mlm,
+        "classification": classification,
+    }
+
+
+CLEAR = {"rope": (4.63, 1.0), "sinusoidal": (5.36, 0.48), "learned": (5.29, 0.53)}
+
+
+@pytest.fixture
+def comparison():
+    """Both parts, three seeds for the first and one for the second; fresh for every test."""
+    return make_comparison(make_mlm(CLEAR), make_classification())
+
+
+@pytest.fixture
+def one_seed():
+    """The first part only, with one seed, hence without any interval."""
+    return make_comparison(make_mlm(CLEAR, seeds=(1,)), None)

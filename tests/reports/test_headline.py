@@ -1,0 +1,122 @@
+"""The headline claims a difference only where the paired interval over two seeds or more shows one."""
+
+import pytest
+
+from roformer.reports.headline import headline, key_figures
+from roformer.reports.numbers import excludes
+
+
+def set_difference(comparison, name, mean, half):
+    """Three paired seeds whose difference has this mean and half-width."""
+    difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_value": 0.5}
+    comparison["mlm"]["encodings"][name]["difference"] = difference
+
+
+def set_ratio(comparison, name, mean, half):
+    ratio = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half}
+    comparison["mlm"]["encodings"][name]["steps_ratio"] = ratio
+
+
+def test_clear_difference(comparison):
+    set_difference(comparison, "sinusoidal", 0.73, 0.03)
+    assert headline(comparison) == (
+        "RoPE reaches the same validation loss in 2.1\u00d7 fewer steps than sinusoidal and ends 0.73 nats lower "
+        "(95 % CI 0.70 to 0.76, 3 paired seeds)."
+    )
+
+
+def test_reference_that_is_clearly_worse(comparison):
+    """Catches a headline that can only praise the reference."""
+    set_difference(comparison, "sinusoidal", -0.2, 0.05)
+    set_ratio(comparison, "sinusoidal", 0.5, 0.1)
+    assert headline(comparison) == (
+        "RoPE needs 2.0\u00d7 the steps of sinusoidal to reach the same validation loss and ends 0.20 nats higher "
+        "(95 % CI 0.15 to 0.25, 3 paired seeds)."
+    )
+
+
+def test_no_difference(comparison):
+    set_difference(comparison, "sinusoidal", 0.01, 0.03)
+    set_ratio(comparison, "sinusoidal", 1.02, 0.1)
+    assert headline(comparison) == (
+        "Between RoPE and sinusoidal no difference beyond the seed spread is visible "
+        "(0.010 nats apart; 95 % CI \u22120.020 to 0.040, 3 paired seeds)."
+    )
+
+
+def test_faster_but_no_lower(comparison):
+    set_difference(comparison, "sinusoidal", 0.01, 0.03)
+    assert "2.1\u00d7 fewer steps than sinusoidal, but in the final test loss no difference" in headline(comparison)
+
+
+def test_lower_but_not_faster(comparison):
+    set_difference(comparison, "sinusoidal", 0.2, 0.05)
+    set_ratio(comparison, "sinusoidal", 1.02, 0.1)
+    assert headline(comparison).startswith("RoPE ends 0.20 nats lower than sinusoidal (95 % CI 0.15 to 0.25")
+
+
+def test_a_third_encoding_that_beats_the_reference_is_named(comparison):
+    """Catches a headline that hides the winner behind a weak baseline."""
+    set_difference(comparison, "learned", -0.05, 0.01)
+    assert "; learned ends 0.050 nats lower than RoPE (95 % CI 0.040 to 0.060" in headline(comparison)
+
+
+def test_one_seed(one_seed):
+    text = headline(one_seed)
+    assert text.startswith("One seed: no claim;")
+    assert "fewer" not in text
+
+
+def test_one_seed_with_an_interval_over_examples_is_still_no_claim(comparison):
+    """Catches an interval over test examples that passes for seed spread."""
+    comparison["mlm"] = None
+    assert headline(comparison).startswith("One seed: no claim; RoPE classifies 71.3 % of the test documents")
+
+
+def test_only_classification_with_seeds(comparison):
+    comparison["mlm"] = None
+    difference = {"values": [-0.03, -0.034], "mean": -0.032, "low": -0.05, "high": -0.014, "p_value": 0.01}
+    comparison["classification"]["encodings"]["sinusoidal"]["difference"] = difference
+    assert headline(comparison) == (
+        "RoPE classifies 71.3 % of the test documents correctly, 3.2 points more than sinusoidal "
+        "(95 % CI 1.4 to 5.0, 2 paired seeds)."
+    )
+    difference["high"] = 0.01
+    assert "no difference beyond the seed spread is visible (3.2 points" in headline(comparison)
+
+
+def test_one_seed_excludes_nothing():
+    """Catches a claim by any clause of the headline that rests on one seed with an interval over examples."""
+    difference = {"values": [0.5], "mean": 0.5, "low": 0.4, "high": 0.6}
+    assert not excludes(difference, 0.0)
+    assert excludes({**difference, "values": [0.5, 0.5]}, 0.0)
+    assert not excludes({**difference, "values": [0.5, 0.5], "low": -0.1}, 0.0)
+    assert not excludes(None, 0.0)
+
+
+def test_reference_missing(comparison):
+    del comparison["mlm"]["encodings"]["rope"]
+    for result in comparison["mlm"]["encodings"].values():
+        result["difference"] = result["steps_ratio"] = None
+    text = headline(comparison)
+    assert text.startswith("RoPE, the reference, is not among the encodings, so no difference is computed;")
+    assert "(learned)" in text
+
+
+def test_reference_alone(comparison):
+    comparison["mlm"]["encodings"] = {"rope": comparison["mlm"]["encodings"]["rope"]}
+    assert "no other encoding" in headline(comparison)
+
+
+def test_nothing_at_all(comparison):
+    comparison["mlm"] = comparison["classification"] = None
+    assert headline(comparison).startswith("No results yet")
+    assert key_figures(comparison) == []
+
+
+@pytest.mark.parametrize("part", ["mlm", "classification"])
+def test_key_figures_name_their_uncertainty(comparison, part):
+    comparison[part] = None
+    tiles = key_figures(comparison)
+    assert tiles
+    assert all("95 % CI" in tile.detail or "no interval" in tile.detail for tile in tiles)

@@ -1,0 +1,194 @@
+"""The page is whole, safe and self-contained, and comes out the same each time."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from roformer.errors import UserError
+from roformer.reports.canvas import CSS_COLOURS, spread
+from roformer.reports.page import write_report
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+LOADS = {"src", "srcset", "data", "poster", "background"}
+
+
+class Outline(HTMLParser):
+    """Collects ids and what would be loaded, and fails on tags that do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.loads, self.links, self.tags = [], [], [], [], set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.add(tag)
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.loads += [values[key] for key in LOADS & values.keys()]
+        self.links += [value for key, value in attrs if key in ("href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def page_of(comparison, folder):
+    return write_report(comparison, folder).read_text(encoding="utf-8")
+
+
+def test_page_is_self_contained(comparison, tmp_path):
+    """Catches a script, a web font, a style sheet or an image that is fetched."""
+    text = page_of(comparison, tmp_path)
+    outline = Outline(text)
+    assert not {"script", "link", "iframe", "img", "object"} & outline.tags
+    assert outline.loads == []
+    assert not [link for link in outline.links if re.match(r"(\w+:)?//", link)]
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_ids_are_unique_and_references_resolve(comparison, tmp_path):
+    """Catches drawings that share clip paths or markers once they stand on one page."""
+    text = page_of(comparison, tmp_path)
+    outline = Outline(text)
+    assert len(outline.ids) == len(set(outline.ids))
+    used = {link[1:] for link in outline.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", text))
+    assert used
+    assert used <= set(outline.ids)
+
+
+def test_drawings_follow_the_theme(comparison, tmp_path):
+    """Catches text that stays black on a dark page."""
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page_of(comparison, tmp_path), flags=re.DOTALL))
+    assert set(re.findall(r"#[0-9a-f]{6}\b", drawings)) <= {"#000000"}  # black: only definitions that a use recolours
+    labels = re.findall(r"<text [^>]*>", drawings)
+    assert labels
+    assert all("fill: currentColor" in label or "fill: var(" in label for label in labels)
+    assert "currentColor" in CSS_COLOURS.values()
+
+
+def test_names_are_escaped(comparison, tmp_path):
+    """Catches a name that becomes markup, in tables, drawings, headline or title."""
+    name = 'x<b>"&$y$'
+    for part in ("mlm", "classification"):
+        encodings = comparison[part]["encodings"]
+        comparison[part]["encodings"] = {name: encodings.pop("sinusoidal"), "rope": encodings["rope"]}
+    comparison["title"] = comparison["command"] = name
+    comparison["mlm"]["warnings"] = [name]
+    text = page_of(comparison, tmp_path)
+    Outline(text)
+    assert "<b>" not in text
+    assert "x&lt;b&gt;" in text
+
+
+def drop_mlm(comparison):
+    comparison["mlm"] = None
+
+
+def drop_classification(comparison):
+    comparison["classification"] = None
+
+
+def drop_both(comparison):
+    comparison["mlm"] = comparison["classification"] = None
+
+
+def drop_lengths(comparison):
+    for result in comparison["mlm"]["encodings"].values():
+        result["loss_by_length"] = {}
+
+
+def drop_reference(comparison):
+    for part in ("mlm", "classification"):
+        del comparison[part]["encodings"]["rope"]
+        for result in comparison[part]["encodings"].values():
+            result["difference"] = None
+            result["steps_ratio"] = None
+
+
+def drop_settings(comparison):
+    comparison["mlm"]["settings"] = {}
+    comparison["git_commit"] = None
+
+
+def drop_baselines(comparison):
+    comparison["classification"]["baselines"] = {}
+
+
+DROPS = [drop_mlm, drop_classification, drop_both, drop_lengths, drop_reference, drop_settings, drop_baselines]
+
+
+@pytest.mark.parametrize("drop", DROPS)
+def test_any_part_may_be_missing(comparison, tmp_path, drop):
+    drop(comparison)
+    text = page_of(comparison, tmp_path)
+    Outline(text)
+    assert "How this was measured" in text
+    assert "None" not in text
+    assert "Undefined" not in text
+
+
+def test_one_seed_has_no_brackets(one_seed, tmp_path):
+    text = page_of(one_seed, tmp_path)
+    assert 'class="ci"' not in text
+    assert "One seed: no bands" in text
+
+
+def test_many_encodings(comparison, tmp_path):
+    """Catches labels that leave the figure when there are more lines than colours."""
+    encodings = comparison["mlm"]["encodings"]
+    encodings |= {f"encoding_{i}": encodings["learned"] for i in range(15)}
+    assert "encoding 14" in page_of(comparison, tmp_path)
+
+
+def test_labels_are_apart_and_inside():
+    """Catches labels that overlap, or that are pushed out of the axes."""
+    rows = spread([0.01, 0.02, 0.02, 0.5, 0.99, 1.0], 0.05)
+    assert min(b - a for a, b in pairwise(rows)) > 0.05 - 1e-9
+    assert min(rows) >= 0
+    assert max(rows) <= 1
+    assert rows[3] == pytest.approx(0.5)
+
+
+def test_files_exist_and_stale_figures_go(comparison, tmp_path):
+    write_report(comparison, tmp_path)
+    names = {"loss_curves", "loss_by_length", "accuracy", "relative_upper_bound"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"{n}.{e}" for n in names for e in ("svg", "png")
+    }
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 5
+    comparison["mlm"] = None
+    write_report(comparison, tmp_path)
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "relative_upper_bound"}
+
+
+def test_same_input_same_bytes(comparison, tmp_path):
+    """Catches random ids and dates, which would make every report a change in version control."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        write_report(comparison, folder)
+    first, second = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
+    assert first == second
+
+
+def test_unreadable_comparisons_are_refused(comparison, tmp_path):
+    with pytest.raises(UserError, match="schema_version 2, allowed is 1"):
+        write_report({**comparison, "schema_version": 2}, tmp_path)
+    del comparison["mlm"]
+    with pytest.raises(UserError, match="no 'mlm'"):
+        write_report(comparison, tmp_path)
+
+
+def test_reports_import_no_torch():
+    """Catches a report that needs the training environment to be read."""
+    code = "import sys, roformer.reports.page; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

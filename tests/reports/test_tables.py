@@ -1,0 +1,79 @@
+"""The tables hold the numbers of the comparison, written one way, in both renderings."""
+
+import pytest
+
+from roformer.reports.numbers import fixed, probability, with_interval
+from roformer.reports.tables import all_tables, to_html, to_markdown
+
+
+def by_name(comparison):
+    return {table.name: table for table in all_tables(comparison)}
+
+
+def test_numbers_are_written_one_way():
+    """Catches wrong decimals, a lost thousands separator and a negative zero."""
+    full = {"values": [1, 2], "mean": 4.6304, "low": 4.6101, "high": 4.6499}
+    assert with_interval(full, 2) == "4.63 [4.61, 4.65]"
+    assert with_interval({**full, "low": None, "high": None}, 3) == "4.630"
+    assert with_interval(None, 3) == "\u2013"
+    assert fixed(21_345.4, 0) == "21,345"
+    assert fixed(-0.0004, 3) == "0.000"
+    assert fixed(-0.25, 2, signed=True) == "\u22120.25"
+    assert [probability(p) for p in (0.0004, 0.027, None)] == ["< 0.001", "0.027", "\u2013"]
+
+
+@pytest.mark.parametrize("render", [to_markdown, to_html])
+def test_renderings_hold_the_numbers(comparison, render):
+    """Catches a column that is dropped, or filled from another metric."""
+    text = {name: render(table) for name, table in by_name(comparison).items()}
+    loss = comparison["mlm"]["encodings"]["sinusoidal"]["loss"]
+    assert f"{loss['mean']:.3f}" in text["mlm_loss"]
+    assert f"[{loss['low']:.3f}, {loss['high']:.3f}]" in text["mlm_loss"]
+    assert "+0.730" in text["mlm_loss"]
+    assert "1,234,567" in text["mlm_loss"]
+    assert "2.07\u00d7" in text["learning_speed"]
+    assert "21,195" in text["learning_speed"]
+    assert "512 (4\u00d7)" in text["extrapolation"]
+    assert "71.3" in text["classification"]
+    assert "TF-IDF + logistic regression" in text["classification"]
+    assert "about 2.1" in text["beside_the_paper"]
+
+
+def test_reference_first_then_by_loss(comparison):
+    """Catches alphabetical order, and a reference that is moved when another encoding beats it."""
+    comparison["mlm"]["encodings"]["rope"]["loss"]["mean"] = 9.0
+    rows = by_name(comparison)["mlm_loss"].rows
+    assert [row[0] for row in rows] == ["RoPE", "learned", "sinusoidal"]
+
+
+def test_a_length_that_was_not_measured_is_a_dash(comparison):
+    rows = {row[0]: row for row in by_name(comparison)["extrapolation"].rows}
+    assert rows["learned"][2:] == ("\u2013", "\u2013", "\u2013")
+
+
+def test_note_says_what_the_interval_is_over(comparison, one_seed):
+    """Catches an interval over test examples that is sold as one over seeds."""
+    tables = by_name(comparison)
+    assert "over the seeds" in tables["mlm_loss"].note
+    assert "over the test examples" in tables["classification"].note
+    assert "One seed: no interval" in by_name(one_seed)["mlm_loss"].note
+
+
+def test_warnings_stay_with_their_table(comparison):
+    comparison["mlm"]["warnings"] = ["runs differ in learning_rate"]
+    assert "runs differ in learning\\_rate" in to_markdown(by_name(comparison)["mlm_loss"])
+
+
+def test_names_cannot_break_a_table(comparison):
+    """Catches a pipe that adds a Markdown column, and markup in a name."""
+    comparison["mlm"]["encodings"]["a|<b>"] = comparison["mlm"]["encodings"].pop("learned")
+    table = by_name(comparison)["mlm_loss"]
+    assert "a\\|\\<b\\>" in to_markdown(table)
+    assert "a|&lt;b&gt;" in to_html(table)
+
+
+def test_missing_parts_leave_no_table(comparison):
+    comparison["mlm"] = None
+    assert list(by_name(comparison)) == ["classification"]
+    comparison["classification"] = None
+    assert all_tables(comparison) == []

@@ -1,0 +1,81 @@
+"""Loading a tokenizer that exists, and refusing what cannot work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from roformer.data import SOURCES
+from roformer.errors import UserError
+from roformer.tokenizer import TOKENIZERS
+
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+
+
+def prepare(path: Path | str) -> PreTrainedTokenizerFast:
+    source = SOURCES.build(
+        {"name": "mixture", "sources": [{"name": "docs", "packages": ["rich"], "min_characters": 1}]}
+    )
+    tokenizer = TOKENIZERS.build({"name": "pretrained", "path": str(path)})
+    return tokenizer.prepare(source, cache_dir=Path("unused"), validation_fraction=0.1, test_fraction=0.1)
+
+
+def save(folder: Path, **special: str) -> Path:
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL.values(), "a"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return folder
+
+
+def test_a_saved_folder_is_loaded(tmp_path: Path) -> None:
+    """Catches a loader that changes ids or writes into the cache."""
+    tokenizer = prepare(save(tmp_path / "saved", **SPECIAL))
+    assert tokenizer.convert_tokens_to_ids(["[PAD]", "[MASK]", "a"]) == [0, 4, 5]
+    assert not Path("unused").exists()
+
+
+@pytest.mark.parametrize("name", ["pad_token", "cls_token", "sep_token", "mask_token"])
+def test_a_missing_special_token_is_named(tmp_path: Path, name: str) -> None:
+    """Catches a GPT-like tokenizer that would fail in the first masked batch."""
+    folder = save(tmp_path / "saved", **{key: value for key, value in SPECIAL.items() if key != name})
+    with pytest.raises(UserError, match=rf"has no {name}"):
+        prepare(folder)
+
+
+@pytest.mark.parametrize("path", ["./nowhere", "~/nowhere/at/all", "/nowhere", "a/b/c"])
+def test_a_missing_folder_is_told_without_the_network(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a wait for the hub where the user meant a folder."""
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: pytest.fail("asked the hub"))
+    with pytest.raises(UserError, match=r"is no folder"):
+        prepare(path)
+
+
+def test_a_failing_hub_or_folder_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a traceback of many lines in the place of the remedy."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"cannot load tokenizer\.path") as caught:
+        prepare(tmp_path / "empty")
+    assert "\n" not in str(caught.value)
+
+    def offline(*args: Any) -> None:
+        raise OSError("cannot reach the hub\nmore lines")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", offline)
+    with pytest.raises(UserError, match=r"google-bert/x: cannot reach the hub .*tokenizer=wordpiece") as caught:
+        prepare("google-bert/x")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slow_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches one without the Rust backend, on which the token cache relies."""
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: object())
+    with pytest.raises(UserError, match=r"not a fast tokenizer"):
+        prepare("some/name")
