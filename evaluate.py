@@ -11,7 +11,9 @@ from roformer import cli
 from roformer.config import EvaluateConfig
 
 
+@cli.one_line_errors
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+@cli.one_line_errors
 def main(raw: DictConfig) -> None:
     config = EvaluateConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
     from roformer.evaluation.harness import evaluate  # after the checks: importing torch takes seconds
@@ -20,4 +22,4 @@ def main(raw: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

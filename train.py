@@ -14,7 +14,9 @@ from roformer import cli
 from roformer.config import TrainConfig
 
 
+@cli.one_line_errors
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@cli.one_line_errors
 def main(raw: DictConfig) -> None:
     config = TrainConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
     overridden = frozenset(override.split("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task)
@@ -24,4 +26,4 @@ def main(raw: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

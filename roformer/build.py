@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.config import Settings, TrainConfig
 from roformer.data import SOURCES, Source
-from roformer.data.preprocess import tokenize_corpus
+from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
 from roformer.tasks import TASKS, Task
@@ -73,12 +73,18 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
 
 
-def build_task(config: TrainConfig) -> tuple[Task, Corpus]:
-    """Prepares tokenizer and tokens (from the caches where they hold them) and returns the task on them."""
+def build_corpus(config: TrainConfig) -> tuple[Corpus, TokenizedCorpus, PreTrainedTokenizerFast]:
+    """Prepares tokenizer and tokens, from the caches where they hold them."""
     corpus = Corpus.from_settings(config.data)
     cache_dir = Path(config.paths.cache_dir)
     tokenizer = TOKENIZERS.build(config.tokenizer).prepare(corpus.source, cache_dir=cache_dir, **corpus.fractions)
     tokens = tokenize_corpus(corpus.source, tokenizer, cache_dir=cache_dir, **corpus.fractions)
+    return corpus, tokens, tokenizer
+
+
+def build_task(config: TrainConfig) -> tuple[Task, Corpus]:
+    """Returns the task on its data."""
+    corpus, tokens, tokenizer = build_corpus(config)
     return TASKS.build(config.task, tokens, tokenizer, config.seed), corpus
 
 

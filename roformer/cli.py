@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -11,22 +13,31 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from roformer.errors import UserError
 from roformer.registry import did_you_mean
 
+P = ParamSpec("P")
 
-def run(main: Callable[[], object]) -> None:
-    """Runs a ``hydra.main`` function; prints a user's mistake as one line and exits with 1.
 
-    Anything else is our mistake and keeps its traceback.
+def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
+    """Decorator: prints a user's mistake as one line and exits with 1; ours keeps its traceback.
+
+    It stands outside ``hydra.main``, for what is wrong with the configuration, and inside it, because Hydra comments
+    on every other exception that passes through.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own, longer account and exits
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # their progress bars and reports are not ours
-    logging.getLogger("accelerate").setLevel(logging.ERROR)
-    try:
-        main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_one_line(error)}")
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own, longer account and exits
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # their reports and progress bars are not ours
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        logging.getLogger("accelerate").setLevel(logging.ERROR)
+        try:
+            function(*args, **kwargs)
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            sys.exit(f"error: {_one_line(error)}")
+        except KeyboardInterrupt:
+            print("interrupted; run the same command again to go on", file=sys.stderr)
+            sys.exit(130)
+
+    return guarded
 
 
 def _one_line(error: Exception) -> str:

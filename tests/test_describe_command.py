@@ -10,11 +10,11 @@ import yaml
 from roformer.data import SOURCES
 from roformer.tokenizer import TOKENIZERS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def describe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "roformer.data.describe", *arguments]
+    command = [sys.executable, "-m", "roformer.describe", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -24,7 +24,7 @@ def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
         (tmp_path / f"{split}.csv").write_text(
             "text,label\n" + "\n".join(f"some text {i},{'ab'[i % 2]}" for i in range(50))
         )
-    settings = ["tokenizer.vocab_size=100", "tokenizer.alphabet_size=40", "--cache-dir", str(tmp_path / "cache")]
+    settings = ["tokenizer.vocab_size=100", "tokenizer.alphabet_size=40", f"paths.cache_dir={tmp_path / 'cache'}"]
     done = describe("data=labelled", f"data.path={tmp_path}", *settings)
     assert done.returncode == 0, done.stderr
     assert "test: 50 documents" in done.stdout
@@ -34,7 +34,7 @@ def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["data=labelled"], "path"), (["data=nothing"], "data/nothing"), (["data=text", "data.path=nowhere"], "nowhere")],
+    [(["data=labelled"], "path"), (["data=nothing"], "unknown data 'nothing'"), (["data=text", "data.path=nowhere"], "nowhere")],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
     """Catches a traceback for a forgotten path or a wrong name."""

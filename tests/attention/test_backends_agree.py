@@ -1,0 +1,77 @@
+"""Every backend against the written-out one, with every encoding, on padded and on packed documents."""
+
+import pytest
+import torch
+
+from roformer.attention import ATTENTION_BACKENDS
+
+
+@pytest.fixture(params=["padded", "packed"])
+def inputs(request):
+    return request.getfixturevalue(request.param)
+
+
+def real(outputs, inputs):
+    """Rows of real tokens, (T, anything), in the order of the documents."""
+    return outputs[0] if "cu_seqlens" in inputs else outputs[inputs["attention_mask"].bool()]
+
+
+def test_every_yaml_has_its_class_and_every_class_its_yaml(backend):
+    """Catches a backend whose file, yaml and registered name differ."""
+    assert ATTENTION_BACKENDS[backend].__module__ == f"roformer.attention.{backend}"
+
+
+def test_no_class_without_yaml(request):
+    """Catches a backend that no yaml can choose."""
+    folder = request.config.rootpath / "conf" / "attention"
+    assert sorted(path.stem for path in folder.glob("*.yaml")) == list(ATTENTION_BACKENDS)
+
+
+def test_same_logits_as_eager(encoding, backend, inputs, tiny_model):
+    """Catches a backend that drops or changes the mask, the scale, the rotation or a bias."""
+    expected = tiny_model(encoding, attention_backend="eager")(**inputs).logits
+    logits = tiny_model(encoding, attention_backend=backend)(**inputs).logits
+    torch.testing.assert_close(real(logits, inputs), real(expected, inputs), atol=2e-5, rtol=0)
+
+
+def test_same_gradients_as_eager(encoding, backend, inputs, tiny_model):
+    """Catches a backend whose forward pass is right and whose backward pass loses a part."""
+    gradients = []
+    for name in ("eager", backend):
+        model = tiny_model(encoding, attention_backend=name)
+        real(model(**inputs).logits, inputs).logsumexp(-1).sum().backward()
+        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+    assert all(gradient is not None for gradient in gradients[0].values())
+    for key, expected in gradients[0].items():
+        torch.testing.assert_close(
+            gradients[1][key], expected, atol=1e-5 * expected.abs().max().item() + 1e-6, rtol=1e-4
+        )
+
+
+def test_rotary_value_is_honoured(backend, inputs, tiny_model):
+    """Catches a backend that rotates queries and keys only where the values are to be rotated as well."""
+    plain, eager, other = (
+        real(tiny_model("rope", rotary_value=rotary, attention_backend=name)(**inputs).logits, inputs)
+        for rotary, name in ((False, backend), (True, "eager"), (True, backend))
+    )
+    torch.testing.assert_close(other, eager, atol=2e-5, rtol=0)
+    assert (other - plain).abs().max() > 0.01
+
+
+def test_bfloat16_stays_near_float32(encoding, backend, inputs, tiny_model):
+    """Catches a backend that breaks, or loses the mask, in the precision of training on a GPU."""
+    model = tiny_model(encoding, attention_backend=backend)
+    expected = real(model(**inputs).logits, inputs)
+    logits = real(model.to(torch.bfloat16)(**inputs).logits, inputs)
+    assert logits.dtype == torch.bfloat16
+    assert (logits.float() - expected).norm() < 0.05 * expected.norm()
+
+
+def test_dropout_acts_in_training_only(backend, inputs, tiny_model):
+    """Catches dropout on attention weights that never acts, or that also acts in evaluation."""
+    model = tiny_model("rope", attention_backend=backend, attention_probs_dropout_prob=0.5)
+    torch.manual_seed(0)
+    evaluated = [model(**inputs).logits for _ in range(2)]
+    trained = [model.train()(**inputs).logits for _ in range(2)]
+    assert torch.equal(*evaluated)
+    assert (real(trained[0], inputs) - real(trained[1], inputs)).abs().max() > 0.01

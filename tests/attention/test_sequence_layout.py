@@ -1,0 +1,64 @@
+"""Which tokens may see which: the layouts themselves, and what they refuse."""
+
+import pytest
+import torch
+
+from roformer.attention import SequenceLayout
+from roformer.attention._base import document_ids
+from roformer.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("lengths", "runs"),
+    [
+        ((3,), [(0, 1, 3)]),
+        ((1, 5, 5, 5, 1, 1, 7), [(0, 1, 1), (1, 3, 5), (16, 2, 1), (18, 1, 7)]),
+        ((2, 3, 2), [(0, 1, 2), (2, 1, 3), (5, 1, 2)]),
+    ],
+)
+def test_runs_of_equal_lengths(lengths, runs):
+    """Catches equal lengths that are not neighbours being joined, and starts that are off."""
+    bounds = torch.tensor([0, *lengths]).cumsum(0)
+    layout = SequenceLayout.packed(bounds, sum(lengths))
+    assert layout.lengths == lengths
+    assert list(layout.runs()) == runs
+
+
+def test_document_ids():
+    """Catches a document's first token that counts to the one before it."""
+    assert document_ids(torch.tensor([0, 1, 4, 6]), 6).tolist() == [0, 1, 1, 1, 2, 2]
+
+
+def test_nothing_is_masked_without_a_mask():
+    """Catches a mask of ones, which costs the fast kernels, where there is none."""
+    assert SequenceLayout.padded(None) == SequenceLayout(mask=None, lengths=None)
+
+
+@pytest.mark.parametrize("bounds", [[0, 3], [0, 11], [1, 10], [0, 5, 5, 10], [0, 7, 3, 10], [10], []], ids=str)
+def test_bounds_that_do_not_fit_are_refused(bounds, tiny_model):
+    """Catches tokens that belong to no document, to two, or to one of length zero."""
+    with pytest.raises(UserError, match="cu_seqlens must rise from 0 to the number of tokens 10, got"):
+        tiny_model()(torch.ones(1, 10, dtype=torch.long), cu_seqlens=torch.tensor(bounds, dtype=torch.long))
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 10), (2, 1, 10, 10), (10,)], ids=str)
+def test_mask_of_another_dimension_is_refused(shape, tiny_model):
+    """Catches stock RoFormer's trap: a boolean 4-D mask that is added to the scores, silently wrong."""
+    with pytest.raises(UserError, match=r"attention_mask must be \(batch, length\), got .* cu_seqlens"):
+        tiny_model()(torch.ones(2, 10, dtype=torch.long), attention_mask=torch.ones(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (3, 10)], ids=str)
+def test_mask_of_another_size_is_refused(shape, tiny_model):
+    """Catches a traceback from inside the attention where the mask does not fit the tokens."""
+    with pytest.raises(UserError, match="attention_mask"):
+        tiny_model()(torch.ones(2, 10, dtype=torch.long), attention_mask=torch.ones(shape))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_padded_and_packed_at_once_is_refused(batch, tiny_model):
+    """Catches a mask that is dropped beside cu_seqlens, and several rows that are packed at once."""
+    tokens = torch.ones(batch, 10, dtype=torch.long)
+    mask = {"attention_mask": torch.ones(1, 10)} if batch == 1 else {}
+    with pytest.raises(UserError, match=r"packed input is \(1, T\) with cu_seqlens and no attention_mask"):
+        tiny_model()(tokens, cu_seqlens=torch.tensor([0, 4, 10]), **mask)

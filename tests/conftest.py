@@ -1,0 +1,112 @@
+"""What tests of several parts share: small models whose weights show effects, and documents to run them on.
+
+A test that asks for ``encoding`` or ``backend`` runs once for every yaml in conf/position or conf/attention.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+
+
+def read_group(name):
+    """Maps file names of a config group to their contents."""
+    folder = Path(__file__).parents[1] / "conf" / name
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}
+
+
+POSITION, ATTENTION = read_group("position"), read_group("attention")
+LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbours, unequal ones, and single tokens
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+def draw_weights(model, seed=0):
+    """Draws weights at a standard deviation of 0.3 and gains near 1: at the usual 0.02 real effects hide."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                noise = torch.randn(parameter.shape, generator=generator)
+                gain = isinstance(module, nn.LayerNorm) and name == "weight"
+                if parameter.requires_grad:  # stock RoFormer keeps its table of angles as a frozen parameter
+                    parameter.copy_(1 + 0.1 * noise if gain else 0.3 * noise)
+    return model.eval()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tensors this small gain nothing from a second thread, which on a busy machine makes each step wait for it."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(params=sorted(POSITION))
+def encoding(request):
+    return request.param
+
+
+@pytest.fixture(params=sorted(ATTENTION))
+def backend(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def position_settings():
+    """Settings of each encoding, as its yaml states them."""
+    return POSITION
+
+
+@pytest.fixture(scope="session")
+def sizes():
+    return SIZES
+
+
+@pytest.fixture(scope="session")
+def visible_weights():
+    """The function that redraws the weights of a model and returns it, ready to be evaluated."""
+    return draw_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """Builds a model with the encoding of that name; other keywords go to its configuration."""
+
+    def build(name="rope", *, model_class=RoFormerForMaskedLM, settings=None, **config):
+        position = {**POSITION.get(name, {"name": name}), **(settings or {})}
+        return draw_weights(model_class(RoFormerConfig(**{**SIZES, "position": position, **config})))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def documents():
+    """Token numbers of each document; 0, the padding, is none of them."""
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(1, SIZES["vocab_size"], (length,), generator=generator) for length in LENGTHS]
+
+
+@pytest.fixture
+def packed(documents):
+    """The documents in one row: (1, T), with their bounds."""
+    bounds = torch.tensor([0, *LENGTHS]).cumsum(0)
+    return {"input_ids": torch.cat(documents)[None], "cu_seqlens": bounds}
+
+
+@pytest.fixture
+def padded(documents):
+    """The documents in a row each: (B, L), with a mask; the real tokens in order are those of ``packed``."""
+    tokens = pad_sequence(documents, batch_first=True)
+    return {"input_ids": tokens, "attention_mask": (tokens > 0).long()}

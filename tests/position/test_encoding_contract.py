@@ -1,0 +1,92 @@
+"""What every encoding in conf/position promises, whatever it does inside."""
+
+import inspect
+
+import torch
+
+from roformer.position import POSITION_ENCODINGS, ModelShape
+
+TOKENS = torch.arange(1, 13)[None]  # (1, 12), all different
+ROUNDING, VISIBLE = 1e-4, 1e-2  # in logits whose standard deviation is about 2
+
+
+def change(first, second):
+    return (first - second).abs().max().item()
+
+
+def test_every_yaml_has_its_class_and_every_class_its_yaml(position_settings):
+    """Catches an encoding that no yaml can choose, a yaml without a class, and a file that is named otherwise."""
+    assert sorted(position_settings) == list(POSITION_ENCODINGS)
+    for name, settings in position_settings.items():
+        assert settings["name"] == name
+        assert POSITION_ENCODINGS[name].__module__ == f"roformer.position.{name}"
+
+
+def test_yaml_states_the_defaults(encoding, position_settings):
+    """Catches a default that is changed in the yaml but not in the code, or the other way round."""
+    parameters = inspect.signature(POSITION_ENCODINGS[encoding]).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert {key: value for key, value in position_settings[encoding].items() if key != "name"} == defaults
+
+
+def test_token_order_matters(encoding, tiny_model):
+    """Catches an encoding that is wired in but does nothing; and, for ``none``, positions from elsewhere."""
+    model = tiny_model(encoding)
+    swapped = TOKENS[:, [0, 11, *range(2, 11), 1]]
+    difference = change(model(TOKENS).logits[:, 0], model(swapped).logits[:, 0])
+    assert difference < ROUNDING if encoding == "none" else difference > VISIBLE
+
+
+def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
+    """Catches a wrong claim of invariance: a query rotated but not its key, position_ids that are ignored."""
+    model = tiny_model(encoding)
+    positions = torch.arange(12)[None]
+    difference = change(
+        model(TOKENS, position_ids=positions).logits, model(TOKENS, position_ids=positions + 17).logits
+    )
+    assert difference < ROUNDING if POSITION_ENCODINGS[encoding].shift_invariant else difference > VISIBLE
+
+
+def test_distances_matter(encoding, tiny_model):
+    """Catches position_ids that are accepted but not used: wider gaps are another text, except to ``none``."""
+    model = tiny_model(encoding)
+    positions = torch.arange(12)[None]
+    difference = change(model(TOKENS, position_ids=positions).logits, model(TOKENS, position_ids=3 * positions).logits)
+    assert difference < ROUNDING if encoding == "none" else difference > VISIBLE
+
+
+def test_positions_count_from_zero_if_not_given(encoding, tiny_model):
+    """Catches default positions that start at 1, or that differ between the rows of a batch."""
+    model = tiny_model(encoding)
+    rows = TOKENS.repeat(3, 1)
+    expected = model(TOKENS, position_ids=torch.arange(12)[None]).logits
+    assert change(model(rows).logits, expected) < ROUNDING
+    assert change(model(rows, position_ids=torch.arange(12).expand(3, 12)).logits, expected) < ROUNDING
+    assert change(model(rows, position_ids=torch.arange(12)[None]).logits, expected) < ROUNDING
+
+
+def test_each_row_has_its_own_positions(encoding, tiny_model):
+    """Catches positions of the first row that are used for the whole batch."""
+    model = tiny_model(encoding)
+    positions = torch.stack((torch.arange(12), 3 * torch.arange(12), torch.arange(12).flip(0)))
+    together = model(TOKENS.repeat(3, 1), position_ids=positions).logits
+    alone = torch.cat([model(TOKENS, position_ids=row[None]).logits for row in positions])
+    assert change(together, alone) < ROUNDING
+
+
+def test_every_number_in_the_yaml_matters(encoding, position_settings, tiny_model):
+    """Catches a setting that is stored and then ignored, as stock RoFormer ignores rope_theta."""
+    expected = tiny_model(encoding)(TOKENS).logits
+    for key, value in position_settings[encoding].items():
+        if isinstance(value, float):
+            other = tiny_model(encoding, settings={key: value / 2})(TOKENS).logits
+            assert change(expected, other) > VISIBLE, key
+
+
+def test_state_can_be_cut_by_token(encoding, position_settings):
+    """Catches a state of another shape than (B or 1, H or 1, L, anything), which packing could not cut."""
+    module = POSITION_ENCODINGS.build(position_settings[encoding], ModelShape(hidden_size=32, num_attention_heads=4))
+    for batch in (1, 3):
+        for table in module.prepare(torch.arange(7).expand(batch, 7)):
+            assert table.dim() == 4
+            assert (table.shape[0] in (1, batch), table.shape[1] in (1, 4), table.shape[2]) == (True, True, 7)
