@@ -13,6 +13,7 @@ from roformer.data import SOURCES, Source
 from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
+from roformer.position import POSITION_ENCODINGS
 from roformer.tasks import TASKS, Task
 from roformer.tokenizer import TOKENIZERS
 
@@ -71,6 +72,12 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
     tokenizer = config.tokenizer if "tokenizer" in overridden else {"name": "pretrained", "path": str(folder)}
     return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
+
+
+def check_model(config: TrainConfig) -> None:
+    """Raises ``UserError`` for sizes, positions or attention that no model can have; costs nothing."""
+    shape = RoFormerConfig(**config.model, position=config.position, attention_backend=config.attention["name"]).shape
+    POSITION_ENCODINGS.build(config.position, shape)
 
 
 def build_corpus(config: TrainConfig) -> tuple[Corpus, TokenizedCorpus, PreTrainedTokenizerFast]:

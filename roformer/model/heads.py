@@ -46,7 +46,9 @@ class RoFormerMaskedLMHead(nn.Module):
 class RoFormerForMaskedLM(RoFormerPreTrainedModel):
     """The encoder with a masked-language-modelling head."""
 
-    _tied_weights_keys: ClassVar[dict[str, str]] = {"head.decoder.weight": "roformer.embeddings.word_embeddings.weight"}
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "head.decoder.weight": "roformer.embeddings.word_embeddings.weight"
+    }
 
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__(config)

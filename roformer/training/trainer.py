@@ -11,7 +11,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from filelock import FileLock, Timeout
 
-from roformer.build import build_model, build_task, resolve_checkpoint
+from roformer.build import build_model, build_task, check_model, resolve_checkpoint
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.tasks import Task
@@ -53,8 +53,13 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         SystemExit: with 128 + its number after a signal; the run has been saved.
     """
     config = resolve_checkpoint(config, overridden)
+    check_model(config)
+    check_tracker(config.tracker)
     state = PartialState()
-    config.output_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        config.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to paths.output_dir={config.output_dir}: {error.strerror}") from error
     lock = FileLock(config.output_dir / ".lock")
     try:
         if state.is_main_process:
