@@ -116,6 +116,10 @@ class TrainConfig:
     tracker: TrackerConfig
     paths: PathsConfig
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UserError(f"seed must be 0 or more, got {self.seed}")
+
     @classmethod
     def from_hydra(cls, raw: DictConfig) -> "TrainConfig":
         """Resolves and checks what Hydra composed; raises OmegaConf's or a ``UserError`` naming the key."""

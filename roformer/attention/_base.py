@@ -6,7 +6,7 @@ Shapes: B batch, H heads, L length, D head size. Packed: B = 1 and L = T, all to
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class SequenceLayout:
             documents = document_ids(cu_seqlens, total)
             return cls(mask=(documents[:, None] == documents[None, :])[None, None])
         bounds = cu_seqlens.tolist()
-        lengths = tuple(stop - start for start, stop in zip(bounds, bounds[1:], strict=False))
+        lengths = tuple(stop - start for start, stop in pairwise(bounds))
         if not lengths or bounds[0] != 0 or bounds[-1] != total or min(lengths) < 1:
             raise UserError(f"cu_seqlens must rise from 0 to the number of tokens {total}, got {bounds[:4]} ...")
         return cls(lengths=lengths)

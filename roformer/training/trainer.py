@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from filelock import FileLock, Timeout
 
@@ -77,6 +79,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         raise UserError(f"another process is training in {config.output_dir}; wait for it or stop it") from error
     finally:
         lock.release()
+        AcceleratorState._reset_state()  # else a multirun could not change the precision between runs
 
 
 def _settle_precision(config: TrainConfig, state: PartialState) -> TrainConfig:
@@ -166,7 +169,8 @@ class Trainer:
     def _train_step(self, step: int) -> tuple[torch.Tensor, int]:
         """One optimiser step on batch ``step``; returns its mean loss and its tokens, over all processes."""
         accelerator, trainer = self.accelerator, self.config.trainer
-        torch.manual_seed((self.config.seed << 40) + (step << 8) + accelerator.process_index)  # dropout: seed and step
+        dropout_seed = np.random.SeedSequence([self.config.seed, step, accelerator.process_index]).generate_state(1)
+        torch.manual_seed(int(dropout_seed[0]))
         num_items = self.task.num_items(step, trainer.batch_size)
         loss, tokens = torch.zeros((), device=accelerator.device), 0
         for part in range(trainer.gradient_accumulation_steps):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from roformer.data.packing import SPECIAL_TOKENS
+from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.tasks import Batch
 from roformer.tasks.mlm import EVALUATION_SEED, MaskedLanguageModelling, Piece, score_batches, spread
@@ -21,7 +22,7 @@ _STREAM = 2  # of random numbers; the task's own evaluation uses another
 
 @EVALUATORS.register("length_extrapolation")
 class LengthExtrapolation(Evaluator):
-    """Loss at 1x, 2x, 4x, ... the training length; nothing where no test document is long enough."""
+    """Loss at 1x, 2x, 4x, ... the training length; nothing where no test document is long enough, or no table."""
 
     version = 1
     tasks = ("mlm",)
@@ -35,7 +36,10 @@ class LengthExtrapolation(Evaluator):
         by_length = {}
         for factor in factors if windows else []:
             batches = _batches(task, windows, piece * factor, self.config.batch_tokens)
-            loss, _, predicted = score_batches(loaded.model, batches)
+            try:
+                loss, _, predicted = score_batches(loaded.model, batches)
+            except UserError:  # a table of learned positions that ends before this length
+                break
             by_length[str(task.sequence_length * factor)] = {"loss": loss, "predicted_tokens": predicted}
         return {"windows": len(windows), "by_length": by_length}
 
