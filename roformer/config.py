@@ -125,6 +125,11 @@ class TrainConfig:
         """Resolves and checks what Hydra composed; raises OmegaConf's or a ``UserError`` naming the key."""
         return _typed(cls, raw)
 
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "TrainConfig":
+        """Checks settings that ``to_yaml`` wrote, like ``from_hydra``."""
+        return _typed(cls, OmegaConf.create(settings))
+
     @property
     def output_dir(self) -> Path:
         """The run's folder; the same settings always mean the same folder, which is how a run is resumed."""

@@ -34,16 +34,16 @@ SIZES = {
 }
 
 
-def draw_weights(model, seed=0):
-    """Draws weights at a standard deviation of 0.3 and gains near 1: at the usual 0.02 real effects hide."""
-    generator = torch.Generator().manual_seed(seed)
+def draw_weights(model, std=0.3):
+    """Draws weights at this standard deviation and gains near 1: at the usual 0.02 real effects hide."""
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
                 noise = torch.randn(parameter.shape, generator=generator)
                 gain = isinstance(module, nn.LayerNorm) and name == "weight"
                 if parameter.requires_grad:  # stock RoFormer keeps its table of angles as a frozen parameter
-                    parameter.copy_(1 + 0.1 * noise if gain else 0.3 * noise)
+                    parameter.copy_(1 + 0.1 * noise if gain else std * noise)
     return model.eval()
 
 
@@ -70,6 +70,11 @@ def position_settings():
 
 
 @pytest.fixture(scope="session")
+def attention_settings():
+    return ATTENTION
+
+
+@pytest.fixture(scope="session")
 def sizes():
     return SIZES
 
@@ -84,9 +89,9 @@ def visible_weights():
 def tiny_model():
     """Builds a model with the encoding of that name; other keywords go to its configuration."""
 
-    def build(name="rope", *, model_class=RoFormerForMaskedLM, settings=None, **config):
+    def build(name="rope", *, model_class=RoFormerForMaskedLM, settings=None, std=0.3, **config):
         position = {**POSITION.get(name, {"name": name}), **(settings or {})}
-        return draw_weights(model_class(RoFormerConfig(**{**SIZES, "position": position, **config})))
+        return draw_weights(model_class(RoFormerConfig(**{**SIZES, "position": position, **config})), std)
 
     return build
 

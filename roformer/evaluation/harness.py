@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
@@ -81,7 +80,7 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[s
 def load_run(run: Run) -> LoadedRun:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
     settings = {**run.config, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
-    train_config = TrainConfig.from_hydra(OmegaConf.create(settings))
+    train_config = TrainConfig.from_settings(settings)
     task, corpus = build_task(train_config)
     model = task.model_class.from_pretrained(run.export).eval()
     return LoadedRun(run, model.to("cuda" if torch.cuda.is_available() else "cpu"), task, corpus)

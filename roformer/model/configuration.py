@@ -66,6 +66,10 @@ class RoFormerConfig(PretrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
         self.embedding_size = self.embedding_size or self.hidden_size
+        if not isinstance(self.position, dict | None):
+            raise UserError(
+                f"RoFormerConfig.position: give settings such as {{'name': 'rope'}}, got {self.position!r}"
+            )
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
         self._check_values()

@@ -171,6 +171,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
         tokens = torch.arange(length, device=inputs.device)[None]
         if cu_seqlens is None:
             layout = SequenceLayout.padded(attention_mask)
+            if attention_mask is not None and attention_mask.shape != (batch, length):
+                raise UserError(f"attention_mask must be ({batch}, {length}), got {tuple(attention_mask.shape)}")
         elif attention_mask is not None or batch != 1:
             raise UserError(f"packed input is (1, T) with cu_seqlens and no attention_mask; got a batch of {batch}")
         else:

@@ -51,18 +51,29 @@ def _module_names(num_hidden_layers: int) -> dict[str, str]:
     return names
 
 
+def _read_stock(path: str) -> StockRoFormerForMaskedLM:
+    """Loads from a folder or hub name; raises ``UserError`` where it holds something else, or only a part."""
+    try:
+        config = StockConfig.from_pretrained(path)
+        if config.model_type != StockConfig.model_type:
+            raise UserError(
+                f"from_transformers reads a stock RoFormerForMaskedLM; '{path}' holds a model of type "
+                f"'{config.model_type}'"
+            )
+        stock, loaded = StockRoFormerForMaskedLM.from_pretrained(path, config=config, output_loading_info=True)
+    except OSError as error:
+        raise UserError(f"no stock RoFormer at '{path}': {str(error).splitlines()[0]}") from error
+    missing = sorted(set(loaded["missing_keys"]) - {"roformer.encoder.embed_positions.weight"})
+    if missing:
+        raise UserError(f"'{path}' has no weights for {missing[0]}; from_transformers needs encoder and MLM head")
+    return stock
+
+
 def from_transformers(
     cls: "type[RoFormerForMaskedLM]", path_or_model: str | PreTrainedModel, settings: dict[str, Any]
 ) -> "RoFormerForMaskedLM":
     """See ``RoFormerForMaskedLM.from_transformers``."""
-    stock = path_or_model
-    if not isinstance(stock, PreTrainedModel):
-        try:
-            config = StockConfig.from_pretrained(path_or_model)
-            if config.model_type == "roformer":
-                stock = StockRoFormerForMaskedLM.from_pretrained(path_or_model, config=config)
-        except OSError as error:
-            raise UserError(f"no stock RoFormer at '{path_or_model}': {str(error).splitlines()[0]}") from error
+    stock = path_or_model if isinstance(path_or_model, PreTrainedModel) else _read_stock(path_or_model)
     if not isinstance(stock, StockRoFormerForMaskedLM) or stock.config.is_decoder:
         raise UserError(f"from_transformers reads a stock RoFormerForMaskedLM encoder, got {type(stock).__name__}")
 
@@ -79,7 +90,7 @@ def from_transformers(
             parts = [theirs[f"roformer.encoder.layer.{layer}.attention.self.{name}.{kind}"] for name in _PROJECTIONS]
             ours[f"roformer.layers.{layer}.query_key_value.{kind}"] = torch.cat(parts)
     model.load_state_dict(ours)
-    return model.to(stock.dtype).train(stock.training)
+    return model.to(stock.device, stock.dtype).train(stock.training)
 
 
 def to_transformers(model: "RoFormerForMaskedLM") -> StockRoFormerForMaskedLM:
@@ -103,4 +114,4 @@ def to_transformers(model: "RoFormerForMaskedLM") -> StockRoFormerForMaskedLM:
             for name, part in zip(_PROJECTIONS, parts, strict=True):
                 theirs[f"roformer.encoder.layer.{layer}.attention.self.{name}.{kind}"] = part
     stock.load_state_dict(theirs)
-    return stock.to(model.dtype).train(model.training)
+    return stock.to(model.device, model.dtype).train(model.training)

@@ -30,7 +30,10 @@ class LearnedPositionEncoding(PositionEncoding):
         if position_ids.is_floating_point():
             raise UserError("learned positions are whole numbers; fractional position_ids need rope or sinusoidal")
         size = self.table.num_embeddings
-        if not torch.compiler.is_compiling() and position_ids.numel() and int(position_ids.max()) >= size:
+        checked = not torch.compiler.is_compiling() and position_ids.numel()
+        if checked and int(position_ids.min()) < 0:
+            raise UserError(f"position {int(position_ids.min())} is below the first row of the learned positions, 0")
+        if checked and int(position_ids.max()) >= size:
             raise UserError(
                 f"position {int(position_ids.max())} is beyond the table of learned positions; raise "
                 f"max_position_embeddings (now {size}) and train anew, or use an encoding without a table"

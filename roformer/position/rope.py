@@ -52,7 +52,7 @@ class RotaryPositionEncoding(PositionEncoding):
                 f"(hidden_size {shape.hidden_size} / num_attention_heads {shape.num_attention_heads} x "
                 f"partial_factor {partial_factor}); change one of the three"
             )
-        if base <= 1:
+        if not base > 1:  # nan, too
             raise UserError(f"rope: base must be above 1, got {base}")
         if layout not in get_args(Layout):
             raise UserError(f"rope: unknown layout '{layout}' (available: {', '.join(get_args(Layout))})")

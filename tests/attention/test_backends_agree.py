@@ -16,15 +16,12 @@ def real(outputs, inputs):
     return outputs[0] if "cu_seqlens" in inputs else outputs[inputs["attention_mask"].bool()]
 
 
-def test_every_yaml_has_its_class_and_every_class_its_yaml(backend):
-    """Catches a backend whose file, yaml and registered name differ."""
-    assert ATTENTION_BACKENDS[backend].__module__ == f"roformer.attention.{backend}"
-
-
-def test_no_class_without_yaml(request):
-    """Catches a backend that no yaml can choose."""
-    folder = request.config.rootpath / "conf" / "attention"
-    assert sorted(path.stem for path in folder.glob("*.yaml")) == list(ATTENTION_BACKENDS)
+def test_every_yaml_has_its_class_and_every_class_its_yaml(attention_settings):
+    """Catches a backend that no yaml can choose, a yaml without a class, and a file that is named otherwise."""
+    assert sorted(attention_settings) == list(ATTENTION_BACKENDS)
+    for name, settings in attention_settings.items():
+        assert settings == {"name": name}
+        assert ATTENTION_BACKENDS[name].__module__ == f"roformer.attention.{name}"
 
 
 def test_same_logits_as_eager(encoding, backend, inputs, tiny_model):

@@ -101,6 +101,30 @@ def test_bias_in_low_precision(backend, backend_dtype, biased, padded):
     assert (logits[mask].float() - expected).norm() < 0.05 * expected.norm()
 
 
+@pytest.mark.parametrize("kind", ["padded", "packed"])
+def test_compiled(backend, kind, biased, request):
+    """Catches a bias that is lost where a mask stands for the lengths of the documents, as in a compiled model."""
+    torch.compiler.reset()
+    inputs = request.getfixturevalue(kind)
+    model, rows = biased(backend), inputs["input_ids"] > 0
+    with torch.no_grad():
+        logits = torch.compile(model, fullgraph=True, backend="eager")(**inputs).logits
+        torch.testing.assert_close(logits[rows], model(**inputs).logits[rows], atol=1e-5, rtol=0)
+
+
+def test_sdpa_gets_a_bias_of_its_own_type(biased, padded, monkeypatch):
+    """Catches a float32 bias beside bfloat16 queries, which the kernels of a GPU refuse and those of a CPU take."""
+    types, attention = [], torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, key, value, *, attn_mask, **more):
+        types.append((query.dtype, attn_mask.dtype))
+        return attention(query, key, value, attn_mask=attn_mask, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    biased("sdpa").bfloat16()(**padded)
+    assert set(types) == {(torch.bfloat16, torch.bfloat16)}
+
+
 def test_rotary_value_is_refused(biased, tiny_model):
     """Catches values that are said to be rotated by an encoding that cannot rotate."""
     with pytest.raises(UserError, match=f"rotary_value needs position rope, got '{NAME}'"):

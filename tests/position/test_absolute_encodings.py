@@ -38,7 +38,7 @@ def test_sinusoidal_is_equation_4(positions, base, scale):
 @pytest.mark.parametrize("mode", ["autocast", "bfloat16"])
 def test_sinusoidal_angles_are_exact_in_low_precision(mode):
     """Catches angles in bfloat16, whose error at position 8191 is above 1: only the result may be rounded."""
-    encoding = POSITION_ENCODINGS["sinusoidal"](ModelShape(hidden_size=SIZE)).to(torch.bfloat16)
+    encoding = POSITION_ENCODINGS["sinusoidal"](ModelShape(hidden_size=SIZE), scale=1.0).to(torch.bfloat16)
     dtype, tolerance = (torch.float32, 1e-6) if mode == "autocast" else (torch.bfloat16, 2**-8)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "autocast"):
         given = waves(encoding, [8191], dtype)
@@ -48,7 +48,7 @@ def test_sinusoidal_angles_are_exact_in_low_precision(mode):
 
 def test_sinusoidal_is_added_at_the_width_of_the_embeddings():
     """Catches waves of the encoder's width where the embeddings are narrower, and a replaced instead of a sum."""
-    encoding = POSITION_ENCODINGS["sinusoidal"](ModelShape(hidden_size=2 * SIZE, embedding_size=SIZE))
+    encoding = POSITION_ENCODINGS["sinusoidal"](ModelShape(hidden_size=2 * SIZE, embedding_size=SIZE), scale=1.0)
     start = torch.randn(1, 3, SIZE, generator=torch.Generator().manual_seed(0))
     added = encoding.embed(start, torch.arange(3)[None]) - start
     np.testing.assert_allclose(added[0].numpy(), equation_4(range(3), SIZE), atol=1e-6)

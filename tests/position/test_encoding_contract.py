@@ -7,7 +7,7 @@ import torch
 from roformer.position import POSITION_ENCODINGS, ModelShape
 
 TOKENS = torch.arange(1, 13)[None]  # (1, 12), all different
-ROUNDING, VISIBLE = 1e-4, 1e-2  # in logits whose standard deviation is about 2
+ROUNDING, VISIBLE = 2e-5, 2e-3  # in logits whose standard deviation is about 2
 
 
 def change(first, second):

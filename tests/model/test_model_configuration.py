@@ -1,0 +1,108 @@
+"""The model's configuration: what it refuses, in which words, and what its file keeps."""
+
+import json
+
+import pytest
+from transformers import AutoConfig
+
+from roformer import RoFormerConfig, RoFormerModel
+from roformer.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hiden_size": 32}, "RoFormerConfig has no setting 'hiden_size'; did you mean 'hidden_size'?"),
+        ({"rope_theta": 500.0}, "RoFormerConfig has no setting 'rope_theta'"),
+        ({"position": {"name": "rop"}}, "unknown position encoding 'rop'; did you mean 'rope'? (available: learned, "),
+        ({"position": {"name": "sinusodial"}}, "did you mean 'sinusoidal'?"),
+        ({"position": {"base": 100.0}}, "position encoding"),
+        ({"position": "rope"}, "position"),
+        ({"attention_backend": "spda"}, "unknown attention backend 'spda'; did you mean 'sdpa'? (available: eager, "),
+        ({"hidden_size": 30}, "hidden_size 30 is not a multiple of num_attention_heads 4"),
+        ({"num_attention_heads": 0}, "RoFormerConfig.num_attention_heads must be at least 1, got 0"),
+        ({"vocab_size": 0}, "RoFormerConfig.vocab_size must be at least 1, got 0"),
+        ({"hidden_act": "gelo"}, "RoFormerConfig.hidden_act: unknown 'gelo'; did you mean 'gelu'?"),
+        ({"pooling": "max"}, "RoFormerConfig.pooling: unknown 'max' (available: cls, mean)"),
+        (
+            {"rotary_value": True, "position": {"name": "sinusoidal"}},
+            "rotary_value needs position rope, got 'sinusoidal'",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(map(str, value.items())),
+)
+def test_mistakes_are_refused_in_one_line(config, message, sizes):
+    """Catches a misspelt key that is stored and ignored, and a value that fails later in a matrix product."""
+    with pytest.raises(UserError) as error:
+        RoFormerConfig(**{**sizes, **config})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [
+        ({"name": "rope", "bsae": 1.0}, "has no setting 'bsae'; did you mean 'base'? (it takes: base, layout, "),
+        ({"name": "none", "base": 1.0}, "position encoding 'none' has no setting 'base' (it takes: no settings)"),
+    ],
+)
+def test_misspelt_setting_of_an_encoding_is_refused(position, message, sizes):
+    """Catches a setting that the encoding does not take and would otherwise leave at its default."""
+    with pytest.raises(UserError) as error:
+        RoFormerModel(RoFormerConfig(**sizes, position=position))
+    assert message in str(error.value)
+
+
+def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
+    """Catches a setting that is not written, or that comes back changed; the class must be ours."""
+    config = RoFormerConfig(
+        **sizes,
+        position=position_settings[encoding],
+        embedding_size=16,
+        attention_backend="eager",
+        pooling="mean",
+        num_labels=5,
+        classifier_dropout=0.25,
+        rotary_value=encoding == "rope",
+    )
+    config.save_pretrained(tmp_path)
+    for back in (RoFormerConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
+        assert type(back) is RoFormerConfig
+        assert {**back.to_dict(), "_name_or_path": ""} == config.to_dict()
+        assert back.position == position_settings[encoding]
+        assert (back.embedding_size, back.pooling, back.num_labels) == (16, "mean", 5)
+
+
+def test_file_has_another_model_type_than_stock(sizes, tmp_path):
+    """Catches the name that transformers has given to its own RoFormer."""
+    RoFormerConfig(**sizes).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model_type"] == "roformer_lab"
+
+
+def test_misspelt_key_in_a_file_is_refused(sizes, tmp_path):
+    """Catches a hand-edited file whose typing error would leave a default in place."""
+    RoFormerConfig(**sizes).save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    stored["atention_backend"] = "eager"
+    (tmp_path / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    with pytest.raises(UserError, match="no setting 'atention_backend'; did you mean 'attention_backend'"):
+        RoFormerConfig.from_pretrained(tmp_path)
+
+
+def test_defaults_are_bert_base_with_the_papers_positions():
+    """Catches a default that drifts from section 4.2 of the paper, and one that two configurations share."""
+    config, other = RoFormerConfig(), RoFormerConfig()
+    sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
+    assert sizes == (768, 12, 12, 3072)
+    assert (config.vocab_size, config.max_position_embeddings, config.hidden_act) == (30522, 512, "gelu")
+    assert config.embedding_size == config.hidden_size
+    config.position["name"] = "none"
+    assert other.position == {"name": "rope"}
+
+
+def test_given_settings_are_copied(sizes):
+    """Catches a configuration that changes when the caller's dictionary does."""
+    position = {"name": "rope", "base": 100.0}
+    config = RoFormerConfig(**sizes, position=position)
+    position["base"] = 7.0
+    assert config.position["base"] == 100.0

@@ -1,0 +1,90 @@
+"""The registry: names to classes, and the words it has for typing errors."""
+
+import pytest
+
+from roformer.errors import UserError
+from roformer.registry import Registry, did_you_mean
+
+
+class Animal:
+    pass
+
+
+@pytest.fixture
+def animals():
+    registry = Registry("animal")
+
+    @registry.register("zebra")
+    class Zebra(Animal):
+        def __init__(self, herd, *, stripes, tail=1):
+            self.herd, self.stripes, self.tail = herd, stripes, tail
+
+    @registry.register("ant")
+    class Ant(Animal):
+        def __init__(self, herd):
+            self.herd = herd
+
+    return registry
+
+
+def test_builds_with_settings_and_defaults(animals):
+    """Catches a name that is passed on as a setting, and settings that overwrite a default nobody touched."""
+    zebra = animals.build({"name": "zebra", "stripes": 7}, "savanna")
+    assert (zebra.herd, zebra.stripes, zebra.tail) == ("savanna", 7, 1)
+    assert type(zebra) is animals["zebra"]
+
+
+def test_settings_are_left_alone(animals):
+    """Catches a build that removes the name from the caller's dictionary."""
+    settings = {"name": "zebra", "stripes": 7}
+    animals.build(settings, "savanna")
+    assert settings == {"name": "zebra", "stripes": 7}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "zerba"}, "unknown animal 'zerba'; did you mean 'zebra'? (available: ant, zebra)"),
+        ({"name": "whale"}, "unknown animal 'whale' (available: ant, zebra)"),
+        ({"stripes": 7}, "animal settings {'stripes': 7} have no 'name' (available: ant, zebra)"),
+        (
+            {"name": "zebra", "strips": 7},
+            "animal 'zebra' has no setting 'strips'; did you mean 'stripes'? (it takes: stripes, tail)",
+        ),
+        ({"name": "zebra", "herd": "sea"}, "animal 'zebra' has no setting 'herd'"),
+        ({"name": "ant", "stripes": 7}, "animal 'ant' has no setting 'stripes' (it takes: no settings)"),
+        ({"name": "zebra"}, "animal 'zebra' needs a value for 'stripes'"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_refused_in_one_line(animals, settings, message):
+    """Catches a typing error that passes, and one whose message does not say what is allowed."""
+    with pytest.raises(UserError) as error:
+        animals.build(settings, "savanna")
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_name_is_taken_once(animals):
+    """Catches a second file that silently replaces the first."""
+    with pytest.raises(KeyError, match="animal 'ant' is registered twice"):
+        animals.register("ant")(Animal)
+    assert animals["ant"] is not Animal
+
+
+def test_registering_returns_the_class(animals):
+    """Catches a decorator that leaves None in the module."""
+    assert animals.register("bee")(Animal) is Animal
+
+
+def test_names_are_sorted(animals):
+    """Catches lists in the order of import, which differs between machines."""
+    assert list(animals) == ["ant", "zebra"]
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("hiden_size", "; did you mean 'hidden_size'?"), ("xyz", ""), ("", "")], ids=str
+)
+def test_did_you_mean(word, hint):
+    """Catches a far-fetched proposal, and none where one letter is missing."""
+    assert did_you_mean(word, {"hidden_size", "layers"}) == hint
