@@ -74,10 +74,18 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
 
 
-def check_model(config: TrainConfig) -> None:
-    """Raises ``UserError`` for sizes, positions or attention that no model can have; costs nothing."""
+def check_settings(config: TrainConfig) -> None:
+    """Raises ``UserError`` for settings that cannot work, before any of the work; costs nothing."""
+    TASKS.check(config.task)
+    TOKENIZERS.check(config.tokenizer)
     shape = RoFormerConfig(**config.model, position=config.position, attention_backend=config.attention["name"]).shape
-    POSITION_ENCODINGS.build(config.position, shape)
+    position = POSITION_ENCODINGS.build(config.position, shape)
+    for key in ("sequence_length", "max_length"):
+        if position.max_length is not None and config.task.get(key, 0) > position.max_length:
+            raise UserError(
+                f"task.{key}={config.task[key]} is longer than the table of {config.position['name']} positions, "
+                f"model.max_position_embeddings={position.max_length}; lower the one or raise the other"
+            )
 
 
 def build_corpus(config: TrainConfig) -> tuple[Corpus, TokenizedCorpus, PreTrainedTokenizerFast]:

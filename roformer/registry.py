@@ -3,7 +3,8 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from types import UnionType
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from roformer.errors import UserError
 
@@ -14,6 +15,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest of ``known``, or nothing where none is near."""
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def check_type(name: str, value: Any, annotation: Any) -> None:
+    """Raises ``UserError`` unless a value from yaml or JSON fits its annotation."""
+    if not _fits(value, annotation):
+        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+        allowed = ", ".join(map(str, choices)) or getattr(annotation, "__name__", str(annotation))
+        raise UserError(f"{name}={value!r} is not possible (allowed: {allowed})")
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(_fits(value, choice) for choice in get_args(annotation))
+    if origin is Literal:
+        return value in get_args(annotation)
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    plain = origin or annotation
+    return isinstance(value, plain) if isinstance(plain, type) else True
 
 
 class Registry(Generic[T]):
@@ -43,24 +66,36 @@ class Registry(Generic[T]):
             raise UserError(f"unknown {self.kind} '{name}'{hint} (available: {', '.join(sorted(self._classes))})")
         return self._classes[name]
 
+    def check(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the keyword arguments for the class that ``settings["name"]`` names: every other key.
+
+        Raises:
+            UserError: if the name is unknown or missing, a key is not one that the class takes or needs, or a value
+                has another type than it is annotated with.
+        """
+        if "name" not in settings:
+            raise UserError(f"{self.kind} settings {dict(settings)} have no 'name' (available: {', '.join(self)})")
+        cls, name = self[settings["name"]], settings["name"]
+        given = {key: value for key, value in settings.items() if key != "name"}
+        parameters = inspect.signature(cls).parameters.values()
+        options = {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
+        hints = get_type_hints(cls.__init__)
+        for key, value in given.items():
+            if key not in options:
+                hint = did_you_mean(key, options)
+                allowed = ", ".join(options) or "no settings"
+                raise UserError(f"{self.kind} '{name}' has no setting '{key}'{hint} (it takes: {allowed})")
+            check_type(f"{self.kind} '{name}': {key}", value, hints.get(key, Any))
+        missing = [key for key, required in options.items() if required and key not in given]
+        if missing:
+            raise UserError(f"{self.kind} '{name}' needs a value for '{missing[0]}'")
+        return given
+
     def build(self, settings: Mapping[str, Any], *args: Any) -> T:
         """Builds the class that ``settings["name"]`` names, with every other key as a keyword argument.
 
         Raises:
-            UserError: if the name is unknown or missing, or a key is not one that the class takes or needs.
+            UserError: as ``check`` does.
         """
-        if "name" not in settings:
-            raise UserError(f"{self.kind} settings {dict(settings)} have no 'name' (available: {', '.join(self)})")
-        cls = self[settings["name"]]
-        given = {key: value for key, value in settings.items() if key != "name"}
-        parameters = inspect.signature(cls).parameters.values()
-        options = {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
-        for key in given:
-            if key not in options:
-                hint = did_you_mean(key, options)
-                allowed = ", ".join(options) or "no settings"
-                raise UserError(f"{self.kind} '{settings['name']}' has no setting '{key}'{hint} (it takes: {allowed})")
-        missing = [key for key, required in options.items() if required and key not in given]
-        if missing:
-            raise UserError(f"{self.kind} '{settings['name']}' needs a value for '{missing[0]}'")
-        return cls(*args, **given)
+        given = self.check(settings)
+        return self[settings["name"]](*args, **given)

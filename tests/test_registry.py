@@ -3,6 +3,7 @@
 import pytest
 
 from roformer.errors import UserError
+from roformer.position import POSITION_ENCODINGS
 from roformer.registry import Registry, did_you_mean
 
 
@@ -88,3 +89,10 @@ def test_names_are_sorted(animals):
 def test_did_you_mean(word, hint):
     """Catches a far-fetched proposal, and none where one letter is missing."""
     assert did_you_mean(word, {"hidden_size", "layers"}) == hint
+
+
+def test_value_of_another_type_is_refused() -> None:
+    """Catches a word where a number belongs, which would end in a traceback somewhere inside."""
+    with pytest.raises(UserError, match=r"base='abc' is not possible \(allowed: float\)"):
+        POSITION_ENCODINGS.check({"name": "rope", "base": "abc"})
+    assert POSITION_ENCODINGS.check({"name": "rope", "base": 500}) == {"base": 500}  # a whole number is a float, too

@@ -9,7 +9,7 @@ from transformers.activations import ACT2FN
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS, ModelShape
-from roformer.registry import did_you_mean
+from roformer.registry import check_type, did_you_mean
 
 Pooling = Literal["cls", "mean"]
 
@@ -66,10 +66,7 @@ class RoFormerConfig(PretrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
         self.embedding_size = self.embedding_size or self.hidden_size
-        if not isinstance(self.position, dict | None):
-            raise UserError(
-                f"RoFormerConfig.position: give settings such as {{'name': 'rope'}}, got {self.position!r}"
-            )
+        check_type("RoFormerConfig.position", self.position, dict | None)
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
         self._check_values()
@@ -93,6 +90,8 @@ class RoFormerConfig(PretrainedConfig):
                 raise UserError(f"RoFormerConfig has no setting '{key}'{did_you_mean(key, ours)}")
 
     def _check_values(self) -> None:
+        for name, annotation in RoFormerConfig.__annotations__.items():
+            check_type(f"RoFormerConfig.{name}", getattr(self, name), annotation)
         for name in ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"RoFormerConfig.{name} must be at least 1, got {getattr(self, name)}")
@@ -102,10 +101,6 @@ class RoFormerConfig(PretrainedConfig):
         if self.hidden_act not in ACT2FN:
             raise UserError(
                 f"RoFormerConfig.hidden_act: unknown '{self.hidden_act}'{did_you_mean(self.hidden_act, ACT2FN)}"
-            )
-        if self.pooling not in get_args(Pooling):
-            raise UserError(
-                f"RoFormerConfig.pooling: unknown '{self.pooling}' (available: {', '.join(get_args(Pooling))})"
             )
         if self.rotary_value and self.position["name"] != "rope":
             raise UserError(f"rotary_value needs position rope, got '{self.position['name']}'")

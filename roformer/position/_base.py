@@ -58,6 +58,9 @@ class PositionEncoding(nn.Module):
     shift_invariant: ClassVar[bool]
     """True if adding a constant to all positions changes no output."""
 
+    max_length: int | None = None
+    """Positions from here on are refused; None for an encoding without a table."""
+
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         """Adds positions to token embeddings: (B, L, E), (B or 1, L) -> (B, L, E)."""
         return hidden_states

@@ -23,19 +23,19 @@ class LearnedPositionEncoding(PositionEncoding):
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.table = nn.Embedding(shape.max_position_embeddings, shape.embedding_size or shape.hidden_size)
+        self.max_length = shape.max_position_embeddings
+        self.table = nn.Embedding(self.max_length, shape.embedding_size or shape.hidden_size)
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         """Raises ``UserError`` if a position is fractional or beyond the table (the latter not when compiled)."""
         if position_ids.is_floating_point():
             raise UserError("learned positions are whole numbers; fractional position_ids need rope or sinusoidal")
-        size = self.table.num_embeddings
         checked = not torch.compiler.is_compiling() and position_ids.numel()
         if checked and int(position_ids.min()) < 0:
             raise UserError(f"position {int(position_ids.min())} is below the first row of the learned positions, 0")
-        if checked and int(position_ids.max()) >= size:
+        if checked and int(position_ids.max()) >= self.table.num_embeddings:
             raise UserError(
                 f"position {int(position_ids.max())} is beyond the table of learned positions; raise "
-                f"max_position_embeddings (now {size}) and train anew, or use an encoding without a table"
+                f"max_position_embeddings (now {self.max_length}) and train anew, or use an encoding without a table"
             )
         return hidden_states + self.table(position_ids)

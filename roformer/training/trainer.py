@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from filelock import FileLock, Timeout
 
-from roformer.build import build_model, build_task, check_model, resolve_checkpoint
+from roformer.build import build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.tasks import Task
@@ -55,7 +55,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         SystemExit: with 128 + its number after a signal; the run has been saved.
     """
     config = resolve_checkpoint(config, overridden)
-    check_model(config)
+    check_settings(config)
     check_tracker(config.tracker)
     state = PartialState()
     try:

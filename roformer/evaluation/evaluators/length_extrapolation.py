@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from roformer.data.packing import SPECIAL_TOKENS
-from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.tasks import Batch
 from roformer.tasks.mlm import EVALUATION_SEED, MaskedLanguageModelling, Piece, score_batches, spread
@@ -33,13 +32,13 @@ class LengthExtrapolation(Evaluator):
         factors = sorted(self.config.length_factors)
         piece = task.sequence_length - SPECIAL_TOKENS
         windows = _masked_windows(task, piece * factors[-1])
+        limit = loaded.model.roformer.position.max_length
         by_length = {}
         for factor in factors if windows else []:
+            if limit and piece * factor + SPECIAL_TOKENS > limit:
+                continue
             batches = _batches(task, windows, piece * factor, self.config.batch_tokens)
-            try:
-                loss, _, predicted = score_batches(loaded.model, batches)
-            except UserError:  # a table of learned positions that ends before this length
-                break
+            loss, _, predicted = score_batches(loaded.model, batches)
             by_length[str(task.sequence_length * factor)] = {"loss": loss, "predicted_tokens": predicted}
         return {"windows": len(windows), "by_length": by_length}
 
