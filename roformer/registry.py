@@ -27,6 +27,8 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
 
 def _fits(value: Any, annotation: Any) -> bool:
     origin = get_origin(annotation)
+    if annotation is Any:
+        return True
     if origin in (Union, UnionType):
         return any(_fits(value, choice) for choice in get_args(annotation))
     if origin is Literal:

@@ -24,7 +24,7 @@ from roformer.errors import UserError
         ({"vocab_size": 0}, "RoFormerConfig.vocab_size must be at least 1, got 0"),
         ({"hidden_act": "gelo"}, "RoFormerConfig.hidden_act: unknown 'gelo'; did you mean 'gelu'?"),
         ({"pooling": "max"}, "RoFormerConfig.pooling='max' is not possible (allowed: cls, mean)"),
-        ({"hidden_size": "wide"}, "RoFormerConfig.hidden_size='wide' is not possible (allowed: int)"),
+        ({"intermediate_size": "wide"}, "RoFormerConfig.intermediate_size='wide' is not possible (allowed: int)"),
         (
             {"rotary_value": True, "position": {"name": "sinusoidal"}},
             "rotary_value needs position rope, got 'sinusoidal'",
