@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from roformer import cli
 from roformer.config import EvaluateConfig
+from roformer.evaluation.harness import evaluate
 
 
 @cli.one_line_errors
@@ -16,8 +17,6 @@ from roformer.config import EvaluateConfig
 @cli.one_line_errors
 def main(raw: DictConfig) -> None:
     config = EvaluateConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
-    from roformer.evaluation.harness import evaluate  # after the checks: importing torch takes seconds
-
     evaluate(config)
 
 

@@ -3,7 +3,7 @@
 python train.py                                                  # RoPE, tiny, on the embedded corpus
 python train.py position=sinusoidal seed=1 trainer.max_steps=50
 python train.py task=classification init_from=outputs/mlm-docs-rope-seed1
-accelerate launch --num_processes 2 train.py                     # the same batches on two processes
+torchrun --nproc-per-node 2 train.py                             # the same batches on two processes
 """
 
 import hydra
@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from roformer import cli
 from roformer.config import TrainConfig
+from roformer.training.trainer import train
 
 
 @cli.one_line_errors
@@ -20,8 +21,6 @@ from roformer.config import TrainConfig
 def main(raw: DictConfig) -> None:
     config = TrainConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
     overridden = frozenset(override.split("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task)
-    from roformer.training.trainer import train  # after the checks: importing torch takes seconds
-
     train(config, overridden)
 
 

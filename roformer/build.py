@@ -30,7 +30,10 @@ class Corpus:
 
     @classmethod
     def from_settings(cls, data: Settings) -> "Corpus":
-        fractions = {key: data[key] for key in ("validation_fraction", "test_fraction")}
+        names = ("validation_fraction", "test_fraction")
+        if missing := [name for name in names if name not in data]:
+            raise UserError(f"data.{missing[0]} needs a value, such as 0.05")
+        fractions = {name: data[name] for name in names}
         return cls(SOURCES.build({key: value for key, value in data.items() if key not in fractions}), fractions)
 
 
@@ -54,24 +57,37 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
 
     Args:
         config: as composed.
-        overridden: the config groups that the user chose on the command line.
+        overridden: groups and values that the user set on the command line ("position", "model.hidden_size").
 
     Raises:
-        UserError: if the user asked for another position encoding than the checkpoint has.
+        UserError: if one of them contradicts the checkpoint.
     """
     if config.init_from is None:
         return config
     folder = checkpoint_folder(config.init_from)
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     position = stored.get("position") or {"name": "rope"}
-    if "position" in overridden and config.position["name"] != position["name"]:
-        raise UserError(
-            f"position={config.position['name']} does not fit init_from={config.init_from}, which was trained with "
-            f"{position['name']}; leave position out"
-        )
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
+    _refuse_contradictions(config, overridden, {"model": model, "position": position})
     tokenizer = config.tokenizer if "tokenizer" in overridden else {"name": "pretrained", "path": str(folder)}
     return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
+
+
+def _refuse_contradictions(config: TrainConfig, overridden: frozenset[str], fixed: dict[str, Settings]) -> None:
+    for key in sorted(overridden):
+        group, _, name = key.partition(".")
+        if group == "tokenizer" and name and "tokenizer" not in overridden:
+            raise UserError(f"{key} has no effect with init_from, which brings its tokenizer; leave it out")
+        if group not in fixed:
+            continue
+        asked = getattr(config, group)
+        # position=rope names an encoding, and its settings are then the checkpoint's; model=small names all its sizes
+        names = [name] if name else ["name"] if group == "position" else list(fixed[group])
+        for differs in (name for name in names if name in fixed[group] and asked.get(name) != fixed[group][name]):
+            raise UserError(
+                f"{key} does not fit init_from={config.init_from}, whose weights have "
+                f"{group}.{differs}={fixed[group][differs]}; leave {key} out"
+            )
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -131,13 +147,25 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     config = RoFormerConfig.from_pretrained(folder)
     for key, value in settings.items():
         setattr(config, key, value)
-    return task.model_class.from_pretrained(folder, config=config)
+    model, loaded = task.model_class.from_pretrained(
+        folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    absent = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
+    if unexpected := sorted(key for key in absent if not key.startswith("classifier.")):
+        raise UserError(f"{folder} has no fitting weights for {unexpected[0]}, which {type(model).__name__} needs")
+    return model
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerFast, vocab_size: int | None, folder: Path) -> None:
-    """Raises ``UserError`` unless the checkpoint has one embedding for each token."""
+    """Raises ``UserError`` unless the checkpoint has one embedding for each token, and they are the same tokens."""
     if len(tokenizer) != vocab_size:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} tokens, the checkpoint in {folder} has embeddings for {vocab_size}; "
+            "use the tokenizer it was trained with (leave tokenizer out)"
+        )
+    loadable = (folder / "tokenizer.json").is_file()
+    if loadable and PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"the tokenizer gives other numbers to its tokens than the one in {folder}; "
             "use the tokenizer it was trained with (leave tokenizer out)"
         )

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec
 
 from hydra.errors import HydraException, MissingConfigException
@@ -40,12 +41,18 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
+def _recipes(group: str) -> list[str]:
+    """Returns the files of a config group that lie in folders below it, as Hydra names them."""
+    root = Path(sys.argv[0]).absolute().parent / "conf" / group
+    return sorted(str(file.relative_to(root).with_suffix("")) for file in root.rglob("*.yaml"))
+
+
 def _one_line(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        options = sorted(error.options or [])
+        options = sorted(error.options or []) or _recipes(group)
         return f"unknown {group} '{name}'{did_you_mean(name, options)} (available: {', '.join(options)})"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):

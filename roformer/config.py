@@ -3,6 +3,7 @@
 Numbers live in ``conf/``; here are types and checks only, so nothing has a default.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from roformer.errors import UserError
+from roformer.registry import did_you_mean
+
+# of transformers' schedules, those that need a warm-up and nothing else
+SCHEDULES = ("linear", "cosine", "inverse_sqrt", "polynomial", "constant_with_warmup")
 
 Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
@@ -26,6 +31,16 @@ class OptimizerConfig:
     epsilon: float
     weight_decay: float
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epsilon"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"optimizer.{name} must be above 0, got {getattr(self, name)}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"optimizer.{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"optimizer.weight_decay must be 0 or more, got {self.weight_decay}")
+
 
 @dataclass(frozen=True)
 class SchedulerConfig:
@@ -33,6 +48,13 @@ class SchedulerConfig:
 
     name: str
     warmup_ratio: float
+
+    def __post_init__(self) -> None:
+        if self.name not in SCHEDULES:
+            hint = did_you_mean(self.name, SCHEDULES)
+            raise UserError(f"scheduler.name: unknown '{self.name}'{hint} (available: {', '.join(SCHEDULES)})")
+        if not 0 <= self.warmup_ratio <= 1:
+            raise UserError(f"scheduler.warmup_ratio must lie in [0, 1], got {self.warmup_ratio}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,12 @@ class TrainerConfig:
             raise UserError("trainer.max_steps (or, where it is null, trainer.num_train_epochs) must be above 0")
         if self.eval_steps is not None and self.eval_steps < 1:
             raise UserError(f"trainer.eval_steps must be at least 1 or null, got {self.eval_steps}")
+        if not self.max_grad_norm > 0:
+            raise UserError(f"trainer.max_grad_norm must be above 0, got {self.max_grad_norm}")
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            raise UserError(
+                f"trainer.early_stopping_patience must be at least 1 or null, got {self.early_stopping_patience}"
+            )
         if self.batch_size % self.gradient_accumulation_steps:
             raise UserError(
                 f"trainer.batch_size {self.batch_size} is not a multiple of "
@@ -117,8 +145,8 @@ class TrainConfig:
     paths: PathsConfig
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"seed must be 0 or more, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed must lie in [0, 2^63), got {self.seed}")
 
     @classmethod
     def from_hydra(cls, raw: DictConfig) -> "TrainConfig":
@@ -133,7 +161,8 @@ class TrainConfig:
     @property
     def output_dir(self) -> Path:
         """The run's folder; the same settings always mean the same folder, which is how a run is resumed."""
-        name = f"{self.task['name']}-{self.data['name']}-{self.position['name']}-seed{self.seed}"
+        data = Path(self.data.get("dataset") or self.data.get("path") or self.data["name"]).stem
+        name = f"{self.task['name']}-{data}-{self.position['name']}-seed{self.seed}"
         return Path(self.paths.output_dir or f"outputs/{name}")
 
     def to_yaml(self) -> str:
@@ -159,6 +188,12 @@ class EvaluateConfig:
     title: str
     length_factors: list[int]
     batch_tokens: int
+
+    def __post_init__(self) -> None:
+        if not self.length_factors or min(self.length_factors) < 1:
+            raise UserError(f"length_factors must be whole numbers from 1 on, got {self.length_factors}")
+        if self.batch_tokens < 1:
+            raise UserError(f"batch_tokens must be at least 1, got {self.batch_tokens}")
 
     @classmethod
     def from_hydra(cls, raw: DictConfig) -> "EvaluateConfig":

@@ -34,7 +34,11 @@ def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["data=labelled"], "path"), (["data=nothing"], "unknown data 'nothing'"), (["data=text", "data.path=nowhere"], "nowhere")],
+    [
+        (["data=labelled"], "path"),
+        (["data=nothing"], "unknown data 'nothing'"),
+        (["data=text", "data.path=nowhere"], "nowhere"),
+    ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
     """Catches a traceback for a forgotten path or a wrong name."""

@@ -26,7 +26,7 @@ _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "mo
 
 
 def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
-    """Returns the comparison that a report is made of (its schema is the README's of ``results/``).
+    """Returns the comparison that a report is made of (``comparison.json`` beside it).
 
     Raises:
         UserError: if two runs of one task have the same encoding and the same seed.
@@ -120,7 +120,8 @@ def _mlm_encoding(runs: BySeed, reference: BySeed | None, target: float) -> dict
         reference_steps = _per_seed(reference, crossing("steps"))
         common = sorted(steps.keys() & reference_steps.keys())
         ratio = interval([steps[seed] / reference_steps[seed] for seed in common]) if common else None
-    lengths = list(next(iter(runs.values()))["length_extrapolation"]["by_length"])
+    by_length = [metrics["length_extrapolation"]["by_length"] for metrics in runs.values()]
+    lengths = [length for length in by_length[0] if all(length in other for other in by_length)]
     return {
         "seeds": list(runs),
         "parameters": next(iter(runs.values()))["mlm_loss"]["parameters"],
@@ -212,14 +213,16 @@ def _correct(metrics: dict[str, Any]) -> "np.ndarray[Any, np.dtype[np.bool_]]":
 def _settings(results: list[Result]) -> dict[str, Any]:
     """Returns the settings that a reader needs to judge the comparison, from the first run."""
     config = results[0]["config"]
+    bases = {r["run"]["position"].get("base") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
-        "data": config["data"]["name"],
+        "data": config["data"].get("dataset") or config["data"].get("path") or config["data"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
         "learning_rate": config["optimizer"]["learning_rate"],
         "schedule": config["scheduler"]["name"],
         **{key: config["model"][key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
         "attention": config["attention"]["name"],
+        **({"rope_base": bases.pop()} if len(bases) == 1 else {}),
     }
 
 
@@ -234,6 +237,8 @@ def _warnings(results: list[Result]) -> list[str]:
                 if group not in _VARIES and name not in _VARIES:
                     values[name].add(str(value))
         values["hardware"].add(str(result["trained"]["hardware"]))
+        values["git commit"].add(str(result["trained"]["git_commit"]))
+        values["versions"].add(str(result["trained"]["versions"]))
         values["data fingerprint"].add(str(result["trained"]["data_fingerprint"]))
     warnings = [
         f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1

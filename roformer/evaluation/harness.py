@@ -12,6 +12,7 @@ import torch
 
 from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
+from roformer.errors import UserError
 from roformer.evaluation import baselines
 from roformer.evaluation.comparison import compare
 from roformer.evaluation.evaluators import EVALUATORS, LoadedRun
@@ -32,7 +33,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     runs, unfinished = find_runs(config.patterns)
     for folder in unfinished:
         print(f"left out, not finished: {folder}")
-    output_dir = Path(config.output_dir or os.path.commonpath([run.folder.parent for run in runs]))
+    output_dir = Path(config.output_dir or os.path.commonpath([run.folder.resolve().parent for run in runs]))
     results = []
     for run in runs:
         results += _evaluate_run(run, config, output_dir / "results")
@@ -68,10 +69,11 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[s
             with torch.inference_mode(), autocast(run.config["trainer"]["precision"], load().model.device):
                 return evaluator.evaluate(load())  # noqa: B023  # called before the next round of the loop
 
-        key = _key(evaluator.version, _digest(run.export / "model.safetensors"), config)
+        files = [_digest(file) for file in (run.export / "model.safetensors", run.folder / "metrics.jsonl")]
+        key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
         results.append(_cached(folder / name / f"{run.name}.json", key, name, run, measure))
     if run.task == "classification":
-        key = _key(baselines.VERSION, run.config["data"])
+        key = _key(baselines.VERSION, run.data_fingerprint)
         file = folder / "baselines" / f"{run.config['data']['name']}.json"
         results.append(_cached(file, key, "baselines", run, lambda: baselines.baseline_metrics(load().corpus)))
     return results
@@ -82,6 +84,12 @@ def load_run(run: Run) -> LoadedRun:
     settings = {**run.config, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
     train_config = TrainConfig.from_settings(settings)
     task, corpus = build_task(train_config)
+    if task.corpus.fingerprint != run.data_fingerprint:
+        raise UserError(f"the data has changed since {run.folder} was trained, so that its test split is another now")
+    if "test" not in task.corpus.splits:
+        raise UserError(
+            f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
+        )
     model = task.model_class.from_pretrained(run.export).eval()
     return LoadedRun(run, model.to("cuda" if torch.cuda.is_available() else "cpu"), task, corpus)
 
@@ -100,7 +108,7 @@ def _cached(file: Path, key: str, evaluator: str, run: Run, measure: Callable[[]
         "run": {"name": run.name, "task": run.task, "position": run.config["position"], "seed": run.seed},
         "metrics": measure(),
         "config": run.config,
-        "trained": json.loads((run.folder / "provenance.json").read_text(encoding="utf-8")),
+        "trained": run.provenance,
         "evaluated": provenance(),
     }
     _write_json(file, result)

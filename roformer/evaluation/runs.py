@@ -1,6 +1,8 @@
 """Finished runs, as evaluation sees them: what ``train.py`` left in an output folder."""
 
 import glob
+import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ class Run:
     Attributes:
         folder: its output folder.
         config: what its ``config.yaml`` says.
+        provenance: what its ``provenance.json`` says.
     """
 
     folder: Path
     config: dict[str, Any]
+    provenance: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -35,9 +39,8 @@ class Run:
         return str(self.config["task"]["name"])
 
     @property
-    def encoding(self) -> str:
-        """The position encoding's name; settings that differ from run to run are the harness's to notice."""
-        return str(self.config["position"]["name"])
+    def data_fingerprint(self) -> str:
+        return str(self.provenance["data_fingerprint"])
 
     @property
     def seed(self) -> int:
@@ -48,7 +51,7 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
     """Returns the finished runs that the patterns match, sorted by name, and the folders of unfinished ones.
 
     Raises:
-        UserError: if no pattern matches a finished run.
+        UserError: if no pattern matches a finished run, or two runs have the same name.
     """
     folders = sorted({Path(match) for pattern in patterns for match in glob.glob(pattern)})
     begun = [folder for folder in folders if (folder / "config.yaml").is_file()]
@@ -56,5 +59,17 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
     if not finished:
         found = f"{len(begun)} unfinished" if begun else "none"
         raise UserError(f"runs={patterns} matches no finished run ({found}); give the output folders of train.py")
-    runs = [Run(folder, yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))) for folder in finished]
+    names = Counter(folder.name for folder in finished)
+    if (twice := names.most_common(1)[0])[1] > 1:
+        raise UserError(
+            f"runs={patterns} matches {twice[1]} folders named {twice[0]}; results go by that name, so rename"
+        )
+    runs = [
+        Run(
+            folder,
+            yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),
+            json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
+        )
+        for folder in finished
+    ]
     return runs, [folder for folder in begun if folder not in finished]

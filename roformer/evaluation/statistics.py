@@ -31,8 +31,9 @@ def paired_difference(values: Values, reference: Values) -> Interval:
     differences = np.subtract(values, reference)
     result = interval(differences.tolist())
     varies = len(differences) > 1 and np.ptp(differences) > 0
-    result["p_value"] = float(stats.ttest_rel(values, reference).pvalue) if varies else None
-    return result
+    if not varies:  # equal by the coarseness of the measure, not by certainty: no interval, no claim
+        return {**result, "low": None, "high": None, "p_value": None}
+    return {**result, "p_value": float(stats.ttest_rel(values, reference).pvalue)}
 
 
 def accuracy_interval(correct: Values) -> Interval:

@@ -1,7 +1,7 @@
 """The model's configuration, stored as ``config.json`` beside the weights."""
 
 from dataclasses import fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from transformers import GenerationConfig, PretrainedConfig
 from transformers.activations import ACT2FN
@@ -12,6 +12,12 @@ from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.registry import check_type, did_you_mean
 
 Pooling = Literal["cls", "mean"]
+
+_SIZES = (
+    "vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 
 # What transformers itself passes to a configuration beside its fields.
 _FRAMEWORK_KEYS = {"num_labels", "model_type", "auto_map", "torch_dtype", "attn_implementation", "output_attentions"}
@@ -92,9 +98,14 @@ class RoFormerConfig(PretrainedConfig):
     def _check_values(self) -> None:
         for name, annotation in RoFormerConfig.__annotations__.items():
             check_type(f"RoFormerConfig.{name}", getattr(self, name), annotation)
-        for name in ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size"):
+        for name in _SIZES:
             if getattr(self, name) < 1:
                 raise UserError(f"RoFormerConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.initializer_range < 0:
+            raise UserError(f"RoFormerConfig.initializer_range must be 0 or more, got {self.initializer_range}")
+        for name in _DROPOUTS:
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise UserError(f"RoFormerConfig.{name} must lie in [0, 1), got {getattr(self, name)}")
         assert self.position is not None
         POSITION_ENCODINGS[self.position.get("name", "")]
         ATTENTION_BACKENDS[self.attention_backend]

@@ -251,6 +251,8 @@ def _tokens_per_step(encodings: Mapping[str, Any]) -> float | None:
 
 def _own_head_size(comparison: Comparison) -> list[int]:
     settings = (comparison["mlm"] or {"settings": {}})["settings"]
+    if settings.get("rope_base", 10000) != 10000:  # the figure is the paper's, which has this base only
+        return []
     if "head_size" in settings:
         return [int(settings["head_size"])]
     if "hidden_size" in settings and "num_attention_heads" in settings:

@@ -12,21 +12,7 @@ MINUS = "\u2212"  # the minus sign: as wide as a plus, so that signed columns li
 TIMES = "\u00d7"
 MISSING = "\u2013"
 
-NAMES = {
-    "alibi": "ALiBi",
-    "deberta": "DeBERTa",
-    "fire": "FIRE",
-    "kerple": "KERPLE",
-    "none": "no encoding",
-    "rope": "RoPE",
-    "rope_linear": "RoPE, linear scaling",
-    "rope_ntk": "RoPE, NTK scaling",
-    "rope_yarn": "RoPE, YaRN scaling",
-    "shaw": "Shaw",
-    "t5": "T5",
-    "transformer_xl": "Transformer-XL",
-    "xpos": "xPos",
-}
+NAMES = {"none": "no encoding", "rope": "RoPE"}
 
 
 def display_name(encoding: str) -> str:

@@ -139,7 +139,8 @@ def classification(comparison: Comparison) -> Table:
         title="Classification of test documents",
         columns=("Model", "Accuracy (%)", f"Points {MINUS} {reference}'s", "p", "Macro F1 (%)", "Tokens/s", "Seeds"),
         rows=tuple(rows),
-        note=f"Negative differences favour {reference}. {_interval_note(part)}",
+        note=f"Negative differences favour {reference}. {_interval_note(part)} "
+        "The baselines read whole documents, the models no more than their greatest length.",
         warnings=tuple(part["warnings"]),
     )
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.data.sampler import batch_rows
+from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
 
@@ -29,6 +30,9 @@ class Task(ABC):
         tokenizer: what made them.
         seed: of the order of the rows and of all that is drawn for a batch.
 
+    Raises:
+        UserError: if there is no validation split.
+
     Attributes:
         best_metric: the key of ``evaluate``'s result that early stopping and the best checkpoint go by.
         greater_is_better: which way that metric is better.
@@ -41,6 +45,8 @@ class Task(ABC):
     rows: int
 
     def __init__(self, corpus: TokenizedCorpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        if "validation" not in corpus.splits:
+            raise UserError("training needs a validation split: set data.validation_fraction, such as 0.05")
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.seed = seed

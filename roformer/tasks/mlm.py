@@ -33,7 +33,7 @@ class MaskedLanguageModelling(Task):
         max_eval_rows: rows of the validation and test split that are looked at, spread evenly over the corpus.
 
     Raises:
-        UserError: if the probability is not in (0, 1), or a split is too small.
+        UserError: if the probability is not in (0, 1), no row is to be evaluated, or a split is too small.
     """
 
     model_class = RoFormerForMaskedLM
@@ -53,6 +53,8 @@ class MaskedLanguageModelling(Task):
         super().__init__(corpus, tokenizer, seed)
         if not 0 < mask_probability < 1:
             raise UserError(f"task.mask_probability must lie between 0 and 1, got {mask_probability}")
+        if max_eval_rows < 1:
+            raise UserError(f"task.max_eval_rows must be at least 1, got {max_eval_rows}")
         self.sequence_length = sequence_length
         self.max_eval_rows = max_eval_rows
         self.masker = TokenMasker(tokenizer, mask_probability=mask_probability)

@@ -15,7 +15,7 @@ _MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoin
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Lets ``write`` fill a temporary folder, then puts it in place of ``folder``; a crash leaves no half."""
+    """Lets ``write`` fill a temporary folder, then puts it in place of ``folder``; a crash leaves no half of it."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

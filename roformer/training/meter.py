@@ -41,17 +41,25 @@ def read_metrics(file: Path) -> list[dict[str, float]]:
 
 
 class Meter:
-    """Mean loss and tokens a second since the last report, the time of evaluations and checkpoints left out."""
+    """Mean loss and tokens a second of the steps since the last line, the time of checkpoints left out."""
 
     def __init__(self) -> None:
-        self._loss: torch.Tensor | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets everything: a new line begins."""
+        self._loss = torch.zeros(())
         self._steps = self._tokens = 0
         self._seconds = 0.0
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Counts time from now on, beside what has been counted."""
         self._start = time.perf_counter()
 
     def update(self, loss: torch.Tensor, tokens: int) -> None:
         """Adds one step; the loss stays on its device until a report is due."""
-        self._loss = loss if self._loss is None else self._loss + loss
+        self._loss = self._loss.to(loss.device) + loss
         self._steps += 1
         self._tokens += tokens
 
@@ -59,16 +67,20 @@ class Meter:
     def paused(self) -> Iterator[None]:
         self._seconds += time.perf_counter() - self._start
         yield
-        self._start = time.perf_counter()
+        self.restart_clock()
 
     def report(self) -> dict[str, float]:
-        """Returns the means since the last call, and starts anew."""
-        assert self._loss is not None
+        """Returns the means since the last restart."""
         loss = self._loss.item() / self._steps  # waits for the device, so the time is read after it
-        self._seconds += time.perf_counter() - self._start
-        speed = self._tokens / self._seconds
-        self.__init__()  # type: ignore[misc]
-        return {"loss": loss, "tokens_per_second": speed}
+        seconds = self._seconds + time.perf_counter() - self._start
+        return {"loss": loss, "tokens_per_second": self._tokens / seconds}
+
+    def state_dict(self) -> dict[str, float]:
+        return {"loss": self._loss.item(), "steps": self._steps, "tokens": self._tokens, "seconds": self._seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self._loss = torch.tensor(state["loss"])
+        self._steps, self._tokens, self._seconds = int(state["steps"]), int(state["tokens"]), state["seconds"]
 
 
 class Display:

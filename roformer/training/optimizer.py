@@ -3,10 +3,9 @@
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import SchedulerType, get_scheduler
+from transformers import get_scheduler
 
 from roformer.config import OptimizerConfig, SchedulerConfig
-from roformer.errors import UserError
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
@@ -20,16 +19,6 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
 
 
 def build_scheduler(optimizer: AdamW, config: SchedulerConfig, max_steps: int) -> LRScheduler:
-    """Returns transformers' schedule of that name.
-
-    Raises:
-        UserError: if transformers has no such schedule, or it needs more than a warm-up.
-    """
+    """Returns transformers' schedule of that name, over ``max_steps`` optimiser steps."""
     warmup_steps = round(config.warmup_ratio * max_steps)
-    try:
-        return get_scheduler(
-            SchedulerType(config.name), optimizer, num_warmup_steps=warmup_steps, num_training_steps=max_steps
-        )
-    except (ValueError, TypeError) as error:
-        names = ", ".join(kind.value for kind in SchedulerType)
-        raise UserError(f"scheduler.name={config.name} cannot be used: {error} (transformers has: {names})") from error
+    return get_scheduler(config.name, optimizer, num_warmup_steps=warmup_steps, num_training_steps=max_steps)

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "h
 def provenance() -> dict[str, Any]:
     """Returns the git commit (None outside a checkout), package versions and hardware, as plain JSON."""
     return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
         "command": " ".join(sys.orig_argv[:1] and [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},

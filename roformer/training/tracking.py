@@ -1,5 +1,6 @@
 """The experiment tracker beside ``metrics.jsonl``, through Accelerate."""
 
+import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,17 +36,30 @@ def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
         settings["wandb"] = {
             "dir": str(config.output_dir),
             "name": config.output_dir.name,
-            "id": config.output_dir.name,  # the same run goes on after a restart
+            "id": _run_id(config.output_dir),
             "resume": "allow",
             "mode": os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline"),
-            "settings": {"silent": True, "console": "off"},
+            "settings": {"silent": True, "console": "off", "init_timeout": 20},
         }
-    flat = (
-        {"config": yaml.safe_dump(yaml.safe_load(config.to_yaml()))} if config.tracker.name == "tensorboard" else None
-    )
-    accelerator.init_trackers(
-        config.tracker.project, config=flat or yaml.safe_load(config.to_yaml()), init_kwargs=settings
-    )
+    tree = yaml.safe_load(config.to_yaml())
+    hyperparameters = {"config": yaml.safe_dump(tree)} if config.tracker.name == "tensorboard" else tree
+    try:
+        accelerator.init_trackers(config.tracker.project, config=hyperparameters, init_kwargs=settings)
+    except Exception as error:
+        if config.tracker.name != "wandb" or settings["wandb"]["mode"] == "offline":
+            raise
+        # a wrong key or a missing network is no reason not to train
+        accelerator.print(
+            f"wandb is not to be reached ({str(error).splitlines()[0]}); its files stay in the run's folder"
+        )
+        settings["wandb"]["mode"] = "offline"
+        accelerator.init_trackers(config.tracker.project, config=hyperparameters, init_kwargs=settings)
+
+
+def _run_id(output_dir: Path) -> str:
+    """Names a run by its folder and its start: the same after a restart, another after it was deleted and redone."""
+    started = (output_dir / "provenance.json").read_bytes()
+    return hashlib.sha256(str(output_dir.absolute()).encode() + started).hexdigest()[:16]
 
 
 def _wandb_key() -> bool:

@@ -2,7 +2,9 @@
 
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +59,13 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     config = resolve_checkpoint(config, overridden)
     check_settings(config)
     check_tracker(config.tracker)
-    state = PartialState()
-    try:
-        config.output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to paths.output_dir={config.output_dir}: {error.strerror}") from error
+    # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
+    for key, folder in (("output_dir", config.output_dir), ("cache_dir", Path(config.paths.cache_dir))):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to paths.{key}={folder}: {error.strerror}") from error
     lock = FileLock(config.output_dir / ".lock")
     try:
         if state.is_main_process:
@@ -108,6 +112,7 @@ class Trainer:
         self.config, self.task = config, task
         trainer = config.trainer
         self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),
             mixed_precision="bf16" if trainer.precision == "bf16" else "no",
             log_with=check_tracker(config.tracker),
             project_dir=config.output_dir,
@@ -127,14 +132,15 @@ class Trainer:
         self.scheduler = build_scheduler(optimizer, config.scheduler, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.state = TrainState()
-        self.accelerator.register_for_checkpointing(self.state, self.scheduler)
+        self.meter = Meter()
+        self.accelerator.register_for_checkpointing(self.state, self.scheduler, self.meter)
         self.checkpoints = CheckpointFolder(config.output_dir / "checkpoints", keep=trainer.keep_checkpoints)
 
     def fit(self) -> None:
         """Trains to the end, or to the first signal; then exports what users load."""
         self._resume()
         state, trainer = self.state, self.config.trainer
-        meter, metrics = Meter(), self._open_metrics()
+        metrics = self._open_metrics()
         main = self.accelerator.is_main_process
         display = Display(self.config.output_dir.name, start=state.step, total=self.max_steps, enabled=main)
         with StopSignal() as stop, display:
@@ -142,25 +148,25 @@ class Trainer:
                 loss, tokens = self._train_step(state.step)
                 state.step += 1
                 state.tokens += tokens
-                meter.update(loss, tokens)
+                self.meter.update(loss, tokens)
                 last = state.step == self.max_steps
                 evaluate = state.step % self.eval_steps == 0 or last
                 if evaluate or state.step % trainer.logging_steps == 0:
                     learning_rate = float(self.scheduler.get_last_lr()[0])
                     line = {
                         "step": state.step,
-                        **meter.report(),
+                        **self.meter.report(),
                         "learning_rate": learning_rate,
                         "tokens": state.tokens,
                     }
                     if evaluate:
                         line.update(self._evaluate())
                     self._log(metrics, display, line)
-                    meter = Meter()
+                    self.meter.restart()
                 display.advance(state.step)
                 interrupted = self._any_process(stop.received)
                 if state.step % trainer.save_steps == 0 or interrupted or last or state.stopped_early:
-                    with meter.paused():
+                    with self.meter.paused():
                         self._save()
                 if interrupted and not last:
                     self._exit(interrupted)
@@ -179,7 +185,7 @@ class Trainer:
             inputs = {k: v.to(accelerator.device) if torch.is_tensor(v) else v for k, v in batch.inputs.items()}
             tokens += batch.tokens
             last = part == trainer.gradient_accumulation_steps - 1
-            with accelerator.no_sync(self.model) if not last else accelerator.autocast():
+            with nullcontext() if last else accelerator.no_sync(self.model):
                 part_loss = self.model(**inputs, num_items_in_batch=num_items).loss
                 # gradients are averaged over processes, and the loss is already divided by the whole batch
                 accelerator.backward(part_loss * accelerator.num_processes)
@@ -194,8 +200,9 @@ class Trainer:
         return loss, tokens
 
     def _evaluate(self) -> dict[str, float]:
-        """Metrics on the validation split. Every process computes all of them, and so decides alike."""
+        """Metrics on the validation split; those of the first process decide for all."""
         metrics = self.task.evaluate(self.accelerator.unwrap_model(self.model), "validation")
+        metrics = broadcast_object_list([metrics])[0]
         value = metrics[self.task.best_metric]
         state = self.state
         gained = state.best is None or (value > state.best if self.task.greater_is_better else value < state.best)
@@ -211,6 +218,11 @@ class Trainer:
         return metrics
 
     def _log(self, metrics: MetricsFile | None, display: Display, line: dict[str, float]) -> None:
+        if not math.isfinite(line["loss"]):
+            raise UserError(
+                f"the loss is {line['loss']} at step {line['step']}; lower optimizer.learning_rate, delete "
+                f"{self.config.output_dir} and start anew"
+            )
         if metrics:
             metrics.write(line)
         display.show(line)
@@ -223,18 +235,19 @@ class Trainer:
         return MetricsFile(self.config.output_dir / "metrics.jsonl", resumed_at=self.state.step)
 
     def _resume(self) -> None:
-        output_dir = self.config.output_dir
+        output_dir, fingerprint = self.config.output_dir, self.task.corpus.fingerprint
+        record = output_dir / "provenance.json"
+        if self.accelerator.is_main_process:
+            if not (output_dir / "config.yaml").is_file():
+                origin = {**provenance(), "data_fingerprint": fingerprint}
+                record.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+                (output_dir / "config.yaml").write_text(self.config.to_yaml(), encoding="utf-8")
+            if json.loads(record.read_text(encoding="utf-8"))["data_fingerprint"] != fingerprint:
+                raise UserError(f"the data has changed since {output_dir} was begun; choose another paths.output_dir")
         if latest := self.checkpoints.latest():
             self.accelerator.load_state(str(latest))
             self.accelerator.print(f"going on from {latest}")
-        elif self.accelerator.is_main_process:
-            record = {**provenance(), "data_fingerprint": self.task.corpus.fingerprint}
-            (output_dir / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            (output_dir / "config.yaml").write_text(self.config.to_yaml(), encoding="utf-8")
-        if self.accelerator.is_main_process:
-            recorded = json.loads((output_dir / "provenance.json").read_text(encoding="utf-8"))["data_fingerprint"]
-            if recorded != self.task.corpus.fingerprint:
-                raise UserError(f"the data has changed since {output_dir} was begun; choose another paths.output_dir")
+        self.meter.restart_clock()
 
     def _save(self) -> None:
         self.accelerator.wait_for_everyone()
@@ -251,12 +264,16 @@ class Trainer:
         return int(signals.max())
 
     def _exit(self, signal_number: int) -> None:
-        self.accelerator.end_training()
+        self._finish_trackers()
         self.accelerator.print(
             f"stopped at step {self.state.step} of {self.max_steps}, saved in {self.checkpoints.folder}; "
             "run the same command again to go on"
         )
         raise SystemExit(128 + signal_number)
+
+    def _finish_trackers(self) -> None:
+        for tracker in self.accelerator.trackers:  # end_training would end the process group, which a multirun needs
+            tracker.finish()
 
     def _write_folder(self, folder: Path) -> None:
         """Writes model and tokenizer as ``from_pretrained`` reads them."""
@@ -280,5 +297,5 @@ class Trainer:
             else:
                 self._write_folder(output_dir / "export")
         self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
+        self._finish_trackers()
         self.accelerator.print(f"finished: {output_dir / 'export'}")

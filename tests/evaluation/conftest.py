@@ -1,0 +1,106 @@
+"""Results that look like those of real runs, and real runs that are tiny."""
+
+import copy
+
+import pytest
+
+from roformer.evaluation.harness import evaluate
+from tests.workshop import Workshop, evaluation
+
+ENCODINGS, SEEDS = ("rope", "none"), (1, 2)
+
+CONFIG = {
+    "seed": 1,
+    "init_from": None,
+    "model": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64},
+    "position": {"name": "rope"},
+    "attention": {"name": "sdpa"},
+    "data": {"name": "text"},
+    "tokenizer": {"name": "wordpiece"},
+    "task": {"name": "mlm", "sequence_length": 32},
+    "optimizer": {"learning_rate": 0.001},
+    "scheduler": {"name": "linear"},
+    "trainer": {"batch_size": 8, "max_steps": 40, "num_train_epochs": 1, "precision": "fp32"},
+    "tracker": {"name": "none"},
+    "paths": {"output_dir": None},
+}
+TRAINED = {"hardware": {"cpu": "a"}, "versions": {"torch": "2"}, "git_commit": "abc", "data_fingerprint": "f"}
+
+
+@pytest.fixture
+def result():
+    """Makes one results file's content; keywords such as ``optimizer__learning_rate`` change its configuration."""
+
+    def make(evaluator, metrics, *, position="rope", seed=1, name=None, task="mlm", **changes):
+        config = copy.deepcopy(CONFIG)
+        position = {"name": position} if isinstance(position, str) else position
+        config.update(position=position, seed=seed)
+        config["task"] = {"name": task, "sequence_length": 32} if task == "mlm" else {"name": task, "max_length": 32}
+        for key, value in changes.items():
+            group, _, setting = key.partition("__")
+            config[group][setting] = value
+        name = name or f"{task}-{'-'.join(map(str, position.values()))}-{seed}"
+        run = {"name": name, "task": task, "position": position, "seed": seed}
+        return {"evaluator": evaluator, "run": run, "metrics": metrics, "config": config, "trained": dict(TRAINED)}
+
+    return make
+
+
+@pytest.fixture
+def mlm_results(result):
+    """Makes the results of one MLM run: its test loss, and the validation loss at steps 10, 20, 30, 40."""
+
+    def make(loss, curve, **run):
+        lengths = {str(32 * factor): {"loss": loss + factor, "predicted_tokens": 100} for factor in (1, 2, 4)}
+        points = {"steps": [10, 20, 30, 40], "tokens": [1000, 2000, 3000, 4000], "validation_loss": curve}
+        return [
+            result("length_extrapolation", {"windows": 5, "by_length": lengths}, **run),
+            result("mlm_loss", {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77}, **run),
+            result("training_curve", {**points, "tokens_per_second": 50.0}, **run),
+        ]
+
+    return make
+
+
+@pytest.fixture
+def classifier_results(result):
+    """Makes the results of one classifier, with those of the baselines, from its predictions of these labels."""
+
+    def make(predictions, labels, **run):
+        accuracy = sum(p == label for p, label in zip(predictions, labels, strict=True)) / len(labels)
+        scores = {"accuracy": accuracy, "macro_f1": accuracy / 2, "predictions": predictions, "labels": labels}
+        curve = {"steps": [], "tokens": [], "validation_loss": [], "tokens_per_second": 70.0}
+        baselines = {"majority class": {"predictions": [0] * len(labels), "labels": labels}}
+        run["task"] = "classification"
+        return [
+            result("classification", {**scores, "loss": 1.0, "label_names": ["a", "b"]}, **run),
+            result("training_curve", curve, **run),
+            result("baselines", baselines, **run),
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
+
+
+@pytest.fixture(scope="session")
+def runs(workshop):
+    """Two encodings with two seeds each: MLM runs, and classifiers that start from them."""
+    folders = []
+    for position in ENCODINGS:
+        for seed in SEEDS:
+            name, chosen = f"{position}-seed{seed}", (f"position={position}", f"seed={seed}")
+            pretrained = workshop.train(workshop.folder / "compared" / f"mlm-{name}", *chosen)
+            start = (f"init_from={pretrained}", "optimizer.learning_rate=0.01")
+            finetuned = workshop.folder / "compared" / f"topics-{name}"
+            folders += [pretrained, workshop.train(finetuned, *chosen, *start, task="classification")]
+    return folders
+
+
+@pytest.fixture(scope="session")
+def report(runs):
+    """The page of the comparison of all of them."""
+    return evaluate(evaluation(runs))

@@ -1,0 +1,53 @@
+"""What a classifier has to beat."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from roformer.build import Corpus
+from roformer.data.preprocess import split_documents
+from roformer.evaluation.baselines import baseline_metrics
+
+
+@pytest.fixture(scope="module")
+def corpus(workshop):
+    return Corpus.from_settings(workshop.config("unused", task="classification").data)
+
+
+@pytest.fixture(scope="module")
+def labels(corpus):
+    """The labels of each split."""
+    found = {"train": [], "validation": [], "test": []}
+    for split, document in split_documents(corpus.source, **corpus.fractions):
+        found[split].append(document.label)
+    return found
+
+
+@pytest.fixture(scope="module")
+def metrics(corpus):
+    return baseline_metrics(corpus)
+
+
+def test_majority_accuracy_is_the_share_of_a_label(metrics, labels):
+    """Catches a majority of the test split, which no honest baseline knows, and scores on another split."""
+    most_frequent = Counter(labels["train"]).most_common(1)[0][0]
+    majority = metrics["majority class"]
+    assert majority["accuracy"] == labels["test"].count(most_frequent) / len(labels["test"])
+    assert len(set(majority["predictions"])) == 1
+    assert majority["macro_f1"] < majority["accuracy"]
+
+
+def test_words_beat_the_majority_on_separable_text(metrics):
+    """Catches a classifier that is fitted to shuffled labels, or that reads something else than the text."""
+    words = metrics["TF-IDF + logistic regression"]
+    assert words["accuracy"] > 0.9 > metrics["majority class"]["accuracy"]
+    assert words["macro_f1"] > 0.9
+
+
+def test_numbers_stand_for_the_sorted_labels(metrics, labels):
+    """Catches label numbers in another order than the model's, which would spoil paired comparisons."""
+    names = sorted(set(labels["train"]))
+    for result in metrics.values():
+        assert [names[number] for number in result["labels"]] == labels["test"]
+        assert result["accuracy"] == np.mean(np.equal(result["labels"], result["predictions"]))

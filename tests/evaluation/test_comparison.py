@@ -1,0 +1,215 @@
+"""From results files to a comparison: numbers worked out by hand, and what cannot be compared."""
+
+import numpy as np
+import pytest
+
+from roformer.errors import UserError
+from roformer.evaluation.comparison import compare
+from tests.workshop import evaluation
+
+HALF_2 = 12.706205  # Student's t quantile of 1 degree of freedom
+
+
+def compared(results, **settings):
+    return compare(results, evaluation([], **settings))
+
+
+@pytest.fixture
+def two_by_two(mlm_results):
+    """RoPE reaches in 20 and 25 steps what sinusoidal reaches in 40."""
+    return [
+        *mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], position="rope", seed=1),
+        *mlm_results(2.2, [5.0, 3.5, 2.5, 2.2], position="rope", seed=2),
+        *mlm_results(2.5, [6.0, 5.0, 4.0, 3.0], position="sinusoidal", seed=1),
+        *mlm_results(2.9, [6.0, 5.0, 4.0, 2.9], position="sinusoidal", seed=2),
+    ]
+
+
+def test_means_differences_and_ratios_are_exact(two_by_two):
+    """Catches pairs of different seeds, a ratio upside down, and a target that some run never reaches."""
+    mlm = compared(two_by_two)["mlm"]
+    rope, other = mlm["encodings"]["rope"], mlm["encodings"]["sinusoidal"]
+    assert mlm["target_loss"] == 3.0  # the worst of the best losses
+    assert rope["loss"]["values"] == [2.0, 2.2]
+    assert (rope["loss"]["mean"], other["loss"]["mean"]) == pytest.approx((2.1, 2.7))
+    assert other["difference"]["values"] == pytest.approx([0.5, 0.7])
+    assert other["difference"]["mean"] == pytest.approx(0.6)
+    assert other["difference"]["low"] == pytest.approx(0.6 - HALF_2 * 0.1, rel=1e-5)
+    assert rope["steps_to_target"]["values"] == [20.0, 25.0]
+    assert rope["tokens_to_target"]["values"] == [2000.0, 2500.0]
+    late = 30 + 10 * (4.0 - 3.0) / (4.0 - 2.9)
+    assert other["steps_to_target"]["values"] == pytest.approx([40.0, late])
+    assert other["steps_ratio"]["values"] == pytest.approx([2.0, late / 25])
+    assert (rope["difference"], rope["steps_ratio"]) == (None, None)
+    assert rope["seeds"] == [1, 2]
+    assert (rope["parameters"], rope["tokens_per_second"]["mean"]) == (77, 50.0)
+
+
+def test_curves_are_means_over_seeds(two_by_two):
+    """Catches bounds of another step, and seeds that are not averaged."""
+    curve = compared(two_by_two)["mlm"]["encodings"]["rope"]["curve"]
+    assert (curve["steps"], curve["tokens"]) == ([10, 20, 30, 40], [1000.0, 2000.0, 3000.0, 4000.0])
+    assert curve["mean"] == pytest.approx([4.5, 3.25, 2.5, 2.1])
+    assert curve["low"][0] == pytest.approx(4.5 - HALF_2 * 0.5, rel=1e-5)
+    assert curve["high"][2] == pytest.approx(2.5)
+
+
+def test_curves_keep_the_steps_that_all_seeds_have(mlm_results):
+    """Catches a mean over different steps where one run was evaluated more often."""
+    often, rarely = mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], seed=1), mlm_results(2.0, [5.0, 1.0], seed=2)
+    rarely[2]["metrics"].update(steps=[20, 40], tokens=[2000, 4000])
+    curve = compared([*often, *rarely])["mlm"]["encodings"]["rope"]["curve"]
+    assert (curve["steps"], curve["mean"]) == ([20, 40], [4.0, 1.5])
+
+
+def test_losses_by_length(two_by_two):
+    """Catches lengths in the order of their names, where 128 comes before 32."""
+    by_length = compared(two_by_two)["mlm"]["encodings"]["rope"]["loss_by_length"]
+    assert list(by_length) == ["32", "64", "128"]
+    assert by_length["128"]["values"] == [6.0, 6.2]
+
+
+def test_one_seed_has_means_without_intervals(mlm_results):
+    """Catches an interval from a single run."""
+    results = [*mlm_results(2.0, [4, 3, 2, 2]), *mlm_results(2.5, [5, 4, 3, 3], position="none")]
+    encodings = compared(results)["mlm"]["encodings"]
+    difference = encodings["none"]["difference"]
+    assert (difference["mean"], difference["low"], difference["p_value"]) == (0.5, None, None)
+    assert encodings["rope"]["curve"]["low"] is None
+
+
+def test_only_common_seeds_are_paired_and_missing_ones_are_told(two_by_two, mlm_results):
+    """Catches pairs of different seeds, which are no pairs, and a comparison over unequal seeds in silence."""
+    mlm = compared([*two_by_two, *mlm_results(9.0, [9, 9, 9, 3], position="sinusoidal", seed=7)])["mlm"]
+    assert mlm["encodings"]["sinusoidal"]["difference"]["values"] == pytest.approx([0.5, 0.7])
+    assert mlm["warnings"] == [
+        "not every encoding has the same seeds: rope: [1, 2]; sinusoidal: [1, 2, 7]",
+    ]
+
+
+def test_no_common_seed_means_no_difference(mlm_results):
+    """Catches an error, or a difference of unpaired means."""
+    results = [*mlm_results(2.0, [4, 3, 2, 2], seed=1), *mlm_results(3.0, [4, 3, 3, 3], seed=2, position="none")]
+    other = compared(results)["mlm"]["encodings"]["none"]
+    assert (other["difference"], other["steps_ratio"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"optimizer__learning_rate": 0.5}, "the runs differ in optimizer.learning_rate: 0.001, 0.5"),
+        ({"trainer__max_steps": 99}, "the runs differ in trainer.max_steps: 40, 99"),
+        ({"model__hidden_size": 64}, "the runs differ in model.hidden_size: 32, 64"),
+        ({"data__name": "docs"}, "the runs differ in data.name: docs, text"),
+        ({"attention__name": "eager"}, "the runs differ in attention.name: eager, sdpa"),
+    ],
+)
+def test_runs_that_differ_otherwise_are_told(two_by_two, mlm_results, change, warning):
+    """Catches an encoding that wins because it was trained longer."""
+    other = [
+        result for seed in (1, 2) for result in mlm_results(2, [4, 3, 2, 2], position="none", seed=seed, **change)
+    ]
+    assert compared([*two_by_two, *other])["mlm"]["warnings"] == [warning]
+
+
+@pytest.mark.parametrize("key", ["data_fingerprint", "hardware"])
+def test_other_data_or_another_machine_are_told(two_by_two, key):
+    """Catches losses on different data, or speeds of different machines, side by side."""
+    two_by_two[0]["trained"][key] = "another"
+    (warning,) = compared(two_by_two)["mlm"]["warnings"]
+    assert warning.startswith(f"the runs differ in {key.replace('_', ' ')}: ")
+
+
+def test_what_has_to_differ_is_not_told(two_by_two):
+    """Catches warnings that nobody reads because they are always there."""
+    for number, result in enumerate(two_by_two):
+        result["config"].update(paths={"output_dir": number}, tracker={"name": number}, init_from=number)
+        result["config"]["model"]["max_position_embeddings"] = number
+    assert compared(two_by_two)["mlm"]["warnings"] == []
+
+
+def test_variants_of_one_encoding_are_kept_apart(mlm_results):
+    """Catches two bases of RoPE averaged as if they were seeds, and labels that do not tell them apart."""
+    small, large = ({"name": "rope", "base": base, "layout": "half"} for base in (500.0, 10000.0))
+    results = [*mlm_results(2.0, [4, 3, 2, 2], position=small), *mlm_results(3.0, [4, 3, 3, 3], position=large)]
+    results += mlm_results(4.0, [4, 4, 4, 4], position="none")
+    encodings = compared(results, reference="rope (base=500.0)")["mlm"]["encodings"]
+    assert list(encodings) == ["none", "rope (base=10000.0)", "rope (base=500.0)"]
+    assert encodings["rope (base=10000.0)"]["difference"]["mean"] == 1.0
+
+
+def test_the_same_encoding_and_seed_twice_is_refused(two_by_two, mlm_results):
+    """Catches one of two runs that is dropped at random."""
+    with pytest.raises(UserError) as error:
+        compared([*two_by_two, *mlm_results(1.0, [4, 3, 2, 1], position="rope", seed=2, name="again")])
+    assert str(error.value) == (
+        "runs mlm-rope-2 and again are both rope with seed 2; compare one of them at a time (narrow runs=)"
+    )
+
+
+@pytest.mark.parametrize("reference", ["alibi", "learned"])
+def test_without_the_reference_there_are_no_differences(two_by_two, reference):
+    """Catches differences to another encoding than the one that the heading names."""
+    comparison = compared(two_by_two, reference=reference)
+    assert comparison["reference"] == reference
+    for encoding in comparison["mlm"]["encodings"].values():
+        assert (encoding["difference"], encoding["steps_ratio"]) == (None, None)
+
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
+GOOD, FAIR = [0, 0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 0, 0]
+
+
+def test_classifiers_over_seeds(classifier_results):
+    """Catches accuracy over documents where there are seeds, and the difference of other seeds."""
+    results = [
+        *classifier_results(GOOD, LABELS, seed=1),
+        *classifier_results(LABELS, LABELS, seed=2),
+        *classifier_results(FAIR, LABELS, seed=1, position="none"),
+        *classifier_results(FAIR, LABELS, seed=2, position="none"),
+    ]
+    comparison = compared(results)["classification"]
+    rope, other = comparison["encodings"]["rope"], comparison["encodings"]["none"]
+    assert rope["accuracy"]["values"] == [7 / 8, 1.0]
+    assert (rope["accuracy"]["over"], rope["macro_f1"]["values"]) == ("seeds", [7 / 16, 0.5])
+    assert other["difference"]["values"] == pytest.approx([5 / 8 - 7 / 8, 5 / 8 - 1])
+    assert rope["difference"] is None
+    assert comparison["baselines"]["majority class"]["accuracy"]["mean"] == 0.5
+    assert (comparison["settings"]["labels"], comparison["settings"]["test_documents"]) == (2, 8)
+
+
+def test_single_classifiers_have_intervals_over_documents(classifier_results):
+    """Catches no interval at all, though the documents give one, and a test that is not paired by document."""
+    results = [*classifier_results(GOOD, LABELS), *classifier_results(FAIR, LABELS, position="none")]
+    encodings = compared(results)["classification"]["encodings"]
+    accuracy, difference = encodings["rope"]["accuracy"], encodings["none"]["difference"]
+    assert accuracy["over"] == difference["over"] == "examples"
+    assert accuracy["low"] < 7 / 8 < accuracy["high"]
+    pairs = np.equal(FAIR, LABELS).astype(float) - np.equal(GOOD, LABELS)
+    half = 2.364624 * pairs.std(ddof=1) / 8**0.5  # 7 degrees of freedom
+    assert (difference["mean"], difference["values"]) == (pytest.approx(-0.25), [pytest.approx(-0.25)])
+    assert difference["high"] - difference["mean"] == pytest.approx(half)
+
+
+def test_a_task_without_runs_is_none(two_by_two, classifier_results):
+    """Catches an error where only one task was run, and results of one task among those of the other."""
+    assert compared(two_by_two)["classification"] is None
+    assert compared(classifier_results(GOOD, LABELS))["mlm"] is None
+    both = compared([*two_by_two, *classifier_results(GOOD, LABELS)])
+    assert list(both["classification"]["encodings"]) == ["rope"]
+
+
+def test_settings_and_origin_come_with_the_numbers(two_by_two):
+    """Catches a table without the settings that a reader needs to judge it."""
+    comparison = compared(two_by_two)
+    assert comparison["git_commit"] == "abc"
+    expected = {"data": "text", "sequence_length": 32, "batch_size": 8, "max_steps": 40, "learning_rate": 0.001}
+    assert comparison["mlm"]["settings"].items() >= expected.items()
+
+
+def test_seeds_of_another_length_are_told(two_by_two, mlm_results):
+    """Catches a traceback where one seed was trained, and so measured, at other lengths."""
+    longer = mlm_results(2.0, [4, 3, 2, 2], position="rope", seed=3, task__sequence_length=64)
+    longer[0]["metrics"]["by_length"] = {"64": {"loss": 2.0}, "128": {"loss": 2.0}, "256": {"loss": 2.0}}
+    mlm = compared([*two_by_two, *longer])["mlm"]
+    assert "the runs differ in task.sequence_length: 32, 64" in mlm["warnings"]

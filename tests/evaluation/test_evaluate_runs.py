@@ -1,0 +1,227 @@
+"""From runs on disk to results files and a report: two encodings, two seeds, both tasks."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from roformer.errors import UserError
+from roformer.evaluation.evaluators import EVALUATORS
+from roformer.evaluation.harness import evaluate, load_run
+from roformer.evaluation.runs import find_runs
+from roformer.tasks.classification import Classification
+from roformer.tasks.mlm import MaskedLanguageModelling
+from tests.workshop import evaluation, metrics
+
+MEASURED = {
+    "mlm": {"mlm_loss", "length_extrapolation", "training_curve"},
+    "topics": {"classification", "training_curve"},
+}
+
+
+def load(folder):
+    (run,), _ = find_runs([str(folder)])
+    return load_run(run)
+
+
+@pytest.fixture
+def comparison(report):
+    return json.loads((report.parent / "comparison.json").read_text())
+
+
+@pytest.fixture
+def results(report):
+    """The content of every results file, by evaluator and run."""
+    folder = report.parents[1] / "results"
+    return {(file.parent.name, file.stem): json.loads(file.read_text()) for file in folder.glob("*/*.json")}
+
+
+def test_every_run_has_its_results(runs, report, results):
+    """Catches evaluators that are left out, or applied to runs of another task."""
+    expected = {(evaluator, run.name) for run in runs for evaluator in MEASURED[run.name.split("-")[0]]}
+    assert set(results) == {*expected, ("baselines", "labelled")}
+    assert report == runs[0].parent / "report" / "index.html"
+    assert "<svg" in report.read_text()
+    assert (report.parent / "tables.md").is_file()
+
+
+def test_results_say_where_they_come_from(runs, results):
+    """Catches numbers that nobody can trace."""
+    stored = results["mlm_loss", runs[0].name]
+    assert stored["config"] == yaml.safe_load((runs[0] / "config.yaml").read_text())
+    assert stored["trained"] == json.loads((runs[0] / "provenance.json").read_text())
+    position = stored["config"]["position"]
+    assert stored["run"] == {"name": "mlm-rope-seed1", "task": "mlm", "position": position, "seed": 1}
+
+
+def test_the_comparison_has_both_encodings_and_seeds(comparison):
+    """Catches runs that get lost between results and report."""
+    for task in ("mlm", "classification"):
+        assert set(comparison[task]["encodings"]) == {"none", "rope"}
+        assert all(encoding["seeds"] == [1, 2] for encoding in comparison[task]["encodings"].values())
+        assert comparison[task]["warnings"] == []
+    assert len(comparison["mlm"]["encodings"]["none"]["difference"]["values"]) == 2
+
+
+def test_the_curve_is_that_of_the_run(runs, results):
+    """Catches lines without an evaluation among the points, and steps that do not belong to their losses."""
+    lines = [line for line in metrics(runs[0]) if "validation_loss" in line]
+    curve = results["training_curve", runs[0].name]["metrics"]
+    assert (curve["steps"], curve["validation_loss"]) == (
+        [line["step"] for line in lines],
+        [line["validation_loss"] for line in lines],
+    )
+    assert curve["tokens_per_second"] > 0
+
+
+def test_a_second_call_measures_nothing(runs, report, comparison, monkeypatch):
+    """Catches minutes spent again on what is on disk."""
+    for name in EVALUATORS:
+        monkeypatch.setattr(EVALUATORS[name], "evaluate", None)  # calling it would fail
+    monkeypatch.setattr("roformer.evaluation.baselines.baseline_metrics", None)
+    evaluate(evaluation(runs))
+    again = json.loads((report.parent / "comparison.json").read_text())
+    assert {**again, "created": None} == {**comparison, "created": None}
+
+
+@pytest.fixture
+def measured(tmp_path, capsys):
+    """Evaluates runs into a folder of the test's own, and returns the evaluators that had work to do, by run."""
+
+    def run(*folders, **settings):
+        capsys.readouterr()
+        evaluate(evaluation(folders, output_dir=str(tmp_path / "compared"), **settings))
+        told = [line.split(": ") for line in capsys.readouterr().out.splitlines() if ": " in line]
+        names = {folder.name for folder in folders}
+        return {(evaluator, name) for evaluator, name in told if name in names}
+
+    return run
+
+
+def test_other_lengths_or_weights_are_measured(runs, measured, tmp_path):
+    """Catches results of an older model, or of other lengths, taken for those of this one."""
+    copied = tmp_path / runs[0].name
+    shutil.copytree(runs[0], copied)
+    everything = {(evaluator, copied.name) for evaluator in MEASURED["mlm"]}
+    assert measured(copied) == everything
+    assert measured(copied) == set()
+    assert ("length_extrapolation", copied.name) in measured(copied, length_factors=[1, 2])
+    shutil.copy(runs[2] / "export" / "model.safetensors", copied / "export" / "model.safetensors")
+    assert measured(copied, length_factors=[1, 2]) == everything
+
+
+def test_one_run_more_is_measured_alone(runs, measured):
+    """Catches hours spent again because the comparison got a run more, or another title."""
+    measured(runs[0])
+    assert {name for _, name in measured(runs[0], runs[2], title="Another title")} == {runs[2].name}
+
+
+def test_tokens_are_not_made_again(runs, report, workshop):
+    """Catches an exported tokenizer that differs in a byte, so that evaluation tokenizes the corpus anew."""
+    fingerprints = {json.loads((run / "provenance.json").read_text())["data_fingerprint"] for run in runs}
+    before = set(workshop.cache.glob("tokens-*"))
+    assert len(fingerprints) == 2  # one for each corpus, though each run has exported its own tokenizer
+    for run in runs:
+        load(run)
+    assert set(workshop.cache.glob("tokens-*")) == before
+
+
+class Watched(dict):
+    """Splits that note which of them are asked for."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.asked = set()
+
+    def __getitem__(self, key):
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["mlm", "classification"])
+def test_only_the_test_split_is_looked_at(runs, number):
+    """Catches scores on documents that the model was trained on or chosen by."""
+    loaded = load(runs[number])
+    corpus = loaded.task.corpus
+    watched = Watched(corpus.splits)
+    object.__setattr__(corpus, "splits", watched)
+    if hasattr(loaded.task, "plans"):
+        loaded.task.plans = Watched(loaded.task.plans)
+    for name in ("mlm_loss", "length_extrapolation") if number == 0 else ("classification",):
+        EVALUATORS[name](evaluation([])).evaluate(loaded)
+    assert watched.asked == {"test"}
+    assert number or loaded.task.plans.asked == {"test"}
+
+
+def test_scores_are_those_of_the_task(runs, results):
+    """Catches an evaluator that measures something else than training did, or in another mode."""
+    mlm, topics = (load(run) for run in runs[:2])
+    assert isinstance(mlm.task, MaskedLanguageModelling)
+    assert isinstance(topics.task, Classification)
+    expected = mlm.task.evaluate(mlm.model, "test")
+    stored = results["mlm_loss", runs[0].name]["metrics"]
+    assert (stored["loss"], stored["accuracy"]) == pytest.approx((expected["test_loss"], expected["test_accuracy"]))
+    assert stored["parameters"] == sum(parameter.numel() for parameter in mlm.model.parameters())
+    expected = topics.task.evaluate(topics.model, "test")
+    stored = results["classification", runs[1].name]["metrics"]
+    assert stored["accuracy"] == expected["test_accuracy"]
+    assert stored["macro_f1"] == expected["test_macro_f1"]
+    assert stored["label_names"] == ["forest", "kitchen", "sea"]
+    assert len(stored["predictions"]) == len(stored["labels"]) == len(topics.task.corpus.splits["test"])
+
+
+def test_unfinished_runs_are_left_out_and_named(runs, workshop, tmp_path, capsys):
+    """Catches a run that is missing from the report without a word, and one whose weights are not final."""
+    for number, name in ((0, "done"), (2, "begun")):
+        shutil.copytree(runs[number], tmp_path / name)
+    shutil.rmtree(tmp_path / "begun" / "export")
+    evaluate(evaluation([tmp_path / "*"]))
+    assert f"left out, not finished: {tmp_path / 'begun'}" in capsys.readouterr().out
+    assert [file.stem for file in (tmp_path / "results" / "mlm_loss").iterdir()] == ["done"]
+
+
+def test_patterns_find_each_run_once(runs):
+    """Catches runs counted twice because two patterns match them, and folders that are no runs."""
+    folder = runs[0].parent
+    found, unfinished = find_runs([str(folder / "mlm-*"), str(folder / "*seed1"), str(folder)])
+    assert [run.name for run in found] == sorted(
+        run.name for run in runs if run.name.startswith("mlm") or run.name.endswith("seed1")
+    )
+    assert unfinished == []
+    assert {run.config["position"]["name"] for run in found} == {"rope", "none"}
+
+
+def test_no_finished_run_is_an_error(tmp_path):
+    """Catches an empty report."""
+    with pytest.raises(UserError, match=r"matches no finished run \(none\); give the output folders of train.py"):
+        find_runs([str(tmp_path / "*")])
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text("{}")
+    with pytest.raises(UserError, match="1 unfinished"):
+        find_runs([str(tmp_path / "*")])
+
+
+def test_folders_of_one_name_are_refused(runs, tmp_path):
+    """Catches a/run and b/run, of which one overwrites the results of the other and is dropped in silence."""
+    for number, parent in ((0, "a"), (2, "b")):
+        shutil.copytree(runs[number], tmp_path / parent / "run")
+    with pytest.raises(UserError, match="run"):
+        find_runs([str(tmp_path / "*" / "run")])
+
+
+def test_a_run_without_a_test_split_is_refused(workshop, tmp_path):
+    """Catches a traceback after the training of a corpus that has no test split."""
+    run = workshop.train(tmp_path / "run", "data.test_fraction=0")
+    with pytest.raises(UserError, match="test"):
+        evaluate(evaluation([run]))
+
+
+def test_changed_data_is_noticed(workshop, tmp_path):
+    """Catches a model that is tested on documents it was trained on, because the corpus has been split anew."""
+    texts = tmp_path / "text"
+    shutil.copytree(workshop.text, texts)
+    run = workshop.train(tmp_path / "run", f"data.path={texts}")
+    (texts / "00.txt").write_text("Something else. " * 50)
+    with pytest.raises(UserError, match="data has changed"):
+        evaluate(evaluation([run]))

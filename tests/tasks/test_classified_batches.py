@@ -1,0 +1,94 @@
+"""Classification: what is read of a document, and that predictions stay with their documents."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from torch import nn
+
+from roformer.build import build_model
+from roformer.errors import UserError
+
+
+@pytest.fixture
+def classification(make_task):
+    return make_task("classification")
+
+
+def test_documents_are_cut_and_framed(make_task):
+    """Catches a limit that forgets the special tokens, and one that cuts the head instead of the tail."""
+    short, long = make_task("classification", "task.max_length=12"), make_task("classification")
+    for index in range(5):
+        document = short._document("train", index)
+        assert len(document) == 12
+        assert document[0] == short.tokenizer.cls_token_id
+        assert document[-1] == short.tokenizer.sep_token_id
+        np.testing.assert_array_equal(document[1:-1], long.corpus.splits["train"].document(index)[:10])
+
+
+def test_labels_stay_with_their_documents(classification):
+    """Catches documents sorted by length without their labels."""
+    train = classification.corpus.splits["train"]
+    label_of = {tuple(train.document(i)[:30].tolist()): int(train.labels[i]) for i in range(len(train))}
+    inputs = classification.batch(0, 16, share=0, shares=1).inputs
+    bounds = inputs["cu_seqlens"].tolist()
+    assert len(set(inputs["labels"].tolist())) == 3
+    for number, label in enumerate(inputs["labels"].tolist()):
+        tokens = inputs["input_ids"][0, bounds[number] + 1 : bounds[number + 1] - 1]
+        assert label_of[tuple(tokens.tolist())] == label
+
+
+class FirstToken(nn.Module):
+    """Predicts the class that a table has for a document's first ordinary token."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.logits = nn.Parameter(torch.randn(300, classes, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, input_ids, cu_seqlens, labels):
+        return type("Output", (), {"logits": self.logits[input_ids[0, cu_seqlens[:-1] + 1]]})
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
+def test_predictions_come_back_in_the_order_of_the_split(classification, batch_tokens):
+    """Catches predictions in the order of their length: accuracy would be measured against foreign labels."""
+    split, model = classification.corpus.splits["test"], FirstToken(3).train()
+    predictions, loss = classification.predict(model, "test", batch_tokens)
+    logits = torch.stack([model.logits[int(split.document(index)[0])] for index in range(len(split))])
+    assert predictions.tolist() == logits.argmax(-1).tolist()
+    expected = nn.functional.cross_entropy(logits, torch.from_numpy(split.labels))
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert model.training
+
+
+def test_metrics_are_those_of_scikit_learn(classification):
+    """Catches accuracy or F1 of another split, or averaged in another way."""
+    model, labels = FirstToken(3), classification.corpus.splits["validation"].labels
+    predictions, _ = classification.predict(model, "validation")
+    metrics = classification.evaluate(model, "validation")
+    assert set(metrics) == {"validation_loss", "validation_accuracy", "validation_macro_f1"}
+    assert metrics["validation_accuracy"] == np.mean(predictions == labels)
+    assert metrics["validation_macro_f1"] == f1_score(labels, predictions, average="macro")
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_the_model_gets_the_labels_and_the_pooling(workshop, make_task, pooling):
+    """Catches exports whose classes are LABEL_0, LABEL_1, and a pooling that stays at its default."""
+    task = make_task("classification", f"task.pooling={pooling}", "task.classifier_dropout=0.25")
+    config = build_model(workshop.config("unused", f"task.pooling={pooling}", task="classification"), task).config
+    assert config.id2label == {0: "forest", 1: "kitchen", 2: "sea"}
+    assert config.label2id == {"forest": 0, "kitchen": 1, "sea": 2}
+    assert (config.pooling, config.classifier_dropout, config.num_labels) == (pooling, 0.25, 3)
+
+
+def test_text_without_labels_is_refused(workshop, make_task):
+    """Catches a classifier with no class."""
+    unlabelled = ("data=text", f"data.path={workshop.text}")
+    with pytest.raises(UserError, match="classification needs data with two labels or more, this has 0"):
+        make_task("classification", *unlabelled)
+
+
+def test_a_length_without_room_is_refused(make_task):
+    """Catches documents of nothing but special tokens."""
+    with pytest.raises(UserError, match=r"task\.max_length must be above 2, got 2"):
+        make_task("classification", "task.max_length=2")

@@ -1,0 +1,166 @@
+"""The two commands as a shell runs them: their help, and how they end when the user has made a mistake."""
+
+import os
+
+import pytest
+
+from tests.commands import Commands
+from tests.workshop import ROOT, Workshop, metrics
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    commands = Commands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
+
+
+@pytest.fixture(scope="module")
+def pretrained(workshop, tmp_path_factory):
+    return workshop.train(tmp_path_factory.mktemp("pretrained") / "run")
+
+
+@pytest.fixture
+def mistake(commands, workshop, tmp_path):
+    """Runs ``train.py`` with a mistake in it and returns the one line that it ends with."""
+
+    def run(*overrides, task="mlm", fresh=False):
+        start = commands.start_fresh if fresh else commands.start
+        given = workshop.overrides(f"paths.output_dir={tmp_path / 'run'}", *overrides, task=task)
+        command = start("train.py", *given).wait()
+        assert command.status == 1, command.stdout.read_text()
+        (line,) = command.error_lines
+        assert not (tmp_path / "run" / "metrics.jsonl").exists()
+        assert not (tmp_path / "run" / "config.yaml").exists()  # which would claim the folder for wrong settings
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return run
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_help_lists_what_can_be_chosen(commands, script):
+    """Catches a manual that is out of date, because it was written by hand."""
+    command = commands.start_fresh(script, "--help").wait()
+    assert command.status == 0
+    text = "\n".join(command.lines)
+    if script == "train.py":
+        for folder in sorted(ROOT.glob("conf/*/")):
+            for choice in folder.glob("*.yaml"):
+                assert any(line.startswith(folder.name) and choice.stem in line for line in command.lines), choice
+    assert {"train.py": "sequence_length: 128", "evaluate.py": "length_factors:"}[script] in text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.max_step=3", "trainer has no setting 'max_step'; did you mean 'max_steps'?"),
+        ("sede=3", "the configuration has no setting 'sede'; did you mean 'seed'?"),
+        ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
+        ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: learned, none, rope, sinusoidal)"),
+        ("trainer.max_steps=many", "trainer.max_steps: Value 'many' of type 'str' could not be converted to Integer"),
+        ("trainer.batch_size=0", "trainer.batch_size must be at least 1, got 0"),
+        ("data=text data.path=???", "data.path needs a value: give data.path=..."),
+        (
+            "trainer.batch_size=9 trainer.gradient_accumulation_steps=2",
+            "trainer.batch_size 9 is not a multiple of trainer.gradient_accumulation_steps 2",
+        ),
+    ],
+)
+def test_mistakes_in_the_settings(mistake, override, message):
+    """Catches a mistake that passes, or ends in a traceback, or after the seconds that importing torch takes."""
+    assert mistake(*override.split(), fresh=True).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.path=no/such/place", "data.path=no/such/place does not exist (give a file or a folder; relative to"),
+        ("model.num_attention_heads=32", "rope rotates pairs of channels and needs an even number of them, got 1"),
+        ("model.num_attention_heads=5", "hidden_size 32 is not a multiple of num_attention_heads 5"),
+        ("scheduler.name=linaer", "scheduler.name: unknown 'linaer'"),
+        ("task.mask_probability=lots", "task 'mlm': mask_probability='lots' is not possible"),
+        (
+            "position=learned task.sequence_length=4096",
+            "task.sequence_length=4096 is longer than the table of learned positions, "
+            "model.max_position_embeddings=2048; lower the one or raise the other",
+        ),
+        ("tokenizer.vocab_size=50", "tokenizer.vocab_size=50 does not hold an alphabet of 40 characters twice"),
+        ("position.bases=500", "position encoding 'rope' has no setting 'bases'; did you mean 'base'?"),
+    ],
+)
+def test_mistakes_that_show_later(mistake, override, message):
+    """Catches a mistake that costs the preparation of the data, or the first part of the training."""
+    assert message in mistake(*override.replace("position.bases", "+position.bases").split())
+
+
+def test_an_empty_corpus(mistake, tmp_path):
+    """Catches training on nothing."""
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("\n \n")
+    assert mistake(f"data.path={tmp_path / 'text'}").startswith(f"no documents in data.path={tmp_path / 'text'}")
+
+
+def test_a_label_column_that_is_not_there(mistake):
+    """Catches a KeyError of pandas."""
+    line = mistake("data.label_column=topic", task="classification")
+    assert "'topic'" in line
+    assert "label" in line
+
+
+def test_a_vocabulary_that_does_not_fit_the_checkpoint(mistake, pretrained):
+    """Catches embeddings of other tokens."""
+    another = ("tokenizer=wordpiece", "tokenizer.vocab_size=150")
+    line = mistake(f"init_from={pretrained}", *another, task="classification")
+    assert line.startswith("the tokenizer has 150 tokens, the checkpoint in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "runs needs a value: give runs=..."),
+        (
+            ("runs=no/such/*",),
+            "runs=['no/such/*'] matches no finished run (none); give the output folders of train.py",
+        ),
+        (("runs=a", "refrence=rope"), "the configuration has no setting 'refrence'; did you mean 'reference'?"),
+    ],
+)
+def test_mistakes_in_an_evaluation(commands, arguments, message):
+    """Catches an empty report, and a traceback about a folder."""
+    command = commands.run("evaluate.py", *arguments)
+    assert (command.status, command.lines) == (1, [])
+    (line,) = command.error_lines
+    assert line.startswith(f"error: {message}")
+
+
+def test_runs_here_and_there_are_compared(commands, workshop, pretrained):
+    """Catches a traceback where one run is given by an absolute path and another by a relative one."""
+    other = workshop.train(pretrained.with_name("other"), "seed=2")
+    command = commands.run("evaluate.py", f"runs=[{pretrained},{os.path.relpath(other, ROOT)}]")
+    assert command.status == 0, command.stderr.read_text()
+    assert (pretrained.parent / "report" / "index.html").is_file()
+
+
+def test_a_sweep_trains_each_combination(commands, workshop, tmp_path):
+    """Catches state that one run leaves to the next in the same process, such as the precision."""
+    swept = ("trainer.precision=bf16,fp32", f"paths.output_dir={tmp_path}/${{trainer.precision}}")
+    command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *workshop.overrides(*swept))
+    assert command.status == 0, command.stderr.read_text()
+    bf16, fp32 = (metrics(tmp_path / precision) for precision in ("bf16", "fp32"))
+    assert bf16[-1]["step"] == fp32[-1]["step"] == 8
+    assert bf16[0]["loss"] != fp32[0]["loss"]
+    alone = workshop.train(tmp_path / "alone", "trainer.precision=fp32")
+    assert metrics(alone) == fp32
+
+
+def test_evaluation_prints_where_the_report_is(commands, pretrained, tmp_path):
+    """Catches a command that ends without a word on what it has made."""
+    command = commands.run("evaluate.py", f"runs={pretrained}", "length_factors=[1]", f"output_dir={tmp_path}")
+    assert command.status == 0, command.stderr.read_text()
+    assert command.lines[-1].split() == ["report:", str(tmp_path / "report" / "index.html")]

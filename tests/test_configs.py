@@ -1,0 +1,150 @@
+"""Every yaml in conf/: it composes, what it names exists, and what it describes can be built."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from roformer.attention import ATTENTION_BACKENDS
+from roformer.build import Corpus, check_settings
+from roformer.config import EvaluateConfig, TrainConfig
+from roformer.data import SOURCES
+from roformer.model import RoFormerConfig
+from roformer.position import POSITION_ENCODINGS
+from roformer.tasks import TASKS
+from roformer.tokenizer import TOKENIZERS
+from roformer.training.optimizer import build_optimizer, build_scheduler
+from roformer.training.tracking import check_tracker
+from tests.workshop import ROOT, Workshop, composed, metrics
+
+CHOICES = sorted(str(path.relative_to(ROOT / "conf"))[: -len(".yaml")] for path in ROOT.glob("conf/*/**/*.yaml"))
+EXPERIMENTS = [choice.partition("/")[2] for choice in CHOICES if choice.startswith("experiment/")]
+REGISTRIES = {
+    "position": POSITION_ENCODINGS,
+    "attention": ATTENTION_BACKENDS,
+    "task": TASKS,
+    "tokenizer": TOKENIZERS,
+}
+
+
+def names(group):
+    return sorted(Path(choice).name for choice in CHOICES if Path(choice).parent == Path(group))
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
+
+
+@pytest.fixture
+def chosen(workshop):
+    """The configuration with that choice, and a real file wherever its yaml asks the user for one."""
+
+    def choose(choice, *overrides):
+        group, _, name = choice.partition("/")
+        values = {"path": workshop.text, "dataset": "some/where"}
+        asked = [key for key, value in yaml.safe_load((ROOT / "conf" / f"{choice}.yaml").read_text()).items()
+                 if value == "???"]  # fmt: skip
+        given = [f"{group}.{key}={values[key]}" for key in asked]
+        given += [f"data.path={workshop.text}"] if choice == "experiment/compare/pretrain_small" else []
+        return TrainConfig.from_hydra(composed("train", f"{group}={name}", *given, *overrides))
+
+    return choose
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_each_choice_can_be_made_and_built(chosen, choice):
+    """Catches a yaml with a misspelt key, a missing value or a wrong type: config rot."""
+    config = chosen(choice)
+    check_settings(config)
+    check_tracker(config.tracker)
+    SOURCES.check({key: value for key, value in config.data.items() if not key.endswith("_fraction")})
+    RoFormerConfig(**config.model)
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), config.optimizer)
+    build_scheduler(optimizer, config.scheduler, 100)
+
+
+@pytest.mark.parametrize("name", [name for name in names("data") if name not in ("labelled", "imdb")])
+def test_each_corpus_is_described_without_the_network(chosen, name):
+    """Catches a source that cannot take the settings of its yaml, or downloads before it is asked for documents."""
+    assert Corpus.from_settings(chosen(f"data/{name}").data).fractions
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_each_class_has_a_yaml_of_its_name(group):
+    """Catches a class that nobody can choose, and a yaml whose name is not what runs are called."""
+    assert names(group) == list(REGISTRIES[group])
+    for name in names(group):
+        content = yaml.safe_load((ROOT / "conf" / group / f"{name}.yaml").read_text())
+        assert content.get("task", content)["name"] == name
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_wins_over_the_defaults_and_the_user_over_both(chosen, name):
+    """Catches ``_self_`` at the wrong place in a defaults list: the recipe would then be ignored in silence."""
+    own = yaml.safe_load((ROOT / "conf" / "experiment" / f"{name}.yaml").read_text())
+    config = chosen(f"experiment/{name}")
+    for group in ("trainer", "optimizer", "tokenizer", "task"):
+        settings = getattr(config, group)
+        stored = settings if isinstance(settings, dict) else vars(settings)
+        assert stored.items() >= own.get(group, {}).items()
+    for override in own["defaults"]:
+        ((group, choice),) = override.items()
+        assert choice in names(group.removeprefix("override /"))
+    assert chosen(f"experiment/{name}", "trainer.save_steps=77").trainer.save_steps == 77
+    assert (config.init_from is None) == ("init_from" not in own)
+
+
+@pytest.mark.parametrize(("position", "seed"), [("learned", 3), ("rope", 1)])
+def test_the_demo_fine_tunes_what_it_pretrained(chosen, position, seed):
+    """Catches two recipes that no longer agree on the folder that links them."""
+    overrides = (f"position={position}", f"seed={seed}")
+    pretraining, finetuning = (chosen(f"experiment/demo/{part}", *overrides) for part in ("pretrain", "finetune"))
+    assert finetuning.init_from == str(pretraining.output_dir)
+    assert finetuning.output_dir != pretraining.output_dir
+
+
+@pytest.mark.parametrize("file", ["Makefile", "README.md"])
+def test_what_the_manual_names_exists(file):
+    """Catches commands that name a choice which has been renamed."""
+    text = (ROOT / file).read_text()
+    groups = {choice.split("/")[0] for choice in CHOICES}
+    for group, value in re.findall(r"\b([a-z]+)=([a-z0-9_/,]+)", text):
+        for name in value.split(",") if group in groups else []:
+            assert f"{group}/{name}" in CHOICES
+    documented = re.findall(r"^\| ((?:`[a-z]+` ?)+) \| ([^|]+) \|", text, flags=re.MULTILINE)
+    assert bool(documented) == (file == "README.md")
+    for row, choices in documented:
+        row_groups = re.findall(r"`([a-z]+)`", row)
+        expected = {choice.partition("/")[2] for choice in CHOICES if choice.split("/")[0] in row_groups}
+        expected -= {"default", "adamw_finetuning"}
+        assert set(re.findall(r"`([a-z0-9_/]+)`", choices)) == expected, row
+
+
+def test_folders_of_runs_tell_them_apart(chosen):
+    """Catches two encodings or seeds that share a folder by default."""
+    folders = [
+        chosen(f"position/{position}", f"seed={seed}").output_dir for position in names("position") for seed in (1, 2)
+    ]
+    assert len(set(folders)) == len(folders)
+    assert Path("outputs/mlm-docs-rope-seed1") in folders
+
+
+def test_evaluation_composes():
+    """Catches a default that the typed configuration does not know."""
+    config = EvaluateConfig.from_hydra(composed("evaluate", "runs=a/*"))
+    assert (config.patterns, config.reference, config.length_factors) == (["a/*"], "rope", [1, 2, 4])
+    assert EvaluateConfig.from_hydra(composed("evaluate", "runs=[a,b]")).patterns == ["a", "b"]
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in ("position", "attention") for name in names(group)])
+@pytest.mark.parametrize("task", ["mlm", "classification"])
+def test_each_encoding_and_backend_trains(workshop, tmp_path, choice, task):
+    """Catches an encoding or backend that exists, builds, and dies in its first step or gives no gradient."""
+    run = workshop.train(tmp_path / "run", choice, "trainer.max_steps=2", "trainer.eval_steps=2", task=task)
+    losses = [line["loss"] for line in metrics(run)]
+    assert len(losses) == 2
+    assert all(0 < loss < 10 for loss in losses)
+    assert (run / "export" / "config.json").is_file()

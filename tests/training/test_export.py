@@ -1,0 +1,70 @@
+"""What a finished run gives to users of transformers."""
+
+import re
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from roformer.training.trainer import Trainer
+from tests.workshop import ROOT, weights
+
+LOAD = """
+import sys
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+model, tokenizer = (kind.from_pretrained(sys.argv[1]) for kind in (AutoModelForMaskedLM, AutoTokenizer))
+print(model.num_parameters(), len(tokenizer))
+"""
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The models of the runs that follow, as training left them."""
+    models = []
+    fit = Trainer.fit
+
+    def keep(self):
+        fit(self)
+        models.append(self.accelerator.unwrap_model(self.model))
+
+    monkeypatch.setattr(Trainer, "fit", keep)
+    return models
+
+
+@pytest.mark.parametrize(
+    ("task", "auto_class"), [("mlm", AutoModelForMaskedLM), ("classification", AutoModelForSequenceClassification)]
+)
+@pytest.mark.parametrize("position", ["rope", "learned"])
+def test_the_export_computes_what_was_trained(workshop, trained, tmp_path, task, auto_class, position):
+    """Catches weights that get lost on the way: an untied output layer, a table, a head."""
+    last = "trainer.early_stopping_patience=null"  # export the last state, which is the one in memory
+    run = workshop.train(tmp_path / "run", f"position={position}", last, task=task)
+    tokenizer = AutoTokenizer.from_pretrained(run / "export")
+    exported = auto_class.from_pretrained(run / "export").eval()
+    inputs = tokenizer(["The owl stands beside the oak.", "A gull!"], return_tensors="pt", padding=True)
+    with torch.no_grad():
+        torch.testing.assert_close(exported(**inputs).logits, trained[0].eval()(**inputs).logits, rtol=0, atol=0)
+    assert type(exported) is type(trained[0])
+    assert exported.config.position["name"] == position
+
+
+def test_the_tokenizer_is_whole(finished):
+    """Catches an exported tokenizer without its special tokens, or with those of another."""
+    tokenizer = AutoTokenizer.from_pretrained(finished / "export")
+    encoded = tokenizer("the [MASK] stands")["input_ids"]
+    assert encoded[0] == tokenizer.cls_token_id
+    assert encoded[-1] == tokenizer.sep_token_id
+    assert tokenizer.mask_token_id in encoded
+    assert len(tokenizer) == weights(finished)["roformer.embeddings.word_embeddings.weight"].shape[0]
+
+
+def test_another_program_reads_it_as_the_readme_says(commands, finished, tmp_path):
+    """Catches a model type that transformers does not know, though the README says that its import is enough."""
+    (statement,) = re.findall(r"^import roformer\S*", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    script = tmp_path / "load.py"
+    script.write_text(statement + LOAD)
+    command = commands.start_fresh(script, finished / "export").wait()
+    assert command.status == 0, command.stderr.read_text()
+    parameters = sum(weight.numel() for weight in weights(finished).values())
+    vocabulary = len(weights(finished)["head.decoder.bias"])
+    assert command.lines == [f"{parameters} {vocabulary}"]

@@ -1,0 +1,159 @@
+"""Starting from the weights of a finished run, or of a stock transformers RoFormer."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+from transformers import RoFormerConfig as StockConfig
+from transformers import RoFormerForMaskedLM as StockRoFormer
+
+from roformer.build import build_model, build_task, resolve_checkpoint
+from roformer.errors import UserError
+from tests.workshop import Workshop, metrics, weights
+
+
+@pytest.fixture(scope="session")
+def pretrained(workshop):
+    """A finished MLM run with an encoding that is not the default."""
+    return workshop.train(workshop.folder / "pretrained", "position=sinusoidal", "position.base=500")
+
+
+@pytest.fixture
+def start_from(workshop):
+    """The model that a classification run begins with, its tokenizer and its settings."""
+
+    def build(checkpoint, *overrides):
+        chosen = frozenset(override.split("=")[0] for override in overrides)
+        config = workshop.config("unused", f"init_from={checkpoint}", *overrides, task="classification")
+        config = resolve_checkpoint(config, chosen)
+        task, _ = build_task(config)
+        return build_model(config, task), task.tokenizer, config
+
+    return build
+
+
+def refusal(workshop: Workshop, run, *overrides):
+    with pytest.raises(UserError) as error:
+        workshop.train(run, *overrides, task="classification")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def encoder_of(state):
+    return {name: weight for name, weight in state.items() if name.startswith("roformer.")}
+
+
+@pytest.mark.parametrize("export", [False, True])
+def test_encoder_tokenizer_and_positions_come_along(start_from, pretrained, export):
+    """Catches fine-tuning that begins with random weights, another vocabulary or the default positions."""
+    model, tokenizer, config = start_from(pretrained / "export" if export else pretrained)
+    stored = encoder_of(weights(pretrained))
+    torch.testing.assert_close(encoder_of(model.state_dict()), stored, rtol=0, atol=0)
+    assert len(stored) > 20
+    assert config.position == model.config.position
+    assert (config.position["name"], config.position["base"]) == ("sinusoidal", 500)
+    assert tokenizer.get_vocab() == AutoTokenizer.from_pretrained(pretrained / "export").get_vocab()
+    assert model.config.num_labels == 3
+
+
+def test_the_head_depends_on_the_seed(start_from, pretrained):
+    """Catches classifiers of all seeds that begin alike, and heads that are left unset."""
+    heads = [start_from(pretrained, f"seed={seed}")[0].classifier.weight for seed in (1, 1, 2)]
+    assert heads[0].equal(heads[1])
+    assert not heads[0].equal(heads[2])
+    assert 0 < heads[0].std() < 0.1
+
+
+def test_sizes_are_those_of_the_checkpoint_and_dropout_is_ours(start_from, pretrained):
+    """Catches sizes of the configuration that do not fit the weights, and a dropout that cannot be set."""
+    model, _, config = start_from(pretrained, "model.hidden_dropout_prob=0.3")
+    assert (config.model["hidden_size"], config.model["num_hidden_layers"]) == (32, 2)
+    assert (model.config.hidden_size, model.config.hidden_dropout_prob) == (32, 0.3)
+    assert model.roformer.layers[0].dropout.p == 0.3
+
+
+def test_a_fine_tuned_run_can_be_continued(workshop, interrupted, pretrained, tmp_path):
+    """Catches a restart that begins at the checkpoint of ``init_from`` again."""
+    overrides = (f"init_from={pretrained}",)
+    run = interrupted(tmp_path / "run", 3, *overrides, task="classification")
+    workshop.train(run, *overrides, task="classification")
+    assert metrics(run)[-1]["step"] == 8
+    assert (run / "export" / "config.json").is_file()
+
+
+def test_another_encoding_is_refused(workshop, pretrained, tmp_path):
+    """Catches weights of one encoding that are trained on with another."""
+    overrides = (f"init_from={pretrained}", "position=rope")
+    assert refusal(workshop, tmp_path / "run", *overrides) == (
+        f"position does not fit init_from={pretrained}, whose weights have position.name=sinusoidal; "
+        "leave position out"
+    )
+
+
+def test_other_sizes_are_refused(workshop, pretrained, tmp_path):
+    """Catches a size on the command line that is dropped in silence."""
+    for override in ("model=small", "model.hidden_size=64"):
+        assert "whose weights have model." in refusal(workshop, tmp_path / "run", f"init_from={pretrained}", override)
+
+
+def test_another_setting_of_the_encoding_is_refused(workshop, pretrained, tmp_path):
+    """Catches a setting on the command line that is dropped in silence."""
+    assert "position.base" in refusal(workshop, tmp_path / "run", f"init_from={pretrained}", "position.base=700")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [300, 200],
+)
+def test_another_vocabulary_is_refused(workshop, pretrained, tmp_path, size):
+    """Catches tokens that are looked up in the embeddings of other tokens."""
+    another = ("tokenizer=wordpiece", f"tokenizer.vocab_size={size}")
+    message = refusal(workshop, tmp_path / "run", f"init_from={pretrained}", *another)
+    assert message.startswith("the tokenizer ")
+    assert message.endswith("use the tokenizer it was trained with (leave tokenizer out)")
+
+
+def test_an_unfinished_run_is_refused(workshop, interrupted, tmp_path):
+    """Catches fine-tuning of whatever the last checkpoint happened to hold."""
+    half = interrupted(tmp_path / "half", 3)
+    assert refusal(workshop, tmp_path / "run", f"init_from={half}") == (
+        f"init_from={half} is a run that has not finished (run its command again); give the output folder of a "
+        "finished run, or an export"
+    )
+
+
+def test_a_folder_without_a_model_is_refused(workshop, tmp_path):
+    """Catches a misspelt folder that is looked for on the hub."""
+    message = refusal(workshop, tmp_path / "run", f"init_from={tmp_path}")
+    assert message.startswith(f"init_from={tmp_path} holds no config.json")
+
+
+@pytest.fixture
+def stock(finished, tmp_path):
+    """A stock RoFormer with random weights, saved with a tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(finished / "export")
+    sizes = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = StockRoFormer(StockConfig(vocab_size=len(tokenizer), intermediate_size=64, **sizes))
+    model.save_pretrained(tmp_path / "stock")
+    tokenizer.save_pretrained(tmp_path / "stock")
+    return model, tmp_path / "stock"
+
+
+def test_a_stock_roformer_is_fine_tuned(start_from, workshop, stock, tmp_path):
+    """Catches stock weights that are left behind because their names differ."""
+    theirs, folder = stock
+    ours = start_from(folder)[0]
+    tokens = torch.randint(5, 50, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs.eval().roformer(tokens).last_hidden_state
+        torch.testing.assert_close(ours.eval().roformer(tokens).last_hidden_state, expected, rtol=0, atol=1e-5)
+    run = workshop.train(tmp_path / "run", f"init_from={folder}", task="classification")
+    assert metrics(run)[-1]["step"] == 8
+
+
+def test_another_kind_of_model_is_refused(workshop, finished, stock, tmp_path):
+    """Catches BERT's weights in a RoFormer, where every name that fits by chance is taken."""
+    config = stock[1] / "config.json"
+    config.write_text(config.read_text().replace('"roformer"', '"bert"'))
+    message = refusal(workshop, tmp_path / "run", f"init_from={stock[1]}")
+    assert message == f"{stock[1]} holds a model of type 'bert', not a RoFormer"

@@ -1,0 +1,82 @@
+"""metrics.jsonl and the lines on the screen."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from roformer.training.meter import Meter, MetricsFile, read_metrics
+from tests.workshop import metrics
+
+SPARSE = ("trainer.max_steps=10", "trainer.logging_steps=3", "trainer.eval_steps=5")
+ALWAYS = {"step", "loss", "learning_rate", "tokens", "tokens_per_second"}
+
+
+def lines(run):
+    return read_metrics(run / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("task", ["mlm", "classification"])
+def test_each_line_has_all_numbers_and_steps_rise(workshop, interrupted, tmp_path, task):
+    """Catches a key that only some lines have, and steps that stand there twice or out of order after a restart."""
+    run = interrupted(tmp_path / "run", 4, *SPARSE, task=task)
+    workshop.train(run, *SPARSE, task=task)
+    assert [line["step"] for line in lines(run)] == [3, 5, 6, 9, 10]
+    assert all(set(line) >= ALWAYS for line in lines(run))
+    assert all(type(value) in (int, float) for line in lines(run) for value in line.values())
+    evaluated = {line["step"] for line in lines(run) if "validation_loss" in line}
+    assert evaluated == {5, 10}
+    tokens = [line["tokens"] for line in lines(run)]
+    assert tokens == sorted(set(tokens))
+
+
+def test_tokens_add_up_over_a_restart(workshop, interrupted, tmp_path):
+    """Catches a count that begins at 0 again, which would move the curve of a resumed run."""
+    whole = workshop.train(tmp_path / "whole", *SPARSE)
+    run = interrupted(tmp_path / "run", 4, *SPARSE)
+    workshop.train(run, *SPARSE)
+    assert [line["tokens"] for line in metrics(run)] == [line["tokens"] for line in metrics(whole)]
+
+
+def test_a_line_is_the_mean_since_the_last(workshop, tmp_path):
+    """Catches the loss of the last step alone, which is noise, in place of the mean."""
+    each, every_fourth = (workshop.train(tmp_path / str(n), f"trainer.logging_steps={n}") for n in (1, 4))
+    losses = [line["loss"] for line in metrics(each)]
+    means = [sum(losses[:4]) / 4, sum(losses[4:]) / 4]
+    assert [line["loss"] for line in metrics(every_fourth)] == pytest.approx(means, rel=1e-5)
+
+
+def test_speed_leaves_out_pauses(monkeypatch):
+    """Catches a speed that depends on how often a run is evaluated or saved."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    meter = Meter()
+    for loss in (1.0, 2.0):
+        now[0] += 2.0
+        meter.update(torch.tensor(loss), 100)
+        with meter.paused():
+            now[0] += 50.0
+    assert meter.report() == {"loss": 1.5, "tokens_per_second": 50.0}
+    meter.restart()
+    now[0] += 1.0
+    meter.update(torch.tensor(7.0), 10)
+    assert meter.report() == {"loss": 7.0, "tokens_per_second": 10.0}
+
+
+def test_a_restart_drops_what_comes_after_its_checkpoint(tmp_path):
+    """Catches lines of steps that are about to be done again."""
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(json.dumps({"step": step}) + "\n" for step in range(1, 7)) + '{"step": 7, "l')
+    MetricsFile(file, resumed_at=4).write({"step": 5, "loss": 0.5})
+    assert [line["step"] for line in read_metrics(file)] == [1, 2, 3, 4, 5]
+    MetricsFile(file, resumed_at=0)
+    assert read_metrics(file) == []
+
+
+def test_evaluations_are_told_without_a_terminal(workshop, tmp_path, capsys):
+    """Catches a log file without a word on how training goes, and one full of progress bars."""
+    workshop.train(tmp_path / "some-run", *SPARSE)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("some-run ")]
+    assert [line.split()[2] for line in told] == ["5/10", "10/10"]
+    assert all("validation_loss" in line and "tokens/s" in line for line in told)

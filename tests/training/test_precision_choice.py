@@ -1,0 +1,59 @@
+"""bf16 or float32: measured once, written down, and kept to."""
+
+import pytest
+import torch
+import yaml
+
+from roformer.training import precision
+from tests.workshop import metrics, weights
+
+AUTO = "trainer.precision=auto"
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Lets bf16 be so many times as fast as float32."""
+    return lambda gain: monkeypatch.setattr(precision, "_speed_gain", lambda hidden_size, device: gain)
+
+
+def recorded(run):
+    return yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"]
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(2.5, "bf16"), (1.0, "fp32"), (0.1, "fp32")])
+def test_the_faster_one_is_recorded(workshop, measured, tmp_path, gain, chosen):
+    """Catches ``auto`` in the records, which tells no reader what was done, and the slower one chosen."""
+    measured(gain)
+    assert recorded(workshop.train(tmp_path / "run", AUTO)) == chosen
+
+
+@pytest.mark.parametrize(("first", "then", "chosen"), [(2.5, 0.5, "bf16"), (0.5, 2.5, "fp32")])
+def test_a_resumed_run_keeps_the_recorded_one(workshop, measured, interrupted, tmp_path, first, then, chosen):
+    """Catches a second half in another precision, because the machine was busy with something else."""
+    measured(first)
+    run = interrupted(tmp_path / "run", 3, AUTO)
+    measured(then)
+    workshop.train(run, AUTO)
+    assert recorded(run) == chosen
+
+
+def test_bf16_computes_in_bf16_and_keeps_float32_weights(workshop, tmp_path):
+    """Catches a precision that is recorded but not used, and weights that are rounded."""
+    half = workshop.train(tmp_path / "half", "trainer.precision=bf16")
+    full = workshop.train(tmp_path / "full")
+    losses = [[line["loss"] for line in metrics(run)] for run in (half, full)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert {weight.dtype for weight in weights(half).values()} == {torch.float32}
+
+
+def test_what_is_asked_for_is_not_measured(measured):
+    """Catches seconds of measuring whose result nobody wants."""
+    measured(None)  # comparing it would fail
+    for asked in ("fp32", "bf16"):
+        assert precision.resolve_precision(asked, hidden_size=8, device=torch.device("cpu"))[0] == asked
+
+
+def test_a_measurement_is_a_ratio_of_times():
+    """Catches a measurement that compares nothing: this one has to come out as a plausible number."""
+    assert 0.01 < precision._speed_gain(16, "cpu") < 100

@@ -1,0 +1,147 @@
+"""A run in two parts is the run in one part, bit for bit, whatever ended the first."""
+
+import math
+import shutil
+import signal
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from roformer.build import build_task
+from roformer.tasks.mlm import MaskedLanguageModelling
+from roformer.training.checkpoint import CheckpointFolder
+from roformer.training.trainer import Trainer
+from tests.workshop import assert_same_run, metrics
+
+DROPOUT = ("model.hidden_dropout_prob=0.1", "model.attention_probs_dropout_prob=0.1")
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(workshop):
+    """A finished run with dropout, of each task; to be read only."""
+    return lambda task: workshop.train(workshop.folder / f"uninterrupted-{task}", *DROPOUT, task=task)
+
+
+class PowerCut(BaseException):
+    """Ends a run at a point where no signal could."""
+
+
+@pytest.mark.parametrize("task", ["mlm", "classification"])
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_stopping_changes_nothing(workshop, interrupted, uninterrupted, tmp_path, task, steps):
+    """Catches anything that a checkpoint lacks: optimiser, schedule, step, dropout, the place in the data."""
+    run = interrupted(tmp_path / "run", steps, *DROPOUT, task=task)
+    assert not (run / "export").exists()
+    assert metrics(run)[-1]["step"] == steps
+    assert (run / "checkpoints" / f"step_{steps:08}").is_dir()
+    assert_same_run(workshop.train(run, *DROPOUT, task=task), uninterrupted(task))
+
+
+def test_stopping_twice_changes_nothing(interrupted, workshop, uninterrupted, tmp_path):
+    """Catches state that survives one restart but not a second."""
+    interrupted(tmp_path / "run", 2, *DROPOUT)
+    interrupted(tmp_path / "run", 5, *DROPOUT, number=signal.SIGINT)
+    assert_same_run(workshop.train(tmp_path / "run", *DROPOUT), uninterrupted("mlm"))
+
+
+def test_stopping_between_two_logged_steps_changes_no_line(interrupted, workshop, tmp_path):
+    """Catches a line whose loss is the mean of fewer steps, because the run stopped in between."""
+    rarely = ("trainer.logging_steps=4", "trainer.max_steps=8")
+    interrupted(tmp_path / "run", 3, *rarely)
+    assert_same_run(workshop.train(tmp_path / "run", *rarely), workshop.train(tmp_path / "whole", *rarely))
+
+
+def test_dropout_needs_no_state_of_a_generator(workshop, interrupted, uninterrupted, monkeypatch, tmp_path):
+    """Catches dropout that depends on what was drawn before: a draw in an evaluation, or another process, moves it."""
+    run = interrupted(tmp_path / "run", 3, *DROPOUT)
+    (run / "checkpoints" / "step_00000003" / "random_states_0.pkl").unlink()
+    evaluate = MaskedLanguageModelling.evaluate
+
+    def drawing(self, model, split):
+        torch.seed()
+        return evaluate(self, model, split)
+
+    monkeypatch.setattr(MaskedLanguageModelling, "evaluate", drawing)
+    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+
+
+def test_signal_in_the_last_step_lets_the_run_finish(workshop, monkeypatch, tmp_path):
+    """Catches a finished run without its export, and an exit status that says it was stopped."""
+    train_step = Trainer._train_step
+
+    def signalled(self, step):
+        if step == 7:
+            signal.raise_signal(signal.SIGTERM)
+        return train_step(self, step)
+
+    monkeypatch.setattr(Trainer, "_train_step", signalled)
+    workshop.train(tmp_path / "run")
+    assert (tmp_path / "run" / "export" / "config.json").is_file()
+
+
+def test_steps_after_the_last_checkpoint_are_done_again(workshop, monkeypatch, uninterrupted, tmp_path):
+    """Catches lines of metrics.jsonl that stand there twice after a crash, and a cut line that ends reading."""
+    run = tmp_path / "run"
+    train_step = Trainer._train_step
+
+    def cut(self, step):
+        if step == 6:  # two steps after the checkpoint
+            raise PowerCut
+        return train_step(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", cut)
+        with pytest.raises(PowerCut):
+            workshop.train(run, *DROPOUT)
+    assert metrics(run)[-1]["step"] == 6
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')
+    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+
+
+def test_crash_while_saving_leaves_the_older_checkpoint(workshop, monkeypatch, uninterrupted, tmp_path):
+    """Catches half a checkpoint that a run goes on from, or falls over."""
+    run = tmp_path / "run"
+    save_state = Accelerator.save_state
+
+    def cut(self, folder):
+        save_state(self, folder)
+        if "00000008" in folder:
+            (next(iter(run.glob("checkpoints/.step_00000008*"))) / "optimizer.bin").write_bytes(b"half")
+            raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "save_state", cut)
+        with pytest.raises(PowerCut):
+            workshop.train(run, *DROPOUT)
+    assert CheckpointFolder(run / "checkpoints", keep=2).latest().name == "step_00000004"
+    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+    assert not list(run.glob("checkpoints/.*"))
+
+
+def test_crash_before_the_export_is_made_up_for(workshop, uninterrupted, tmp_path):
+    """Catches a run that has done all steps, has no export, and can never get one."""
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted("mlm"), run)
+    shutil.rmtree(run / "export")
+    (run / ".export.tmp").mkdir()
+    (run / ".export.tmp" / "config.json").write_text("{}")
+    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+
+
+def test_saving_more_often_changes_nothing(workshop, uninterrupted, tmp_path):
+    """Catches a checkpoint that draws random numbers or moves the schedule."""
+    often = workshop.train(tmp_path / "run", *DROPOUT, "trainer.save_steps=1", "trainer.keep_checkpoints=1")
+    assert_same_run(often, uninterrupted("mlm"))
+
+
+def test_epochs_reshuffle_and_a_run_crosses_them(interrupted, workshop, tmp_path):
+    """Catches a place in the data that is kept within an epoch only."""
+    epochs = ("trainer.max_steps=null", "trainer.num_train_epochs=3", "trainer.batch_size=32", "trainer.save_steps=99")
+    whole = workshop.train(tmp_path / "whole", *epochs, task="classification")
+    steps = metrics(whole)[-1]["step"]
+    task, _ = build_task(workshop.config(whole, *epochs, task="classification"))
+    assert steps == math.ceil(3 * task.rows / 32)
+    run = interrupted(tmp_path / "run", steps - 1, *epochs, task="classification")
+    assert_same_run(workshop.train(run, *epochs, task="classification"), whole)

@@ -1,0 +1,157 @@
+"""One folder, one run: what may be done to it again, and what is refused in a line."""
+
+import json
+import re
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from roformer.errors import UserError
+from roformer.training.checkpoint import CheckpointFolder, replace_folder
+from tests.workshop import metrics
+
+
+@pytest.fixture
+def half(interrupted, tmp_path):
+    """A run that was stopped in its fifth step."""
+    return interrupted(tmp_path / "run", 5)
+
+
+def contents(folder):
+    return {
+        file.relative_to(folder): (file.stat().st_mtime_ns, file.read_bytes())
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def refusal(workshop, run, *overrides):
+    with pytest.raises(UserError) as error:
+        workshop.train(run, *overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_finished_run_is_left_alone(workshop, finished, monkeypatch, capsys):
+    """Catches a second start that trains on, or prepares the data for minutes to find that there is nothing to do."""
+    before = contents(finished)
+    monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
+    workshop.train(finished)
+    assert contents(finished) == before
+    assert f"{finished} is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "old", "new"),
+    [
+        ("optimizer.learning_rate=0.5", "optimizer.learning_rate", "0.001", "0.5"),
+        ("position=learned", "position", None, None),
+        ("trainer.max_steps=9", "trainer.max_steps", "8", "9"),
+        ("seed=2", "seed", "1", "2"),
+        ("trainer.precision=bf16", "trainer.precision", "fp32", "bf16"),
+    ],
+)
+def test_other_settings_in_the_same_folder_are_refused(workshop, half, override, key, old, new):
+    """Catches a run whose two halves were trained in different ways."""
+    before = contents(half)
+    message = refusal(workshop, half, override)
+    assert message.startswith(f"{half} holds a run with {key}")
+    assert old is None or f"{key}={old}, now it is {new}; choose another paths.output_dir" in message
+    assert contents(half) == before
+
+
+def test_what_changes_no_result_may_change(workshop, half):
+    """Catches a run that cannot go on because checkpoints are kept or watched in another way."""
+    workshop.train(half, "trainer.save_steps=3", "trainer.keep_checkpoints=1", "tracker=tensorboard")
+    assert (half / "export").is_dir()
+    assert [folder.name for folder in (half / "checkpoints").glob("step_*")] == ["step_00000008"]
+
+
+def test_a_folder_has_one_writer(workshop, half):
+    """Catches two processes that write the same checkpoints in turn."""
+    with FileLock(half / ".lock"):
+        assert refusal(workshop, half) == f"another process is training in {half}; wait for it or stop it"
+    workshop.train(half)
+
+
+@pytest.fixture
+def changing(workshop, tmp_path):
+    """A corpus of its own, to be changed in the middle of a run."""
+    texts = tmp_path / "text"
+    texts.mkdir()
+    for file in sorted(workshop.text.iterdir()):
+        (texts / file.name).write_text(file.read_text())
+    return texts
+
+
+def test_changed_documents_are_noticed(workshop, changing, interrupted, tmp_path):
+    """Catches a run that goes on with other data than it began with, in another order."""
+    overrides = (f"data.path={changing}",)
+    run = interrupted(tmp_path / "run", 5, *overrides)
+    (changing / "00.txt").write_text((changing / "01.txt").read_text())
+    assert refusal(workshop, run, *overrides) == (
+        f"the data has changed since {run} was begun; choose another paths.output_dir"
+    )
+    assert metrics(run)[-1]["step"] == 5
+
+
+def test_changed_documents_with_other_words_are_noticed(workshop, changing, interrupted, tmp_path):
+    """Catches a traceback about sizes of tensors: new words make another vocabulary."""
+    overrides = (f"data.path={changing}",)
+    run = interrupted(tmp_path / "run", 5, *overrides)
+    for number in range(8):  # enough for some to be training text
+        words = " ".join(f"{a}{b}x {b}{a}z" for a in "bcdfgh" for b in "aeiou")
+        (changing / f"new{number}.txt").write_text(f"{words} {number}")
+    assert "the data has changed since" in refusal(workshop, run, *overrides)
+
+
+def test_settings_and_origin_are_recorded(finished):
+    """Catches a result that nobody can trace to its settings, code, data and machine."""
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert (config["seed"], config["task"]["sequence_length"], config["model"]["hidden_size"]) == (1, 32, 32)
+    origin = json.loads((finished / "provenance.json").read_text())
+    assert set(origin) == {"created", "git_commit", "command", "versions", "hardware", "data_fingerprint"}
+    assert origin["git_commit"] is None or re.fullmatch(r"[0-9a-f]{12}(\+changes)?", origin["git_commit"])
+    assert {"python", "torch", "transformers"} <= set(origin["versions"])
+    assert origin["hardware"]["cores"] >= 1
+
+
+def test_newest_checkpoints_are_kept(workshop, tmp_path):
+    """Catches a disk that fills up, and the oldest kept in place of the newest."""
+    often = ("trainer.max_steps=12", "trainer.save_steps=2", "trainer.keep_checkpoints=3")
+    run = workshop.train(tmp_path / "run", *often)
+    names = sorted(folder.name for folder in (run / "checkpoints").iterdir())
+    assert names == ["step_00000008", "step_00000010", "step_00000012"]
+
+
+def test_the_newest_is_the_one_with_most_steps(tmp_path):
+    """Catches an order by name that puts step 1000 before step 999, and one by time that a copy upsets."""
+    folder = CheckpointFolder(tmp_path, keep=9)
+    for step in (1000, 999, 20):
+        folder.save(step, lambda path: (path / "state").write_text(""))
+    assert folder.latest().name == "step_00001000"
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    """Catches a failed save that takes the last good one with it, and a leftover that mixes with the next."""
+    folder = tmp_path / "best"
+    replace_folder(folder, lambda path: (path / "a").write_text("old"))
+
+    def fail(path):
+        (path / "b").write_text("new")
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        replace_folder(folder, fail)
+    assert [file.name for file in folder.iterdir()] == ["a"]
+    replace_folder(folder, lambda path: (path / "c").write_text("new"))
+    assert [file.name for file in folder.iterdir()] == ["c"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_place_that_cannot_be_written_is_named(workshop, tmp_path):
+    """Catches a traceback, or a mistake found after the training, where the results should go."""
+    (tmp_path / "file").write_text("")
+    run = tmp_path / "file" / "run"
+    assert refusal(workshop, run).startswith(f"cannot write to paths.output_dir={run}: ")

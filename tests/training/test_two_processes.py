@@ -1,0 +1,96 @@
+"""Two processes that talk over gloo train what one process trains."""
+
+import shutil
+import socket
+
+import pytest
+
+from tests.workshop import assert_same_run, metrics, weights
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start_pair(commands, free_port):
+    """Starts ``train.py`` as two processes with what torchrun sets for each."""
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port}
+
+    def start(*overrides):
+        ranks = ({"RANK": rank, "LOCAL_RANK": rank} for rank in "01")
+        started = [commands.start("train.py", *overrides, **shared, **rank) for rank in ranks]
+        return [command.wait() for command in started]
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return tmp_path_factory.mktemp("two_processes") / "run"
+
+
+@pytest.fixture(scope="module")
+def pair(commands, workshop, run):
+    """A finished run of two processes, started by torchrun."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+    command = commands.start_fresh(*launcher, "train.py", *workshop.overrides(f"paths.output_dir={run}")).wait()
+    assert command.status == 0, command.stderr.read_text()
+    return command
+
+
+@pytest.fixture
+def half(pair, run, tmp_path):
+    """A copy of that run as it was after four of its eight steps."""
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "export")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step_00000008")
+    return tmp_path / "run"
+
+
+def assert_close_run(run, other):
+    """The same up to the order in which float32 numbers are summed."""
+    assert len(metrics(run)) == len(metrics(other))
+    for ours, theirs in zip(metrics(run), metrics(other), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    for name, weight in weights(run).items():
+        assert (weight - weights(other)[name]).abs().max() < 1e-3, name
+
+
+def test_two_processes_train_what_one_does(pair, run, finished):
+    """Catches gradients summed instead of averaged, a batch cut wrongly, and a loss that one process alone knows."""
+    assert_close_run(run, finished)
+
+
+def test_one_process_speaks_and_writes(pair, run):
+    """Catches every line and every file written once by each process."""
+    assert sum(line.startswith("finished: ") for line in pair.lines) == 1
+    assert [line["step"] for line in metrics(run)] == list(range(1, 9))
+
+
+def test_two_processes_go_on_from_a_checkpoint(half, run, start_pair, workshop):
+    """Catches a checkpoint that only the first process can load, so that the two drift apart."""
+    first, second = start_pair(*workshop.overrides(f"paths.output_dir={half}"))
+    assert (first.status, second.status) == (0, 0), second.stderr.read_text()
+    assert f"going on from {half / 'checkpoints' / 'step_00000004'}" in first.lines
+    assert second.lines == []
+    assert_same_run(half, run)
+
+
+def test_one_process_goes_on_where_two_stopped(half, workshop, finished):
+    """Catches a checkpoint that fits one number of processes only."""
+    workshop.train(half)
+    assert_close_run(half, finished)
+
+
+def test_a_batch_that_two_cannot_share_is_refused(start_pair, workshop, tmp_path):
+    """Catches shares of unequal size, which weigh some sequences more than others."""
+    odd = ("trainer.batch_size=3", f"paths.output_dir={tmp_path / 'run'}")
+    for command in start_pair(*workshop.overrides(*odd)):
+        assert command.status == 1
+        assert command.error_lines == [
+            "error: trainer.batch_size 3 is not a multiple of 2 processes x trainer.gradient_accumulation_steps 1"
+        ]
