@@ -25,7 +25,7 @@ def command_line(workshop, tmp_path):
 def test_a_signal_saves_and_the_same_command_goes_on(commands, command_line, uninterrupted, tmp_path, number, status):
     """Catches a stop that loses steps, ends in a traceback or with status 0, and a command that begins anew."""
     run = tmp_path / "run"
-    command = commands.start_fresh(*command_line)
+    command = (commands.start_fresh if number == signal.SIGINT else commands.start)(*command_line)
     wait_for_steps(run)
     command.send(number)
     stopped = command.wait()
