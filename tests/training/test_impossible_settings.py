@@ -36,3 +36,11 @@ def test_impossible_values_are_refused(workshop, tmp_path, override):
         workshop.train(tmp_path / "run", override)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_run_that_diverges_ends_in_a_line(workshop, tmp_path):
+    """Catches hours of training on a loss that is no number."""
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+; lower optimizer.learning_rate") as error:
+        workshop.train(tmp_path / "run", "optimizer.learning_rate=1e38", "scheduler.warmup_ratio=0")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "export").exists()
