@@ -10,6 +10,7 @@ from typing import ParamSpec
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from transformers.utils import logging as transformers_logging
 
 from roformer.errors import UserError
 from roformer.registry import did_you_mean
@@ -27,8 +28,8 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own, longer account and exits
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # their reports and progress bars are not ours
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        transformers_logging.set_verbosity_error()  # their reports and progress bars are not ours
+        transformers_logging.disable_progress_bar()
         logging.getLogger("accelerate").setLevel(logging.ERROR)
         try:
             function(*args, **kwargs)
