@@ -81,7 +81,14 @@ class Commands:
                 stdout=out,
                 stderr=err,
             )
-        return Command(process.pid, stdout, stderr, lambda: process.wait(PATIENCE))
+
+        def reap():
+            try:
+                return process.wait(PATIENCE)
+            finally:
+                process.kill()  # which does nothing to one that has ended
+
+        return Command(process.pid, stdout, stderr, reap)
 
     def run(self, *arguments, **environment):
         return self.start(*arguments, **environment).wait()

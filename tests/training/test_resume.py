@@ -66,6 +66,21 @@ def test_dropout_needs_no_state_of_a_generator(workshop, interrupted, uninterrup
     assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
 
 
+def test_each_step_and_seed_drops_out_anew(workshop, monkeypatch, tmp_path):
+    """Catches the same units dropped at every step, and by every seed."""
+    train_step, drawn = Trainer._train_step, []
+
+    def watched(self, step):
+        result = train_step(self, step)
+        drawn.append(torch.initial_seed())
+        return result
+
+    monkeypatch.setattr(Trainer, "_train_step", watched)
+    for seed in (1, 2):
+        workshop.train(tmp_path / str(seed), f"seed={seed}")
+    assert len(set(drawn)) == len(drawn) == 16
+
+
 def test_signal_in_the_last_step_lets_the_run_finish(workshop, monkeypatch, tmp_path):
     """Catches a finished run without its export, and an exit status that says it was stopped."""
     train_step = Trainer._train_step

@@ -8,7 +8,10 @@ import pytest
 from tests.workshop import assert_same_run, metrics, weights
 
 
-@pytest.fixture
+# steps follow the size of the gradient, which Adam's usual epsilon and clipping would hide
+PROPORTIONAL = ("optimizer.epsilon=10", "optimizer.learning_rate=3", "trainer.max_grad_norm=1e9")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -16,16 +19,22 @@ def free_port():
 
 
 @pytest.fixture
-def start_pair(commands, free_port):
+def start_pair(commands):
     """Starts ``train.py`` as two processes with what torchrun sets for each."""
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port}
 
     def start(*overrides):
+        shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
         ranks = ({"RANK": rank, "LOCAL_RANK": rank} for rank in "01")
         started = [commands.start("train.py", *overrides, **shared, **rank) for rank in ranks]
         return [command.wait() for command in started]
 
     return start
+
+
+@pytest.fixture(scope="module")
+def alone(workshop):
+    """A finished run of one process."""
+    return workshop.train(workshop.folder / "alone", *PROPORTIONAL)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +44,10 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(commands, workshop, run):
-    """A finished run of two processes, started by torchrun."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
-    command = commands.start_fresh(*launcher, "train.py", *workshop.overrides(f"paths.output_dir={run}")).wait()
+    """The same run of two processes, started by torchrun."""
+    place = ("--nproc_per_node", 2, "--master_addr", "127.0.0.1", "--master_port", free_port())
+    overrides = workshop.overrides(f"paths.output_dir={run}", *PROPORTIONAL)
+    command = commands.start_fresh("-m", "torch.distributed.run", *place, "train.py", *overrides).wait()
     assert command.status == 0, command.stderr.read_text()
     return command
 
@@ -60,9 +70,9 @@ def assert_close_run(run, other):
         assert (weight - weights(other)[name]).abs().max() < 1e-3, name
 
 
-def test_two_processes_train_what_one_does(pair, run, finished):
+def test_two_processes_train_what_one_does(pair, run, alone):
     """Catches gradients summed instead of averaged, a batch cut wrongly, and a loss that one process alone knows."""
-    assert_close_run(run, finished)
+    assert_close_run(run, alone)
 
 
 def test_one_process_speaks_and_writes(pair, run):
@@ -73,17 +83,17 @@ def test_one_process_speaks_and_writes(pair, run):
 
 def test_two_processes_go_on_from_a_checkpoint(half, run, start_pair, workshop):
     """Catches a checkpoint that only the first process can load, so that the two drift apart."""
-    first, second = start_pair(*workshop.overrides(f"paths.output_dir={half}"))
+    first, second = start_pair(*workshop.overrides(f"paths.output_dir={half}", *PROPORTIONAL))
     assert (first.status, second.status) == (0, 0), second.stderr.read_text()
     assert f"going on from {half / 'checkpoints' / 'step_00000004'}" in first.lines
     assert second.lines == []
     assert_same_run(half, run)
 
 
-def test_one_process_goes_on_where_two_stopped(half, workshop, finished):
+def test_one_process_goes_on_where_two_stopped(half, workshop, alone):
     """Catches a checkpoint that fits one number of processes only."""
-    workshop.train(half)
-    assert_close_run(half, finished)
+    workshop.train(half, *PROPORTIONAL)
+    assert_close_run(half, alone)
 
 
 def test_a_batch_that_two_cannot_share_is_refused(start_pair, workshop, tmp_path):
