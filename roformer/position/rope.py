@@ -73,9 +73,10 @@ class RotaryPositionEncoding(PositionEncoding):
             return angles.cos().float(), angles.sin().float()
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
-        """Turns (..., L, D) by the angles of ``state``, in float32; the result has the dtype of ``x``."""
+        """Turns (..., L, D) by the angles of ``state``, in float32 at least; the result has the dtype of ``x``."""
         cos, sin = state
-        rotary, rest = x[..., : self.rotary_size].float(), x[..., self.rotary_size :]
+        rotary, rest = x[..., : self.rotary_size], x[..., self.rotary_size :]
+        rotary = rotary.to(torch.promote_types(x.dtype, torch.float32))
         if self.layout == "interleaved":
             first, second = rotary.unflatten(-1, (-1, 2)).unbind(-1)
             turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1).flatten(-2)
