@@ -4,7 +4,6 @@ Shapes: B batch, H heads, L length, D head size. Packed: B = 1 and L = T, all to
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -62,13 +61,9 @@ class SequenceLayout:
             raise UserError(f"cu_seqlens must rise from 0 to the number of tokens {total}, got {bounds[:4]} ...")
         return cls(lengths=lengths)
 
-    def runs(self) -> Iterator[tuple[int, int, int]]:
-        """Yields (first token, documents, tokens each) for every run of packed documents of one length."""
-        start = 0
-        for length, group in groupby(self.lengths or ()):
-            documents = len(list(group))
-            yield start, documents, length
-            start += documents * length
+    def runs(self) -> list[tuple[int, int]]:
+        """Returns (documents, tokens each) for every run of packed documents of one length."""
+        return [(len(list(group)), length) for length, group in groupby(self.lengths or ())]
 
 
 def document_ids(cu_seqlens: Tensor, total: int) -> Tensor:
@@ -115,13 +110,12 @@ class AttentionBackend(nn.Module, ABC):
             bias = position.score_bias(query, key, state, layer=layer)
             return self.attend(query, key, value, layout.mask, bias)
 
+        runs = layout.runs()
+        # split, not slices: the gradient of each slice would be as large as the whole
+        parts = (x.split([documents * length for documents, length in runs], dim=2) for x in (query, key, value, *state))
         outputs = []
-        for start, documents, length in layout.runs():  # documents of one length make a batch of their own
-            stop = start + documents * length
-            q, k, v, *part = (
-                x[:, :, start:stop].unflatten(2, (documents, length)).squeeze(0).transpose(0, 1)
-                for x in (query, key, value, *state)
-            )
+        for (documents, length), *run in zip(runs, *parts, strict=True):  # documents of one length make a batch
+            q, k, v, *part = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1) for x in run)
             output, _ = self.attend(q, k, v, None, position.score_bias(q, k, tuple(part), layer=layer))
             outputs.append(output.transpose(0, 1).flatten(1, 2))
         return torch.cat(outputs, dim=1)[None], None
