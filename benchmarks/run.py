@@ -21,10 +21,10 @@ from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 
 from roformer import RoFormerForMaskedLM
 from roformer.model.heads import IGNORE
-from roformer.training.precision import autocast, resolve_precision
+from roformer.training.precision import autocast, best_device, resolve_precision
 from roformer.training.provenance import provenance
 
-TOKENS = 4096  # in a batch, whatever the length
+TOKENS = 4096  # in a batch, or as near as whole rows come to it
 VOCABULARY = 8192
 
 Step = Callable[[], None]
@@ -41,16 +41,18 @@ def training_step(model: torch.nn.Module, inputs: dict[str, object], precision: 
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
 
     return step
 
 
-def contestants(length: int, arguments: argparse.Namespace, precision: str, device: str) -> dict[str, Step]:
-    """Returns a training step for each model, on one batch of ``TOKENS`` tokens."""
+def contestants(
+    rows: int, length: int, arguments: argparse.Namespace, precision: str, device: torch.device
+) -> dict[str, Step]:
+    """Returns a training step for each model, on one batch of (rows, length) tokens."""
     torch.manual_seed(0)
-    input_ids = torch.randint(5, VOCABULARY, (max(1, TOKENS // length), length), device=device)
+    input_ids = torch.randint(5, VOCABULARY, (rows, length), device=device)
     labels = input_ids.masked_fill(torch.rand(input_ids.shape, device=device) > 0.15, IGNORE)
     cu_seqlens = torch.arange(0, input_ids.numel() + 1, length, device=device)
     packed = {"input_ids": input_ids.view(1, -1), "labels": labels.view(1, -1), "cu_seqlens": cu_seqlens}
@@ -75,7 +77,7 @@ def contestants(length: int, arguments: argparse.Namespace, precision: str, devi
     return steps
 
 
-def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+def measure(steps: dict[str, Step], tokens: int, rounds: int) -> dict[str, list[float]]:
     """Returns tokens a second of each round; the models take turns, so that a slow moment hits all."""
     for step in steps.values():
         step()  # warms up
@@ -84,7 +86,7 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            speeds[name].append(TOKENS / (time.perf_counter() - start))
+            speeds[name].append(tokens / (time.perf_counter() - start))
     return speeds
 
 
@@ -96,11 +98,12 @@ def main() -> None:
     parser.add_argument("--hidden-size", type=int, default=256)
     parser.add_argument("--heads", type=int, default=4)
     arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision, why = resolve_precision("auto", hidden_size=arguments.hidden_size, device=torch.device(device))
+    device = best_device()
+    precision, why = resolve_precision("auto", hidden_size=arguments.hidden_size, device=device)
     table = Table("length", "model", "tokens/s", "least - greatest", "ratio to transformers", title="Training step")
     for length in arguments.lengths:
-        speeds = measure(contestants(length, arguments, precision, device), arguments.rounds)
+        rows = max(1, TOKENS // length)
+        speeds = measure(contestants(rows, length, arguments, precision, device), rows * length, arguments.rounds)
         peer = statistics.median(speeds["transformers RoFormer"])
         for name, values in speeds.items():
             median = statistics.median(values)

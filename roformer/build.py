@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
 from roformer.config import Settings, TrainConfig
@@ -48,7 +50,9 @@ def checkpoint_folder(init_from: str) -> Path:
         if (candidate / "config.json").is_file():
             return candidate
     unfinished = (folder / "config.yaml").is_file()
-    reason = "is a run that has not finished (run its command again)" if unfinished else "holds no config.json"
+    reason = "holds no run and no export" if folder.is_dir() else "does not exist"
+    if unfinished:
+        reason = "is a run that has not finished (run its command again)"
     raise UserError(f"init_from={init_from} {reason}; give the output folder of a finished run, or an export")
 
 
@@ -65,12 +69,21 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     if config.init_from is None:
         return config
     folder = checkpoint_folder(config.init_from)
-    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    stored = _stored_settings(folder)
     position = stored.get("position") or {"name": "rope"}
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
     _refuse_contradictions(config, overridden, {"model": model, "position": position})
     tokenizer = config.tokenizer if "tokenizer" in overridden else {"name": "pretrained", "path": str(folder)}
     return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
+
+
+def _stored_settings(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON ({error}); export the checkpoint anew") from error
+    return stored
 
 
 def _refuse_contradictions(config: TrainConfig, overridden: frozenset[str], fixed: dict[str, Settings]) -> None:
@@ -113,10 +126,10 @@ def build_corpus(config: TrainConfig) -> tuple[Corpus, TokenizedCorpus, PreTrain
     return corpus, tokens, tokenizer
 
 
-def build_task(config: TrainConfig) -> tuple[Task, Corpus]:
+def build_task(config: TrainConfig) -> Task:
     """Returns the task on its data."""
-    corpus, tokens, tokenizer = build_corpus(config)
-    return TASKS.build(config.task, tokens, tokenizer, config.seed), corpus
+    _, tokens, tokenizer = build_corpus(config)
+    return TASKS.build(config.task, tokens, tokenizer, config.seed)
 
 
 def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
@@ -128,14 +141,24 @@ def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
     settings = {**config.model, **task.model_settings()}
     settings.update(position=config.position, attention_backend=config.attention["name"])
     settings.update(vocab_size=len(task.tokenizer), pad_token_id=task.tokenizer.pad_token_id)
-    torch.manual_seed(config.seed)
     if config.init_from is None:
-        return task.model_class(RoFormerConfig(**settings))
+        return _draw(task, settings, config.seed)
+    torch.manual_seed(config.seed)
     return _load(checkpoint_folder(config.init_from), task, settings)
 
 
+def _draw(task: Task, settings: dict[str, Any], seed: int) -> RoFormerPreTrainedModel:
+    """Draws weights such that models of one seed share all but the encoding's own: what seeds are paired for."""
+    torch.manual_seed(seed)
+    plain = task.model_class(RoFormerConfig(**{**settings, "position": {"name": "none"}, "rotary_value": False}))
+    torch.manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
+    model = task.model_class(RoFormerConfig(**settings))
+    model.load_state_dict(plain.state_dict(), strict=False)
+    return model
+
+
 def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrainedModel:
-    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    stored = _stored_settings(folder)
     check_vocabulary(task.tokenizer, stored.get("vocab_size"), folder)
     if stored.get("model_type") == "roformer":  # a stock checkpoint
         encoder = RoFormerForMaskedLM.from_transformers(str(folder), attention_backend=settings["attention_backend"])
@@ -147,9 +170,12 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     config = RoFormerConfig.from_pretrained(folder)
     for key, value in settings.items():
         setattr(config, key, value)
-    model, loaded = task.model_class.from_pretrained(
-        folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
-    )
+    try:
+        model, loaded = task.model_class.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights in {folder}: {str(error).splitlines()[0]}") from error
     absent = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
     if unexpected := sorted(key for key in absent if not key.startswith("classifier.")):
         raise UserError(f"{folder} has no fitting weights for {unexpected[0]}, which {type(model).__name__} needs")

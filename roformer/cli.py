@@ -8,7 +8,8 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
-from hydra.errors import HydraException, MissingConfigException
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from transformers.utils import logging as transformers_logging
 
@@ -16,6 +17,7 @@ from roformer.errors import UserError
 from roformer.registry import did_you_mean
 
 P = ParamSpec("P")
+_CONF = Path(__file__).parents[1] / "conf"
 
 
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
@@ -44,8 +46,17 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
 
 def _recipes(group: str) -> list[str]:
     """Returns the files of a config group that lie in folders below it, as Hydra names them."""
-    root = Path(sys.argv[0]).absolute().parent / "conf" / group
+    root = _CONF / group
     return sorted(str(file.relative_to(root).with_suffix("")) for file in root.rglob("*.yaml"))
+
+
+def _place_of(key: str, group: str) -> str:
+    """Says where a setting belongs that was given in the wrong place, or nothing where no file of ``conf/`` has it."""
+    files = [file for file in sorted(_CONF.glob("*/*.yaml")) if key in yaml.safe_load(file.read_text("utf-8"))]
+    if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
+        return f"; it is a setting of {', '.join(choices)}"
+    groups = sorted({f"{file.parent.name}.{key}" for file in files})
+    return f"; did you mean {' or '.join(groups)}?" if groups and not group else ""
 
 
 def _one_line(error: Exception) -> str:
@@ -55,6 +66,10 @@ def _one_line(error: Exception) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = sorted(error.options or []) or _recipes(group)
         return f"unknown {group} '{name}'{did_you_mean(name, options)} (available: {', '.join(options)})"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"cannot read the argument '{error.override}': write group.key=value, in quotes where it has blanks or ~"
+        )
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__ or cause.__context__
@@ -65,7 +80,8 @@ def _one_line(error: Exception) -> str:
         known = [str(key) for key in parent] if hasattr(parent, "keys") else []
         key = str(cause.key)
         if known and key not in known:
-            prefix = str(cause.full_key).rpartition(".")[0] or "the configuration"
-            return f"{prefix} has no setting '{key}'{did_you_mean(key, known)} (it takes: {', '.join(known)})"
+            group = str(cause.full_key).rpartition(".")[0]
+            hint = _place_of(key, group) or did_you_mean(key, known)
+            return f"{group or 'the configuration'} has no setting '{key}'{hint} (it takes: {', '.join(known)})"
         return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     return " ".join(str(error).split())

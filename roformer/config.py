@@ -190,8 +190,13 @@ class EvaluateConfig:
     batch_tokens: int
 
     def __post_init__(self) -> None:
-        if not self.length_factors or min(self.length_factors) < 1:
-            raise UserError(f"length_factors must be whole numbers from 1 on, got {self.length_factors}")
+        factors = self.length_factors
+        if not factors or min(factors) < 1 or any(max(factors) % factor for factor in factors):
+            raise UserError(
+                f"length_factors must be whole numbers from 1 on, each a divisor of the greatest, got {factors}"
+            )
+        if not all(isinstance(pattern, str) for pattern in self.patterns):
+            raise UserError(f"runs must be a pattern or a list of patterns such as outputs/*, got {self.runs}")
         if self.batch_tokens < 1:
             raise UserError(f"batch_tokens must be at least 1, got {self.batch_tokens}")
 
@@ -201,7 +206,7 @@ class EvaluateConfig:
 
     @property
     def patterns(self) -> list[str]:
-        return [self.runs] if isinstance(self.runs, str) else [str(run) for run in self.runs]
+        return self.runs if isinstance(self.runs, list) else [self.runs]
 
 
 def _typed(cls: type[Any], raw: DictConfig) -> Any:

@@ -61,6 +61,9 @@ def test_help_lists_what_can_be_chosen(commands, script):
     [
         ("trainer.max_step=3", "trainer has no setting 'max_step'; did you mean 'max_steps'?"),
         ("sede=3", "the configuration has no setting 'sede'; did you mean 'seed'?"),
+        ("max_steps=3", "the configuration has no setting 'max_steps'; did you mean trainer.max_steps?"),
+        ("data=docs", "data has no setting 'path'; it is a setting of data=labelled, data=text"),
+        ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
         ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: learned, none, rope, sinusoidal)"),
         ("trainer.max_steps=many", "trainer.max_steps: Value 'many' of type 'str' could not be converted to Integer"),
@@ -126,8 +129,10 @@ def test_a_vocabulary_that_does_not_fit_the_checkpoint(mistake, pretrained):
         ((), "runs needs a value: give runs=..."),
         (
             ("runs=no/such/*",),
-            "runs=['no/such/*'] matches no finished run (none); give the output folders of train.py",
+            "runs=['no/such/*'] matches no finished run (0 other folders); give output folders of train.py",
         ),
+        (("runs=5",), "runs must be a pattern or a list of patterns such as outputs/*, got 5"),
+        (("runs=a", "length_factors=[2,3]"), "length_factors must be whole numbers from 1 on, each a divisor of the"),
         (("runs=a", "refrence=rope"), "the configuration has no setting 'refrence'; did you mean 'reference'?"),
     ],
 )

@@ -1,14 +1,16 @@
 """Every yaml in conf/: it composes, what it names exists, and what it describes can be built."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
 from roformer.attention import ATTENTION_BACKENDS
-from roformer.build import Corpus, check_settings
+from roformer.build import Corpus, build_model, build_task, check_settings
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.data import SOURCES
 from roformer.model import RoFormerConfig
@@ -48,8 +50,10 @@ def chosen(workshop):
         asked = [key for key, value in yaml.safe_load((ROOT / "conf" / f"{choice}.yaml").read_text()).items()
                  if value == "???"]  # fmt: skip
         given = [f"{group}.{key}={values[key]}" for key in asked]
-        given += [f"data.path={workshop.text}"] if choice == "experiment/compare/pretrain_small" else []
-        return TrainConfig.from_hydra(composed("train", f"{group}={name}", *given, *overrides))
+        raw = composed("train", f"{group}={name}", *given, *overrides)
+        if OmegaConf.is_missing(raw.data, "path"):  # a recipe for the user's own data
+            raw = composed("train", f"{group}={name}", *given, f"data.path={workshop.text}", *overrides)
+        return TrainConfig.from_hydra(raw)
 
     return choose
 
@@ -119,8 +123,24 @@ def test_what_the_manual_names_exists(file):
     for row, choices in documented:
         row_groups = re.findall(r"`([a-z]+)`", row)
         expected = {choice.partition("/")[2] for choice in CHOICES if choice.split("/")[0] in row_groups}
-        expected -= {"default", "adamw_finetuning"}
+        expected -= {"default"}
         assert set(re.findall(r"`([a-z0-9_/]+)`", choices)) == expected, row
+
+
+@pytest.mark.parametrize("position", names("position"))
+@pytest.mark.parametrize("task", ["mlm", "classification"])
+def test_one_seed_gives_every_encoding_the_same_start(workshop, position, task):
+    """Catches an encoding whose own draws shift those of all other weights, so that pairing by seed is for nothing."""
+    plain, other = (
+        build_model(config, build_task(config)).state_dict()
+        for config in (
+            workshop.config("unused", f"position={name}", "seed=3", task=task) for name in ("none", position)
+        )
+    )
+    assert plain.keys() <= other.keys()
+    assert all(torch.equal(weight, other[name]) for name, weight in plain.items())
+    matrices = [weight.flatten()[:100] for weight in other.values() if weight.dim() > 1]
+    assert all(not torch.equal(a, b) for a, b in pairwise(matrices))
 
 
 def test_folders_of_runs_tell_them_apart(chosen):

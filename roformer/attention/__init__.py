@@ -3,9 +3,9 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["ATTENTION_BACKENDS", "AttentionBackend", "SequenceLayout"]
+__all__ = ["ATTENTION_BACKENDS", "AttentionBackend", "SequenceLayout", "document_ids"]

@@ -112,7 +112,9 @@ class AttentionBackend(nn.Module, ABC):
 
         runs = layout.runs()
         # split, not slices: the gradient of each slice would be as large as the whole
-        parts = (x.split([documents * length for documents, length in runs], dim=2) for x in (query, key, value, *state))
+        parts = (
+            x.split([documents * length for documents, length in runs], dim=2) for x in (query, key, value, *state)
+        )
         outputs = []
         for (documents, length), *run in zip(runs, *parts, strict=True):  # documents of one length make a batch
             q, k, v, *part = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1) for x in run)

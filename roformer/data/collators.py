@@ -32,10 +32,10 @@ class TokenMasker:
     """Chooses tokens to predict: 80 % become [MASK], 10 % a random token, 10 % stay (Devlin et al. 2019, A.1).
 
     As in BERT, a row of n ordinary tokens has exactly max(1, round(p n)) of them chosen: how many predictions a
-    batch holds is then known without drawing them.
+    batch holds is then known without drawing them. [UNK] is an ordinary token here, as it is there.
 
     Args:
-        tokenizer: tells the special tokens, which are neither chosen nor drawn.
+        tokenizer: tells the special tokens, which are never drawn.
         mask_probability: p.
     """
 

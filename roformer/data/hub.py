@@ -58,6 +58,10 @@ class HubSource(Source):
                 "data.document_start, data.rows_per_document and data.label_column exclude one another; "
                 "leave at most one of them non-null"
             )
+        try:
+            re.compile(document_start or "")
+        except re.error as error:
+            raise UserError(f"data.document_start={document_start} is no regular expression: {error}") from error
         self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
         self.text_column, self.label_column = text_column, label_column
         self.document_start, self.rows_per_document = document_start, rows_per_document

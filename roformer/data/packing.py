@@ -22,12 +22,10 @@ class RowPlan:
     Attributes:
         spans: (pieces, 2) int64, first token and the one after the last, as indices into the split's tokens.
         row_offsets: (rows + 1,) int64; row i holds ``spans[row_offsets[i]:row_offsets[i + 1]]``, longest first.
-        sequence_length: the limit of a row, in tokens with the two special ones of each piece.
     """
 
     spans: NDArray[np.int64]
     row_offsets: NDArray[np.int64]
-    sequence_length: int
 
     def __len__(self) -> int:
         return len(self.row_offsets) - 1
@@ -35,14 +33,6 @@ class RowPlan:
     def row(self, index: int) -> NDArray[np.int64]:
         """Returns the (k, 2) spans of row ``index``."""
         return self.spans[self.row_offsets[index] : self.row_offsets[index + 1]]
-
-    @property
-    def fill(self) -> float:
-        """The share of all places that hold a token (special ones included); 1 means no padding."""
-        if not len(self):
-            return 0.0
-        tokens = int((self.spans[:, 1] - self.spans[:, 0]).sum()) + SPECIAL_TOKENS * len(self.spans)
-        return tokens / (len(self) * self.sequence_length)
 
 
 def plan_rows(offsets: NDArray[np.int64], *, sequence_length: int) -> RowPlan:
@@ -65,7 +55,7 @@ def plan_rows(offsets: NDArray[np.int64], *, sequence_length: int) -> RowPlan:
     rows = _best_fit(spans[:, 1] - spans[:, 0] + SPECIAL_TOKENS, sequence_length)
     order = np.argsort(rows, kind="stable")
     row_offsets = np.concatenate(([0], np.cumsum(np.bincount(rows)))).astype(np.int64)
-    return RowPlan(spans[order], row_offsets, sequence_length)
+    return RowPlan(spans[order], row_offsets)
 
 
 def _cut(offsets: NDArray[np.int64], limit: int) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from roformer.data._base import SPLITS, Document, Source
 from roformer.data.cache import atomic_folder, content_key
 from roformer.errors import UserError
 
-FORMAT = 1  # raise it when the same documents would give other files
+FORMAT = 2  # raise it when the same documents would give other files
 _BATCH = 512  # documents tokenized at once
 
 
@@ -126,6 +126,7 @@ def tokenize_corpus(
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # state that an earlier call may have left behind
     backend.no_padding()
+    backend.encode_special_tokens = True  # a "[SEP]" that somebody wrote is text
     key = content_key(
         "tokens", FORMAT, source.fingerprint(), content_key(backend.to_str()), validation_fraction, test_fraction
     )

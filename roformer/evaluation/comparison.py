@@ -1,7 +1,7 @@
 """From results files to one comparison: means over seeds, paired differences, speed-ups. Plain JSON in and out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,27 +44,40 @@ def _provenance(results: list[Result]) -> dict[str, Any]:
     return {name: first[name] for name in ("hardware", "versions", "git_commit")}
 
 
-def _group(results: list[Result]) -> dict[str, BySeed]:
-    """Returns label -> seed -> evaluator -> metrics. Encodings of one name but other settings are kept apart."""
+def label_runs(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Returns run's name -> label of its encoding. Encodings of one name but other settings are kept apart.
+
+    Args:
+        runs: ``name``, ``task``, ``position`` and ``seed`` of each; the same run may come several times.
+
+    Raises:
+        UserError: if two runs of one task have the same encoding and the same seed.
+    """
+    known = {run["name"]: run for run in runs}
     settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        position = result["run"]["position"]
-        if position not in settings[position["name"]]:
-            settings[position["name"]].append(position)
-    groups: dict[str, BySeed] = defaultdict(lambda: defaultdict(dict))
-    names: dict[tuple[str, int], str] = {}
-    for result in results:
-        run = result["run"]
-        label = _label(run["position"], settings[run["position"]["name"]])
-        if result["evaluator"] == "baselines":
-            continue
-        known = names.setdefault((label, run["seed"]), run["name"])
-        if known != run["name"]:
+    for run in known.values():
+        if run["position"] not in settings[run["position"]["name"]]:
+            settings[run["position"]["name"]].append(run["position"])
+    labels = {name: _label(run["position"], settings[run["position"]["name"]]) for name, run in known.items()}
+    first: dict[tuple[str, str, int], str] = {}
+    for name, run in known.items():
+        other = first.setdefault((run["task"], labels[name], run["seed"]), name)
+        if other != name:
             raise UserError(
-                f"runs {known} and {run['name']} are both {label} with seed {run['seed']}; compare one of them at a "
+                f"runs {other} and {name} are both {labels[name]} with seed {run['seed']}; compare one of them at a "
                 "time (narrow runs=)"
             )
-        groups[label][run["seed"]][result["evaluator"]] = result["metrics"]
+    return labels
+
+
+def _group(results: list[Result]) -> dict[str, BySeed]:
+    """Returns label -> seed -> evaluator -> metrics."""
+    labels = label_runs(result["run"] for result in results)
+    groups: dict[str, BySeed] = defaultdict(lambda: defaultdict(dict))
+    for result in results:
+        if result["evaluator"] != "baselines":
+            run = result["run"]
+            groups[labels[run["name"]]][run["seed"]][result["evaluator"]] = result["metrics"]
     return {label: {seed: groups[label][seed] for seed in sorted(groups[label])} for label in sorted(groups)}
 
 
@@ -75,62 +88,59 @@ def _label(position: dict[str, Any], variants: Sequence[dict[str, Any]]) -> str:
     return f"{position['name']} ({settings})" if settings else str(position["name"])
 
 
-def _pair(values: dict[int, float], reference: dict[int, float] | None) -> Interval | None:
-    seeds = sorted(values.keys() & reference.keys()) if reference else []
-    return (
-        paired_difference([values[s] for s in seeds], [reference[s] for s in seeds]) if reference and seeds else None
-    )
-
-
-def _per_seed(runs: BySeed, value: Callable[[dict[str, Any]], float]) -> dict[int, float]:
-    return {seed: value(metrics) for seed, metrics in runs.items()}
+def _pair(values: dict[int, float], reference: dict[int, float]) -> Interval | None:
+    seeds = sorted(values.keys() & reference.keys())
+    return paired_difference([values[s] for s in seeds], [reference[s] for s in seeds]) if seeds else None
 
 
 def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
     groups = _group(results)
-    curves = [metrics["training_curve"] for runs in groups.values() for metrics in runs.values()]
-    target = max(min(curve["validation_loss"]) for curve in curves)
-    encodings = {label: _mlm_encoding(runs, groups.get(reference), target) for label, runs in groups.items()}
-    if reference in encodings:
-        encodings[reference].update(difference=None, steps_ratio=None)
+    encodings = {label: _mlm_encoding(runs) for label, runs in groups.items()}
+    for label, runs in groups.items():
+        other = groups.get(reference) if label != reference else None
+        encodings[label]["difference"] = _pair(_losses(runs), _losses(other)) if other else None
+        encodings[label]["race"] = _race(runs, other) if other else None
+    return {"settings": _settings(results), "warnings": _warnings(results), "encodings": encodings}
+
+
+def _losses(runs: BySeed) -> dict[int, float]:
+    return {seed: float(metrics["mlm_loss"]["loss"]) for seed, metrics in runs.items()}
+
+
+def _race(runs: BySeed, reference: BySeed) -> dict[str, Any] | None:
+    """Returns how soon an encoding and the reference reach the loss that all runs of the two reach, over the seeds
+    that both have; other encodings of the comparison play no part."""
+    seeds = sorted(runs.keys() & reference.keys())
+    if not seeds:
+        return None
+    curves = [[group[seed]["training_curve"] for seed in seeds] for group in (runs, reference)]
+    target = max(min(curve["validation_loss"]) for curve in (*curves[0], *curves[1]))
+    steps, reference_steps = ([_crossing(curve, "steps", target) for curve in group] for group in curves)
+    tokens, reference_tokens = ([_crossing(curve, "tokens", target) for curve in group] for group in curves)
     return {
-        "settings": _settings(results),
-        "warnings": _warnings(results),
         "target_loss": target,
-        "encodings": encodings,
+        "steps": interval(steps),
+        "reference_steps": interval(reference_steps),
+        "tokens": interval(tokens),
+        "reference_tokens": interval(reference_tokens),
+        "ratio": interval([a / b for a, b in zip(steps, reference_steps, strict=True)]),
     }
 
 
-def _mlm_encoding(runs: BySeed, reference: BySeed | None, target: float) -> dict[str, Any]:
-    def crossing(axis: str) -> Callable[[dict[str, Any]], float]:
-        def at(metrics: dict[str, Any]) -> float:
-            curve = metrics["training_curve"]
-            found = first_crossing(curve[axis], curve["validation_loss"], target)
-            assert found is not None  # the target is what every run reached
-            return found
+def _crossing(curve: dict[str, Any], axis: str, target: float) -> float:
+    found = first_crossing(curve[axis], curve["validation_loss"], target)
+    assert found is not None  # the target is what every run reached
+    return found
 
-        return at
 
-    def loss(metrics: dict[str, Any]) -> float:
-        return float(metrics["mlm_loss"]["loss"])
-
-    steps = _per_seed(runs, crossing("steps"))
-    ratio = None
-    if reference:
-        reference_steps = _per_seed(reference, crossing("steps"))
-        common = sorted(steps.keys() & reference_steps.keys())
-        ratio = interval([steps[seed] / reference_steps[seed] for seed in common]) if common else None
+def _mlm_encoding(runs: BySeed) -> dict[str, Any]:
     by_length = [metrics["length_extrapolation"]["by_length"] for metrics in runs.values()]
     lengths = [length for length in by_length[0] if all(length in other for other in by_length)]
     return {
         "seeds": list(runs),
         "parameters": next(iter(runs.values()))["mlm_loss"]["parameters"],
-        "loss": interval(list(_per_seed(runs, loss).values())),
+        "loss": interval(list(_losses(runs).values())),
         "accuracy": interval([metrics["mlm_loss"]["accuracy"] for metrics in runs.values()]),
-        "difference": _pair(_per_seed(runs, loss), _per_seed(reference, loss) if reference else None),
-        "steps_to_target": interval(list(steps.values())),
-        "tokens_to_target": interval(list(_per_seed(runs, crossing("tokens")).values())),
-        "steps_ratio": ratio,
         "tokens_per_second": interval([m["training_curve"]["tokens_per_second"] for m in runs.values()]),
         "curve": _curve([metrics["training_curve"] for metrics in runs.values()]),
         "loss_by_length": {
@@ -226,20 +236,33 @@ def _settings(results: list[Result]) -> dict[str, Any]:
     }
 
 
+def _compared(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields name and value of every setting that runs of one comparison should share."""
+    for group, settings in config.items():
+        items = settings.items() if isinstance(settings, dict) else [(None, settings)]
+        for key, value in items:
+            name = f"{group}.{key}" if key else group
+            if group not in _VARIES and name not in _VARIES:
+                yield prefix + name, str(value)
+
+
 def _warnings(results: list[Result]) -> list[str]:
     """Says in what the runs differ beside encoding and seed, and which encodings lack a seed that another has."""
     values: dict[str, set[str]] = defaultdict(set)
     for result in results:
-        for group, settings in result["config"].items():
-            items = settings.items() if isinstance(settings, dict) else [(None, settings)]
-            for key, value in items:
-                name = f"{group}.{key}" if key else group
-                if group not in _VARIES and name not in _VARIES:
-                    values[name].add(str(value))
-        values["hardware"].add(str(result["trained"]["hardware"]))
-        values["git commit"].add(str(result["trained"]["git_commit"]))
-        values["versions"].add(str(result["trained"]["versions"]))
-        values["data fingerprint"].add(str(result["trained"]["data_fingerprint"]))
+        trained = result["trained"]
+        start = trained["initial_weights"]
+        shared = [
+            *_compared(result["config"]),
+            *(_compared(start["config"], "their pretraining's ") if start and start["config"] else []),
+            ("initial weights", "from init_from" if start else "drawn"),
+            ("hardware", str(trained["hardware"])),
+            ("git commit", str(trained["git_commit"])),
+            ("versions", str(trained["versions"])),
+            ("data fingerprint", str(trained["data_fingerprint"])),
+        ]
+        for name, value in shared:
+            values[name].add(value)
     warnings = [
         f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1
     ]

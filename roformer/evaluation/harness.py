@@ -14,12 +14,15 @@ from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation import baselines
-from roformer.evaluation.comparison import compare
+from roformer.evaluation.comparison import compare, label_runs
 from roformer.evaluation.evaluators import EVALUATORS, LoadedRun
 from roformer.evaluation.runs import Run, find_runs
+from roformer.position import POSITION_ENCODINGS
+from roformer.reports.headline import headline
 from roformer.reports.page import write_report
-from roformer.training.precision import autocast
-from roformer.training.provenance import provenance
+from roformer.training.checkpoint import write_json
+from roformer.training.precision import autocast, best_device
+from roformer.training.provenance import file_digest, provenance
 
 SCHEMA_VERSION = 1
 
@@ -33,6 +36,9 @@ def evaluate(config: EvaluateConfig) -> Path:
     runs, unfinished = find_runs(config.patterns)
     for folder in unfinished:
         print(f"left out, not finished: {folder}")
+    labels = label_runs(run.description for run in runs)
+    if config.reference not in labels.values():
+        POSITION_ENCODINGS[config.reference]  # raises for a misspelt one; one without runs is told on the page
     output_dir = Path(config.output_dir or os.path.commonpath([run.folder.resolve().parent for run in runs]))
     results = []
     for run in runs:
@@ -44,8 +50,9 @@ def evaluate(config: EvaluateConfig) -> Path:
     )
     report = output_dir / "report"
     report.mkdir(parents=True, exist_ok=True)
-    _write_json(report / "comparison.json", comparison)
+    write_json(report / "comparison.json", comparison)
     page = write_report(comparison, report)
+    print(headline(comparison))
     print(f"results: {output_dir / 'results'}\nreport:  {page}")
     return page
 
@@ -69,13 +76,13 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[s
             with torch.inference_mode(), autocast(run.config["trainer"]["precision"], load().model.device):
                 return evaluator.evaluate(load())  # noqa: B023  # called before the next round of the loop
 
-        files = [_digest(file) for file in (run.export / "model.safetensors", run.folder / "metrics.jsonl")]
+        files = [file_digest(file) for file in (run.export / "model.safetensors", run.folder / "metrics.jsonl")]
         key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
         results.append(_cached(folder / name / f"{run.name}.json", key, name, run, measure))
     if run.task == "classification":
-        key = _key(baselines.VERSION, run.data_fingerprint)
+        key = _key(baselines.VERSION, run.data_fingerprint, run.config["task"]["max_length"])
         file = folder / "baselines" / f"{run.config['data']['name']}.json"
-        results.append(_cached(file, key, "baselines", run, lambda: baselines.baseline_metrics(load().corpus)))
+        results.append(_cached(file, key, "baselines", run, lambda: baselines.baseline_metrics(load().task)))
     return results
 
 
@@ -83,7 +90,7 @@ def load_run(run: Run) -> LoadedRun:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
     settings = {**run.config, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
     train_config = TrainConfig.from_settings(settings)
-    task, corpus = build_task(train_config)
+    task = build_task(train_config)
     if task.corpus.fingerprint != run.data_fingerprint:
         raise UserError(f"the data has changed since {run.folder} was trained, so that its test split is another now")
     if "test" not in task.corpus.splits:
@@ -91,7 +98,7 @@ def load_run(run: Run) -> LoadedRun:
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
         )
     model = task.model_class.from_pretrained(run.export).eval()
-    return LoadedRun(run, model.to("cuda" if torch.cuda.is_available() else "cpu"), task, corpus)
+    return LoadedRun(run, model.to(best_device()), task)
 
 
 def _cached(file: Path, key: str, evaluator: str, run: Run, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -105,26 +112,15 @@ def _cached(file: Path, key: str, evaluator: str, run: Run, measure: Callable[[]
         "schema_version": SCHEMA_VERSION,
         "key": key,
         "evaluator": evaluator,
-        "run": {"name": run.name, "task": run.task, "position": run.config["position"], "seed": run.seed},
+        "run": run.description,
         "metrics": measure(),
         "config": run.config,
         "trained": run.provenance,
         "evaluated": provenance(),
     }
-    _write_json(file, result)
+    write_json(file, result)
     return result
 
 
 def _key(version: int, *parts: object) -> str:
     return hashlib.sha256(repr((SCHEMA_VERSION, version, *parts)).encode()).hexdigest()[:16]
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, file)

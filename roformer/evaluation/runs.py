@@ -39,6 +39,11 @@ class Run:
         return str(self.config["task"]["name"])
 
     @property
+    def description(self) -> dict[str, Any]:
+        """What a comparison tells runs apart by."""
+        return {"name": self.name, "task": self.task, "position": self.config["position"], "seed": self.seed}
+
+    @property
     def data_fingerprint(self) -> str:
         return str(self.provenance["data_fingerprint"])
 
@@ -57,8 +62,11 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
     begun = [folder for folder in folders if (folder / "config.yaml").is_file()]
     finished = [folder for folder in begun if (folder / "export" / "config.json").is_file()]
     if not finished:
-        found = f"{len(begun)} unfinished" if begun else "none"
-        raise UserError(f"runs={patterns} matches no finished run ({found}); give the output folders of train.py")
+        found = f"{len(begun)} unfinished" if begun else f"{len(folders)} other"
+        raise UserError(
+            f"runs={patterns} matches no finished run ({found} folders); give output folders of train.py, such as "
+            "outputs/*"
+        )
     names = Counter(folder.name for folder in finished)
     if (twice := names.most_common(1)[0])[1] > 1:
         raise UserError(

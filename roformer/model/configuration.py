@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any, Literal
 
-from transformers import GenerationConfig, PretrainedConfig
+from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
 
 from roformer.attention import ATTENTION_BACKENDS
@@ -83,7 +83,6 @@ class RoFormerConfig(PretrainedConfig):
         return ModelShape(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
-            num_hidden_layers=self.num_hidden_layers,
             embedding_size=self.embedding_size,
             max_position_embeddings=self.max_position_embeddings,
         )
@@ -92,7 +91,7 @@ class RoFormerConfig(PretrainedConfig):
         ours = {field.name for field in fields(self)}
         for key in kwargs:
             framework = key in _FRAMEWORK_KEYS or key.startswith("_") or hasattr(PretrainedConfig(), key)
-            if not framework and key not in GenerationConfig().to_dict():
+            if not framework:
                 raise UserError(f"RoFormerConfig has no setting '{key}'{did_you_mean(key, ours)}")
 
     def _check_values(self) -> None:

@@ -12,8 +12,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
-from roformer.attention._base import document_ids
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState

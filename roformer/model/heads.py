@@ -12,7 +12,7 @@ from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
-from roformer.attention._base import document_ids
+from roformer.attention import document_ids
 from roformer.errors import UserError
 from roformer.model import interop
 from roformer.model.configuration import RoFormerConfig

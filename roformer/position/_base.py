@@ -22,7 +22,6 @@ class ModelShape:
     Attributes:
         hidden_size: width of the encoder.
         num_attention_heads: H.
-        num_hidden_layers: number of layers.
         embedding_size: E, width of the token embeddings; None means ``hidden_size``.
         max_position_embeddings: rows of a table of positions, for the encodings that have one.
 
@@ -32,7 +31,6 @@ class ModelShape:
 
     hidden_size: int
     num_attention_heads: int = 1
-    num_hidden_layers: int = 1
     embedding_size: int | None = None
     max_position_embeddings: int = 512
 

@@ -43,9 +43,9 @@ class RotaryPositionEncoding(PositionEncoding):
         partial_factor: float = 1.0,
     ) -> None:
         super().__init__()
-        self.rotary_size = round(shape.head_size * partial_factor)
-        if not 0 < partial_factor <= 1:
+        if not 0 < partial_factor <= 1:  # nan, too
             raise UserError(f"rope: partial_factor must lie in (0, 1], got {partial_factor}")
+        self.rotary_size = round(shape.head_size * partial_factor)
         if self.rotary_size % 2 or not self.rotary_size:
             raise UserError(
                 f"rope rotates pairs of channels and needs an even number of them, got {self.rotary_size} "

@@ -4,7 +4,7 @@ Colours are the Okabe-Ito palette, darkened where its lightest members are too f
 dashes and markers cycle with different periods, so that 30 encodings differ even in black and white.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,12 @@ def by_accuracy(comparison: Mapping[str, Any]) -> list[str]:
     """Names in the classification part: the reference first, the others by falling accuracy."""
     part = comparison["classification"] or {"encodings": {}}
     return _ordered(part["encodings"], comparison["reference"], "accuracy", sign=-1)
+
+
+def rival(names: Sequence[str]) -> str:
+    """Whom the first of ``names`` is held against: by rule, not by outcome. The paper's own baseline where it is
+    there, else the best of the others; empty without others."""
+    return "sinusoidal" if "sinusoidal" in names[1:] else next(iter(names[1:]), "")
 
 
 def styles(comparison: Mapping[str, Any]) -> dict[str, Style]:

@@ -1,7 +1,7 @@
 """The figures of a report: pure functions from the comparison to a matplotlib ``Figure``, at a width in CSS pixels."""
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from roformer.reports.canvas import (
     text_width,
     themed,
 )
-from roformer.reports.encodings import COLOURS, by_accuracy, by_loss, styles
+from roformer.reports.encodings import COLOURS, by_accuracy, by_loss, rival, styles
 from roformer.reports.numbers import Interval, display_name, fixed, has_bounds, with_interval
 from roformer.reports.tables import length_label
 from roformer.theory import relative_upper_bound
@@ -46,7 +46,10 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
     """Returns the figures that the comparison has numbers for, in the order of the page, numbered from 1."""
     figures: list[tuple[str, str, str, Callable[[Comparison, int], Figure]]] = []
     if by_loss(comparison):
-        figures.append(("loss_curves", "Validation loss during training.", _curve_caption(comparison), loss_curves))
+        if _with_curve(comparison):
+            figures.append(
+                ("loss_curves", "Validation loss during training.", _curve_caption(comparison), loss_curves)
+            )
         if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
             text = "The same tokens are predicted at each length; bars: 95 % CI over seeds. Lower is better."
             figures.append(("loss_by_length", "Test loss against sequence length.", text, loss_by_length))
@@ -70,10 +73,10 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
 def loss_curves(comparison: Comparison, width: int = WIDE) -> Figure:
     """Validation loss against steps, one line per encoding with its CI band, and the common loss as a level."""
     part, look = comparison["mlm"], styles(comparison)
-    names = by_loss(comparison)
+    names = _with_curve(comparison)
     labels = [shorten(display_name(name)) for name in names]
     height = max(380 if width >= 600 else 280, 110 + 18 * len(names))
-    tokens_per_step = _tokens_per_step(part["encodings"])
+    tokens_per_step = _tokens_per_step(part["encodings"][name]["curve"] for name in names)
     top = 58 if tokens_per_step else 14
     figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=top)
     ends = []
@@ -92,9 +95,11 @@ def loss_curves(comparison: Comparison, width: int = WIDE) -> Figure:
         if curve["low"] and curve["high"]:
             axes.fill_between(curve["steps"], curve["low"], curve["high"], color=style.colour, alpha=0.18, lw=0)
         ends.append(LineEnd(curve["steps"][-1], curve["mean"][-1], label, style.colour))
-    axes.axhline(part["target_loss"], color=MUTED, lw=1, ls=(0, (1, 2)))
-    if width >= 600:  # on a phone the caption alone says it: there is no room beside the curves
-        at = (0.0, part["target_loss"])
+    level = _common_loss(comparison)
+    if level is not None:
+        axes.axhline(level, color=MUTED, lw=1, ls=(0, (1, 2)))
+    if level is not None and width >= 600:  # on a phone the caption alone says it: there is no room beside the curves
+        at = (0.0, level)
         text = {"xytext": (4, -4), "textcoords": "offset points", "va": "top", "color": MUTED, "fontsize": 11}
         axes.annotate(f"common loss {at[1]:.3f}", at, xycoords=axes.get_yaxis_transform(), **text)
     axes.set_xlim(0, max(end.x for end in ends))
@@ -194,7 +199,7 @@ def upper_bound(comparison: Comparison, width: int = WIDE) -> Figure:
         bound = relative_upper_bound(distances, head_size=size, base=PAPER_BASE)
         axes.plot(distances, bound, color=colour, ls="-" if size == PAPER_HEAD_SIZE else (0, (5, 2)))
         whose = "as in the paper" if size == PAPER_HEAD_SIZE else "as in these runs"
-        above = size == max(sizes)  # the upper curve is named above itself, the lower one below
+        above = size == max(sizes) or bound[100:200].min() < 5  # the lower curve is named below, where there is room
         level = bound[100:200].max() if above else bound[100:200].min()
         axes.annotate(
             *(f"head size {size}, {whose}", (150, level)),
@@ -212,7 +217,7 @@ def upper_bound(comparison: Comparison, width: int = WIDE) -> Figure:
 def describe(comparison: Comparison, name: str) -> str:
     """Returns what a figure shows in words and end values, for screen readers."""
     if name == "loss_curves":
-        results = ((key, comparison["mlm"]["encodings"][key]["curve"]) for key in by_loss(comparison))
+        results = ((key, comparison["mlm"]["encodings"][key]["curve"]) for key in _with_curve(comparison))
         ends = (f"{display_name(key)} ends at {fixed(curve['mean'][-1], 3)}" for key, curve in results)
         return f"Line chart of validation loss against steps: {'; '.join(ends)}."
     if name == "loss_by_length":
@@ -242,9 +247,19 @@ def _token_axis(axes: Axes, tokens_per_step: float, width: int) -> None:
     above.xaxis.set_major_locator(MaxNLocator(6 if width >= 600 else 3))
 
 
-def _tokens_per_step(encodings: Mapping[str, Any]) -> float | None:
+def _with_curve(comparison: Comparison) -> list[str]:
+    """The encodings whose seeds have been evaluated at common steps."""
+    return [name for name in by_loss(comparison) if comparison["mlm"]["encodings"][name]["curve"]["steps"]]
+
+
+def _common_loss(comparison: Comparison) -> float | None:
+    """The loss of the race that the headline tells of, or None where there is none."""
+    race = comparison["mlm"]["encodings"].get(rival(by_loss(comparison)), {}).get("race")
+    return race["target_loss"] if race else None
+
+
+def _tokens_per_step(curves: Iterable[Mapping[str, Any]]) -> float | None:
     """The one rate that turns steps into tokens, or None where the runs do not share one to 1 %."""
-    curves = [result["curve"] for result in encodings.values()]
     rates = [t / s for curve in curves for s, t in zip(curve["steps"], curve["tokens"], strict=True) if s]
     return rates[-1] if rates and max(rates) <= 1.01 * min(rates) and min(rates) > 0 else None
 
@@ -253,8 +268,6 @@ def _own_head_size(comparison: Comparison) -> list[int]:
     settings = (comparison["mlm"] or {"settings": {}})["settings"]
     if settings.get("rope_base", 10000) != 10000:  # the figure is the paper's, which has this base only
         return []
-    if "head_size" in settings:
-        return [int(settings["head_size"])]
     if "hidden_size" in settings and "num_attention_heads" in settings:
         return [settings["hidden_size"] // settings["num_attention_heads"]]
     return []
@@ -263,8 +276,12 @@ def _own_head_size(comparison: Comparison) -> list[int]:
 def _curve_caption(comparison: Comparison) -> str:
     bands = any(result["curve"]["low"] for result in comparison["mlm"]["encodings"].values())
     spread = "Lines: mean over seeds; bands: 95 % CI." if bands else "One seed: no bands."
-    level = f"Dotted level: {comparison['mlm']['target_loss']:.3f}, the loss that every run reached."
-    return f"{spread} {level} Steps to it are compared in the next table."
+    level = _common_loss(comparison)
+    if level is None:
+        return spread
+    names = by_loss(comparison)
+    runs = f"{display_name(names[0])} and {display_name(rival(names))}"
+    return f"{spread} Dotted level: {level:.3f}, the loss that every run of {runs} reached (see the next table)."
 
 
 def _wrap(label: str) -> str:

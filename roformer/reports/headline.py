@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from roformer.reports.encodings import by_accuracy, by_loss
+from roformer.reports.encodings import by_accuracy, by_loss, rival
 from roformer.reports.numbers import TIMES, Interval, display_name, excludes, fixed, has_bounds, with_interval
 
 Comparison = Mapping[str, Any]
@@ -48,13 +48,12 @@ def _mlm_tiles(encodings: Mapping[str, Any], names: list[str]) -> list[Tile]:
     first = encodings[names[0]]
     subject = display_name(names[0])
     tiles = [_tile(first["loss"], f"test loss in nats, {subject}", 3)]
-    rival = _rival(names)
-    if rival and encodings[rival]["difference"]:
-        other = display_name(rival)
-        tiles.append(_tile(encodings[rival]["difference"], f"nats, {other} minus {subject}", 3, signed=True))
-        if encodings[rival]["steps_ratio"]:
-            label = f"the steps to the same loss, {other} against {subject}"
-            tiles.append(_tile(encodings[rival]["steps_ratio"], label, 2, unit=TIMES))
+    result = encodings.get(rival(names))
+    if result and result["difference"]:
+        other = display_name(rival(names))
+        tiles.append(_tile(result["difference"], f"nats, {other} minus {subject}", 3, signed=True))
+        label = f"the steps to the same loss, {other} against {subject}"
+        tiles.append(_tile(result["race"]["ratio"], label, 2, unit=TIMES))
     tiles.append(_tile(first["tokens_per_second"], f"training tokens/s, {subject}", 0))
     return tiles
 
@@ -72,13 +71,14 @@ def _mlm_sentence(comparison: Comparison) -> str:
     encodings, names = comparison["mlm"]["encodings"], by_loss(comparison)
     subject, first = display_name(names[0]), encodings[names[0]]
     score = f"{fixed(first['loss']['mean'], 3)} nats"
-    rival = _rival(names)
     if names[0] != comparison["reference"]:
         return _no_reference(comparison["reference"], f"the lowest test loss is {score} ({subject})")
-    if not rival or not encodings[rival]["difference"]:
-        return f"{subject} reaches a test loss of {score}; there is no other encoding to compare it with."
-    result, other = encodings[rival], display_name(rival)
-    difference, ratio = result["difference"], result["steps_ratio"]
+    opponent = rival(names)
+    other = display_name(opponent)
+    if not opponent or not encodings[opponent]["difference"]:
+        return f"{subject} reaches a test loss of {score}; {_no_pair(other)}."
+    result = encodings[opponent]
+    difference, ratio = result["difference"], result["race"]["ratio"]
     if len(difference["values"]) < 2:
         gap = fixed(abs(difference["mean"]), 3)
         loss = fixed(result["loss"]["mean"], 3)
@@ -93,7 +93,7 @@ def _mlm_sentence(comparison: Comparison) -> str:
         sentence = f"{subject} {speed}, but in the final test loss {_no_difference(difference, 'nats', 1)}"
     else:
         sentence = f"Between {subject} and {other} {_no_difference(difference, 'nats', 1)}"
-    return sentence + _better_than_reference(encodings, names, rival) + "."
+    return sentence + _better_than_reference(encodings, names, opponent) + "."
 
 
 def _final_clause(difference: Interval, *, than: str = "") -> str:
@@ -104,8 +104,8 @@ def _final_clause(difference: Interval, *, than: str = "") -> str:
     return f"ends {_size(difference)} nats {direction}{than} ({_bounds(difference)})"
 
 
-def _speed_clause(ratio: Interval | None, other: str) -> str:
-    if ratio is None or not excludes(ratio, 1.0):
+def _speed_clause(ratio: Interval, other: str) -> str:
+    if not excludes(ratio, 1.0):
         return ""
     factor = max(ratio["mean"], 1 / ratio["mean"])
     times = f"{factor:.{1 if factor >= 1.2 else 2}f}{TIMES}"
@@ -118,14 +118,15 @@ def _classification_sentence(comparison: Comparison) -> str:
     encodings, names = comparison["classification"]["encodings"], by_accuracy(comparison)
     subject, first = display_name(names[0]), encodings[names[0]]
     score = f"{fixed(100 * first['accuracy']['mean'], 1)} % of the test documents"
-    rival = _rival(names)
     if names[0] != comparison["reference"]:
         return _no_reference(comparison["reference"], f"the best model classifies {score} correctly ({subject})")
-    if not rival or not encodings[rival]["difference"]:
-        return f"{subject} classifies {score} correctly; there is no other encoding to compare it with."
-    difference, other = encodings[rival]["difference"], display_name(rival)
+    opponent = rival(names)
+    other = display_name(opponent)
+    if not opponent or not encodings[opponent]["difference"]:
+        return f"{subject} classifies {score} correctly; {_no_pair(other)}."
+    difference = encodings[opponent]["difference"]
     if len(difference["values"]) < 2:
-        loss = fixed(100 * encodings[rival]["accuracy"]["mean"], 1)
+        loss = fixed(100 * encodings[opponent]["accuracy"]["mean"], 1)
         return f"One seed: no claim; {subject} classifies {score} correctly, {other} {loss} %."
     if not excludes(difference, 0.0):
         return f"Between {subject} and {other} {_no_difference(difference, 'points of accuracy', 100)}."
@@ -136,14 +137,13 @@ def _classification_sentence(comparison: Comparison) -> str:
     )
 
 
-def _rival(names: list[str]) -> str:
-    """Picked by rule, not by outcome: the paper's own baseline where it is there, else the best of the others."""
-    return "sinusoidal" if "sinusoidal" in names[1:] else next(iter(names[1:]), "")
+def _no_pair(other: str) -> str:
+    return f"no seed is shared with {other}, so that nothing is paired" if other else "there is no other encoding"
 
 
-def _better_than_reference(encodings: Mapping[str, Any], names: list[str], rival: str) -> str:
+def _better_than_reference(encodings: Mapping[str, Any], names: list[str], opponent: str) -> str:
     """Keeps a headline against the paper's baseline from hiding that a third encoding clearly beats the reference."""
-    best = next(iter(name for name in names[1:] if name != rival), "")
+    best = next(iter(name for name in names[1:] if name != opponent), "")
     if not best or not excludes(encodings[best]["difference"], 0.0) or encodings[best]["difference"]["mean"] > 0:
         return ""
     difference = encodings[best]["difference"]

@@ -69,27 +69,30 @@ def mlm_loss(comparison: Comparison) -> Table:
 
 
 def learning_speed(comparison: Comparison) -> Table:
-    """How soon each encoding reaches the common validation loss, and how fast it trains."""
+    """How soon each encoding and the reference reach the loss that both reach, and how fast each trains."""
     part, reference = comparison["mlm"], display_name(comparison["reference"])
     rows = []
     for name in by_loss(comparison):
-        result = part["encodings"][name]
+        race = part["encodings"][name]["race"] or {}
         rows.append(
             (
                 display_name(name),
-                with_interval(result["steps_to_target"], 0),
-                with_interval(result["steps_ratio"], 2, unit=TIMES),
-                with_interval(result["tokens_to_target"], 2, scale=1e-6),
-                with_interval(result["tokens_per_second"], 0),
+                fixed(race["target_loss"], 3) if race else MISSING,
+                with_interval(race.get("steps"), 0),
+                with_interval(race.get("reference_steps"), 0),
+                with_interval(race.get("ratio"), 2, unit=TIMES),
+                with_interval(race.get("tokens"), 2, scale=1e-6),
+                with_interval(part["encodings"][name]["tokens_per_second"], 0),
             )
         )
-    target = f"validation loss {part['target_loss']:.3f}"
+    columns = ("Validation loss", "Steps", f"{reference}'s steps", "Ratio", "Tokens (millions)", "Training tokens/s")
     return Table(
         name="learning_speed",
-        title=f"Steps to {target}, and training speed",
-        columns=("Encoding", "Steps", f"Steps / {reference}'s", "Tokens (millions)", "Training tokens/s"),
+        title="Steps to a common loss, and training speed",
+        columns=("Encoding", *columns),
         rows=tuple(rows),
-        note=f"Steps and tokens until {target}, which every run reached. Tokens/s depends on the hardware below.",
+        note=f"The loss is the lowest that every run of the encoding and of {reference} reached; steps between two "
+        "evaluations are interpolated. Tokens/s depends on the hardware below.",
     )
 
 
@@ -109,7 +112,8 @@ def extrapolation(comparison: Comparison) -> Table:
         title="Test loss (nats) beyond the training length",
         columns=("Encoding", *(length_label(length, trained) for length in lengths), f"{lengths[0]} to {lengths[-1]}"),
         rows=tuple(rows),
-        note=f"The same tokens are predicted at each length; a dash: not measured. {_interval_note(part)}",
+        note="The same tokens are predicted at each length. They are not those of the test loss above: only documents "
+        f"long enough for the greatest length are used. A dash: not measured. {_interval_note(part)}",
     )
 
 
@@ -140,7 +144,7 @@ def classification(comparison: Comparison) -> Table:
         columns=("Model", "Accuracy (%)", f"Points {MINUS} {reference}'s", "p", "Macro F1 (%)", "Tokens/s", "Seeds"),
         rows=tuple(rows),
         note=f"Negative differences favour {reference}. {_interval_note(part)} "
-        "The baselines read whole documents, the models no more than their greatest length.",
+        "The baselines read the same tokens of each document as the models.",
         warnings=tuple(part["warnings"]),
     )
 
@@ -155,7 +159,7 @@ def beside_the_paper(comparison: Comparison) -> Table:
         columns=("Quantity", "Paper", "Here"),
         rows=(
             ("Loss difference (nats)", "0.18 at 100k, 0.14 at 250k steps", with_interval(result["difference"], 3)),
-            ("Steps to a common loss, ratio", "about 2.1", with_interval(result["steps_ratio"], 2)),
+            ("Steps to a common loss, ratio", "about 2.1", with_interval(result["race"]["ratio"], 2)),
         ),
         note="Paper: read off the curves of its Figure 3 (left), which come without numbers or intervals. "
         "Not comparable in size: the paper plots training loss, of one BERT-base run each, over 3 to 8 billion tokens "

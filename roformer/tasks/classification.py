@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score
 from torch import nn
 from torch.nn import functional as F
@@ -87,6 +88,17 @@ class Classification(Task):
         targets = torch.from_numpy(labels[[index for _, index in documents]])
         return Batch({**inputs, "labels": targets}, inputs["input_ids"].shape[1])
 
+    def token_counts(self, split: str) -> csr_matrix:
+        """Returns how often each document of a split has each token, among those that a model reads of it:
+        (documents, vocabulary)."""
+        documents = [self._document(split, index) for index in range(len(self.corpus.splits[split]))]
+        starts = np.concatenate(([0], np.cumsum([len(document) for document in documents])))
+        tokens = np.concatenate(documents)
+        shape = (len(documents), len(self.tokenizer))
+        counts = csr_matrix((np.ones(len(tokens)), tokens, starts), shape=shape)
+        counts.sum_duplicates()
+        return counts
+
     @torch.no_grad()
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.int64], float]:
         """Returns the (documents,) predicted classes of a split in its order, and the mean loss in nats."""
@@ -97,12 +109,11 @@ class Classification(Task):
         lengths = np.minimum(np.diff(data.offsets) + SPECIAL_TOKENS, self.max_length)
         predictions, loss = np.empty(len(data), dtype=np.int64), 0.0
         for indices in _batches_by_length(lengths, batch_tokens):
-            batch = self._collate(split, indices)
+            batch = self._collate(split, indices)  # whose order is that of the indices: both go by falling length
             inputs = {key: value.to(device) for key, value in batch.inputs.items()}
             logits = model(**inputs).logits.float()
             loss += F.cross_entropy(logits, inputs["labels"], reduction="sum").item()
-            order = sorted(indices, key=lambda index: -lengths[index])  # as ``_collate`` lays them out
-            predictions[order] = logits.argmax(-1).cpu().numpy()
+            predictions[indices] = logits.argmax(-1).cpu().numpy()
         model.train(was_training)
         return predictions, loss / len(data)
 

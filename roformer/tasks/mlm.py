@@ -139,15 +139,16 @@ def score_batches(model: nn.Module, batches: Iterator[Batch]) -> tuple[float, fl
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    losses: list[torch.Tensor] = []  # summed up at the end: no batch waits for the device
     correct, predicted = torch.zeros((), dtype=torch.long, device=device), 0
     for batch in batches:
         labels = batch.inputs["labels"]
         inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.inputs.items()}
         output = model(**inputs, num_items_in_batch=1)
-        loss += output.loss
+        losses.append(output.loss)
         labels = labels[labels != IGNORE].to(device)
         correct += (output.logits.argmax(-1) == labels).sum()
         predicted += len(labels)
     model.train(was_training)
-    return loss.item() / predicted, correct.item() / predicted, predicted
+    loss = torch.stack(losses).cpu().double().sum().item()
+    return loss / predicted, correct.item() / predicted, predicted

@@ -28,7 +28,8 @@ class PretrainedTokenizer(TokenizerSource):
         """Loads it; the corpus and the cache play no part.
 
         Raises:
-            UserError: if it cannot be loaded, is not a fast tokenizer, or has no pad, cls, sep or mask token.
+            UserError: if it cannot be loaded, is not a fast tokenizer that can be saved whole, or has no pad, cls, sep
+                or mask token.
         """
         path = Path(self.path).expanduser()
         if not path.is_dir() and (path.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") > 1):
@@ -48,6 +49,13 @@ class PretrainedTokenizer(TokenizerSource):
                 f"tokenizer.path={self.path} is a {type(tokenizer).__name__}, which is not a fast tokenizer (give one "
                 "that has a tokenizer.json)"
             )
+        try:
+            tokenizer.backend_tokenizer.to_str()
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(
+                f"tokenizer.path={self.path} splits words in Python ({type(tokenizer).__name__}), which its "
+                "tokenizer.json cannot hold; use another tokenizer, such as tokenizer=wordpiece"
+            ) from error
         missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
         if missing:
             raise UserError(

@@ -1,5 +1,6 @@
 """What makes a run resumable: whole checkpoints or none, the newest few, and a check that the run is the same."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,14 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(temporary, folder)
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Writes a file whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, file)
 
 
 class CheckpointFolder:

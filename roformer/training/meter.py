@@ -16,7 +16,7 @@ class MetricsFile:
 
     Args:
         file: where it lies.
-        first_step: a resumed run drops the lines after the checkpoint that it starts from.
+        resumed_at: step of the checkpoint that a run goes on from; later lines are dropped, for it writes them anew.
     """
 
     def __init__(self, file: Path, *, resumed_at: int) -> None:

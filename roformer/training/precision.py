@@ -34,10 +34,16 @@ def _speed_gain(hidden_size: int, device: str) -> float:
             start = time.perf_counter()
             with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=bf16):
                 layer(inputs).sum().backward()
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
+            if device != "cpu":
+                torch.accelerator.synchronize()
             times.append(time.perf_counter() - start)
     return min(seconds[False]) / min(seconds[True])
+
+
+def best_device() -> torch.device:
+    """Returns the accelerator of this machine, or else the CPU."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found or torch.device("cpu")
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -1,5 +1,10 @@
-"""Where a result comes from: commit, versions, hardware. Saved beside every run and inside every results file."""
+"""Where a result comes from: commit, versions, hardware, and the weights that a run started from.
 
+Saved beside every run and inside every results file.
+"""
+
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -11,6 +16,12 @@ from typing import Any
 
 import psutil
 import torch
+from accelerate import PartialState
+
+from roformer.build import checkpoint_folder
+from roformer.config import TrainConfig
+from roformer.errors import UserError
+from roformer.training.checkpoint import stored_config, write_json
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")
 
@@ -26,9 +37,57 @@ def provenance() -> dict[str, Any]:
             "cpu": _cpu_name(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),
+            "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "processes": PartialState().num_processes if PartialState._shared_state else 1,
         },
     }
+
+
+def record_start(config: TrainConfig, data_fingerprint: str, *, resumed: bool) -> None:
+    """Writes ``config.yaml`` and ``provenance.json`` of a new run; checks and prolongs the latter of one that goes on.
+
+    Raises:
+        UserError: if the data are no longer what the run began with.
+    """
+    folder = config.output_dir
+    file = folder / "provenance.json"
+    if not (folder / "config.yaml").is_file():
+        start = {"data_fingerprint": data_fingerprint, "initial_weights": initial_weights(config.init_from)}
+        write_json(file, {**provenance(), **start, "resumed": []})
+        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    record = json.loads(file.read_text(encoding="utf-8"))
+    if record["data_fingerprint"] != data_fingerprint:
+        raise UserError(f"the data has changed since {folder} was begun; choose another paths.output_dir")
+    if resumed:
+        write_json(file, {**record, "resumed": [*record["resumed"], provenance()]})
+
+
+def initial_weights(init_from: str | None) -> dict[str, Any] | None:
+    """Returns a digest of the weights that ``init_from`` names, with the configuration of the run that made them
+    (None for a mere export); None for a run that starts from nothing."""
+    if init_from is None:
+        return None
+    folder = checkpoint_folder(init_from)
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    config = stored_config(folder.parent) if folder.name == "export" else None
+    return {"digest": "-".join(map(file_digest, files)), "config": config}
+
+
+def check_initial_weights(config: TrainConfig) -> None:
+    """Raises ``UserError`` if the weights of ``init_from`` are no longer those that the run began with."""
+    record = json.loads((config.output_dir / "provenance.json").read_text(encoding="utf-8"))
+    current = initial_weights(config.init_from)
+    if current and record["initial_weights"]["digest"] != current["digest"]:
+        raise UserError(
+            f"{config.output_dir} was begun from other weights than those that are in init_from={config.init_from} "
+            "now; choose another paths.output_dir, or delete that folder"
+        )
+
+
+def file_digest(file: Path) -> str:
+    """Returns 64 hexadecimal digits that name the content of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _git_commit() -> str | None:

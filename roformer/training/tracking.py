@@ -1,6 +1,7 @@
 """The experiment tracker beside ``metrics.jsonl``, through Accelerate."""
 
 import hashlib
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,8 +59,8 @@ def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
 
 def _run_id(output_dir: Path) -> str:
     """Names a run by its folder and its start: the same after a restart, another after it was deleted and redone."""
-    started = (output_dir / "provenance.json").read_bytes()
-    return hashlib.sha256(str(output_dir.absolute()).encode() + started).hexdigest()[:16]
+    started = json.loads((output_dir / "provenance.json").read_text(encoding="utf-8"))["created"]
+    return hashlib.sha256(f"{output_dir.absolute()} {started}".encode()).hexdigest()[:16]
 
 
 def _wandb_key() -> bool:

@@ -1,8 +1,7 @@
 """The training loop: one for every task, resumable at any step, on any number of processes."""
 
-import json
 import math
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from roformer.training.checkpoint import CheckpointFolder, check_same_run, repla
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
 from roformer.training.precision import resolve_precision
-from roformer.training.provenance import provenance
+from roformer.training.provenance import check_initial_weights, record_start
 from roformer.training.signals import StopSignal
 from roformer.training.tracking import check_tracker, start_tracker
 
@@ -73,15 +72,20 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         config = _settle_precision(config, state)
         if stored := stored_config(config.output_dir):
             check_same_run(stored, config)
+            check_initial_weights(config)
         if (config.output_dir / "export" / "config.json").is_file():
             state.print(f"{config.output_dir} is finished; delete it to train anew")
             return
         with state.main_process_first():  # the others find the caches filled
-            task, _ = build_task(config)
+            task = build_task(config)
         Trainer(config, task).fit()
     except Timeout as error:
         raise UserError(f"another process is training in {config.output_dir}; wait for it or stop it") from error
     finally:
+        if lock.is_locked and not (config.output_dir / "config.yaml").is_file():
+            with suppress(OSError):  # a start that failed leaves no folder that looks like a run
+                (config.output_dir / ".lock").unlink()
+                config.output_dir.rmdir()
         lock.release()
         AcceleratorState._reset_state()  # else a multirun could not change the precision between runs
 
@@ -235,16 +239,10 @@ class Trainer:
         return MetricsFile(self.config.output_dir / "metrics.jsonl", resumed_at=self.state.step)
 
     def _resume(self) -> None:
-        output_dir, fingerprint = self.config.output_dir, self.task.corpus.fingerprint
-        record = output_dir / "provenance.json"
+        latest = self.checkpoints.latest()
         if self.accelerator.is_main_process:
-            if not (output_dir / "config.yaml").is_file():
-                origin = {**provenance(), "data_fingerprint": fingerprint}
-                record.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-                (output_dir / "config.yaml").write_text(self.config.to_yaml(), encoding="utf-8")
-            if json.loads(record.read_text(encoding="utf-8"))["data_fingerprint"] != fingerprint:
-                raise UserError(f"the data has changed since {output_dir} was begun; choose another paths.output_dir")
-        if latest := self.checkpoints.latest():
+            record_start(self.config, self.task.corpus.fingerprint, resumed=latest is not None)
+        if latest:
             self.accelerator.load_state(str(latest))
             self.accelerator.print(f"going on from {latest}")
         self.meter.restart_clock()

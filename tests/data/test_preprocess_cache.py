@@ -110,6 +110,18 @@ def test_earlier_padding_and_truncation_leave_no_trace(tmp_path: Path) -> None:
     assert set(texts_of(corpus, "train")) <= set(TEXTS)
 
 
+def test_special_tokens_in_a_text_are_text(tmp_path: Path) -> None:
+    """Catches a document about BERT whose "[MASK]" and "[SEP]" become control tokens."""
+    inner = Tokenizer(models.WordLevel({"[UNK]": 0, "[SEP]": 1, "[MASK]": 2, "a": 3}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()  # which parts the brackets from the word
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, sep_token="[SEP]", mask_token="[MASK]")
+    assert tokenizer("a [MASK] [SEP]", add_special_tokens=False)["input_ids"] == [3, 2, 1]
+    corpus = tokenize_corpus(
+        ListSource([Document("a [MASK] [SEP]")]), tokenizer, cache_dir=tmp_path, validation_fraction=0, test_fraction=0
+    )
+    assert set(corpus.splits["train"].document(0).tolist()) == {3, 0}
+
+
 def test_a_failed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """Catches half a cache that the next run takes for a whole one."""
 

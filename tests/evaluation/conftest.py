@@ -24,7 +24,13 @@ CONFIG = {
     "tracker": {"name": "none"},
     "paths": {"output_dir": None},
 }
-TRAINED = {"hardware": {"cpu": "a"}, "versions": {"torch": "2"}, "git_commit": "abc", "data_fingerprint": "f"}
+TRAINED = {
+    "hardware": {"cpu": "a"},
+    "versions": {"torch": "2"},
+    "git_commit": "abc",
+    "data_fingerprint": "f",
+    "initial_weights": None,
+}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from roformer.build import Corpus
+from roformer.build import Corpus, build_task
 from roformer.data.preprocess import split_documents
 from roformer.evaluation.baselines import baseline_metrics
 
@@ -25,8 +25,8 @@ def labels(corpus):
 
 
 @pytest.fixture(scope="module")
-def metrics(corpus):
-    return baseline_metrics(corpus)
+def metrics(workshop):
+    return baseline_metrics(build_task(workshop.config("unused", task="classification")))
 
 
 def test_majority_accuracy_is_the_share_of_a_label(metrics, labels):
@@ -39,7 +39,7 @@ def test_majority_accuracy_is_the_share_of_a_label(metrics, labels):
 
 
 def test_words_beat_the_majority_on_separable_text(metrics):
-    """Catches a classifier that is fitted to shuffled labels, or that reads something else than the text."""
+    """Catches a classifier that is fitted to shuffled labels, or that reads something else than the tokens."""
     words = metrics["TF-IDF + logistic regression"]
     assert words["accuracy"] > 0.9 > metrics["majority class"]["accuracy"]
     assert words["macro_f1"] > 0.9

@@ -29,20 +29,32 @@ def test_means_differences_and_ratios_are_exact(two_by_two):
     """Catches pairs of different seeds, a ratio upside down, and a target that some run never reaches."""
     mlm = compared(two_by_two)["mlm"]
     rope, other = mlm["encodings"]["rope"], mlm["encodings"]["sinusoidal"]
-    assert mlm["target_loss"] == 3.0  # the worst of the best losses
+    race = other["race"]
+    assert race["target_loss"] == 3.0  # the worst of the best losses
     assert rope["loss"]["values"] == [2.0, 2.2]
     assert (rope["loss"]["mean"], other["loss"]["mean"]) == pytest.approx((2.1, 2.7))
     assert other["difference"]["values"] == pytest.approx([0.5, 0.7])
     assert other["difference"]["mean"] == pytest.approx(0.6)
     assert other["difference"]["low"] == pytest.approx(0.6 - HALF_2 * 0.1, rel=1e-5)
-    assert rope["steps_to_target"]["values"] == [20.0, 25.0]
-    assert rope["tokens_to_target"]["values"] == [2000.0, 2500.0]
+    assert race["reference_steps"]["values"] == [20.0, 25.0]
+    assert race["reference_tokens"]["values"] == [2000.0, 2500.0]
     late = 30 + 10 * (4.0 - 3.0) / (4.0 - 2.9)
-    assert other["steps_to_target"]["values"] == pytest.approx([40.0, late])
-    assert other["steps_ratio"]["values"] == pytest.approx([2.0, late / 25])
-    assert (rope["difference"], rope["steps_ratio"]) == (None, None)
+    assert race["steps"]["values"] == pytest.approx([40.0, late])
+    assert race["tokens"]["values"] == pytest.approx([4000.0, 100 * late])
+    assert race["ratio"]["values"] == pytest.approx([2.0, late / 25])
+    assert (rope["difference"], rope["race"]) == (None, None)
     assert rope["seeds"] == [1, 2]
     assert (rope["parameters"], rope["tokens_per_second"]["mean"]) == (77, 50.0)
+
+
+def test_a_race_is_between_two(two_by_two, mlm_results):
+    """Catches a speed-up over sinusoidal that changes when a third, worse encoding joins the comparison."""
+    alone = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]
+    for seed in (1, 2):
+        two_by_two += mlm_results(8.0, [9.0, 8.5, 8.2, 8.0], position="none", seed=seed)
+    encodings = compared(two_by_two)["mlm"]["encodings"]
+    assert encodings["sinusoidal"]["race"] == alone
+    assert encodings["none"]["race"]["target_loss"] == 8.0
 
 
 def test_curves_are_means_over_seeds(two_by_two):
@@ -60,6 +72,14 @@ def test_curves_keep_the_steps_that_all_seeds_have(mlm_results):
     rarely[2]["metrics"].update(steps=[20, 40], tokens=[2000, 4000])
     curve = compared([*often, *rarely])["mlm"]["encodings"]["rope"]["curve"]
     assert (curve["steps"], curve["mean"]) == ([20, 40], [4.0, 1.5])
+
+
+def test_seeds_without_a_common_step_have_no_curve(mlm_results):
+    """Catches a traceback where the seeds of one encoding were trained for different times."""
+    early, late = mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], seed=1), mlm_results(2.0, [4.0], seed=2)
+    late[2]["metrics"].update(steps=[60], tokens=[6000])
+    encodings = compared([*early, *late])["mlm"]["encodings"]
+    assert encodings["rope"]["curve"]["steps"] == encodings["rope"]["curve"]["mean"] == []
 
 
 def test_losses_by_length(two_by_two):
@@ -91,7 +111,7 @@ def test_no_common_seed_means_no_difference(mlm_results):
     """Catches an error, or a difference of unpaired means."""
     results = [*mlm_results(2.0, [4, 3, 2, 2], seed=1), *mlm_results(3.0, [4, 3, 3, 3], seed=2, position="none")]
     other = compared(results)["mlm"]["encodings"]["none"]
-    assert (other["difference"], other["steps_ratio"]) == (None, None)
+    assert (other["difference"], other["race"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +140,34 @@ def test_other_data_or_another_machine_are_told(two_by_two, key):
     assert warning.startswith(f"the runs differ in {key.replace('_', ' ')}: ")
 
 
+START = {"digest": "d", "config": {"seed": 1, "position": {"name": "none"}, "trainer": {"max_steps": 10}}}
+
+
+@pytest.mark.parametrize(
+    ("start", "warning"),
+    [
+        (None, "the runs differ in initial weights: drawn, from init_from"),
+        (
+            {**START, "config": {**START["config"], "trainer": {"max_steps": 20}}},
+            "the runs differ in their pretraining's trainer.max_steps: 10, 20",
+        ),
+    ],
+)
+def test_unequal_starts_are_told(two_by_two, start, warning):
+    """Catches an encoding that wins because it was pretrained, or pretrained for longer."""
+    for result in two_by_two:
+        result["trained"]["initial_weights"] = START
+    two_by_two[0]["trained"]["initial_weights"] = start
+    assert compared(two_by_two)["mlm"]["warnings"] == [warning]
+
+
 def test_what_has_to_differ_is_not_told(two_by_two):
     """Catches warnings that nobody reads because they are always there."""
     for number, result in enumerate(two_by_two):
         result["config"].update(paths={"output_dir": number}, tracker={"name": number}, init_from=number)
         result["config"]["model"]["max_position_embeddings"] = number
+        own = {"seed": number, "position": {"name": number}}
+        result["trained"]["initial_weights"] = {"digest": number, "config": {**START["config"], **own}}
     assert compared(two_by_two)["mlm"]["warnings"] == []
 
 
@@ -153,7 +196,7 @@ def test_without_the_reference_there_are_no_differences(two_by_two, reference):
     comparison = compared(two_by_two, reference=reference)
     assert comparison["reference"] == reference
     for encoding in comparison["mlm"]["encodings"].values():
-        assert (encoding["difference"], encoding["steps_ratio"]) == (None, None)
+        assert (encoding["difference"], encoding["race"]) == (None, None)
 
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1]

@@ -171,6 +171,24 @@ def test_scores_are_those_of_the_task(runs, results):
     assert len(stored["predictions"]) == len(stored["labels"]) == len(topics.task.corpus.splits["test"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "folders", "message"),
+    [
+        ({"reference": "ropee"}, ["same"], "unknown position encoding 'ropee'; did you mean 'rope'?"),
+        ({}, ["same", "again"], "runs again and same are both rope with seed 1; compare one of them at a time"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_measured(runs, monkeypatch, tmp_path, settings, folders, message):
+    """Catches minutes of measuring before a line that was due at once, and a good report that is overwritten."""
+    for folder in folders:
+        shutil.copytree(runs[0], tmp_path / folder)
+    monkeypatch.setattr("roformer.evaluation.harness.load_run", None)  # calling it would fail
+    with pytest.raises(UserError) as error:
+        evaluate(evaluation([tmp_path / "*"], **settings))
+    assert str(error.value).startswith(message)
+    assert {path.name for path in tmp_path.iterdir()} == set(folders)
+
+
 def test_unfinished_runs_are_left_out_and_named(runs, workshop, tmp_path, capsys):
     """Catches a run that is missing from the report without a word, and one whose weights are not final."""
     for number, name in ((0, "done"), (2, "begun")):
@@ -194,7 +212,7 @@ def test_patterns_find_each_run_once(runs):
 
 def test_no_finished_run_is_an_error(tmp_path):
     """Catches an empty report."""
-    with pytest.raises(UserError, match=r"matches no finished run \(none\); give the output folders of train.py"):
+    with pytest.raises(UserError, match=r"matches no finished run \(0 other folders\); give output folders of train.py"):
         find_runs([str(tmp_path / "*")])
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("{}")

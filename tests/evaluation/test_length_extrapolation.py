@@ -17,7 +17,7 @@ PIECE = 30  # ordinary tokens of a row of 32
 
 @pytest.fixture(scope="module")
 def task(workshop):
-    return build_task(workshop.config("unused"))[0]
+    return build_task(workshop.config("unused"))
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,20 @@ def test_layers_see_the_exact_tables(mode, tiny_model, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_float64_stays_exact(layout):
+    """Catches float64 queries that are rounded to float32: gradient checks and exact comparisons need them whole."""
+    encoding = rope(layout=layout)
+    x, state = random_heads(50).double(), encoding.prepare(torch.arange(50)[None])
+    rotated = encoding.rotate(x, state)
+    assert rotated.dtype == torch.float64
+    lengths = rotated.unflatten(-1, (-1, 2) if layout == "interleaved" else (2, -1))
+    expected = x.unflatten(-1, (-1, 2) if layout == "interleaved" else (2, -1))
+    axis = -1 if layout == "interleaved" else -2
+    squares = (state[0].double() ** 2 + state[1].double() ** 2).sqrt()
+    torch.testing.assert_close(lengths.norm(dim=axis), expected.norm(dim=axis) * squares, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_rotation_of_bfloat16_rounds_once(layout):
     """Catches a rotation in bfloat16: its result must be the exact one, rounded once (half a unit in 2^-8)."""
     encoding = rope(layout=layout)
@@ -132,3 +146,9 @@ def test_impossible_settings_are_refused_in_one_line(shape, settings, message):
     with pytest.raises(UserError, match=message) as error:
         POSITION_ENCODINGS["rope"](ModelShape(**shape), **settings)
     assert "\n" not in str(error.value)
+
+
+def test_a_share_that_is_no_number_is_refused():
+    """Catches a traceback about converting nan."""
+    with pytest.raises(UserError, match="partial_factor must lie in"):
+        rope(partial_factor=float("nan"))

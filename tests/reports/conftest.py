@@ -19,6 +19,18 @@ def over_examples(mean, half):
     return {"values": [mean], "mean": mean, "low": mean - half, "high": mean + half, "over": "examples"}
 
 
+def race(steps, reference_steps):
+    """How soon an encoding and the reference reach the loss that both reach."""
+    return {
+        "target_loss": 5.75,
+        "steps": interval(steps),
+        "reference_steps": interval(reference_steps),
+        "tokens": interval([4096 * step for step in steps]),
+        "reference_tokens": interval([4096 * step for step in reference_steps]),
+        "ratio": interval(np.array(steps) / reference_steps),
+    }
+
+
 def mlm_result(name, final, speed, seeds, reference):
     """One encoding: ``final`` loss per seed; ``speed`` stretches the learning curve; differences to ``reference``."""
     steps = np.arange(0, 601, 25)
@@ -38,9 +50,7 @@ def mlm_result(name, final, speed, seeds, reference):
         "loss": interval(final),
         "accuracy": interval([0.6 - 0.07 * loss for loss in final]),
         "difference": difference,
-        "steps_to_target": interval(to_target),
-        "tokens_to_target": interval([4096 * step for step in to_target]),
-        "steps_ratio": interval(np.array(to_target) / reference["steps_to_target"]["values"]) if difference else None,
+        "race": race(to_target, [250 + 4 * i for i in range(len(seeds))]) if difference else None,
         "tokens_per_second": interval([21_345 - 150 * i for i in range(len(seeds))]),
         "curve": {
             "steps": steps.tolist(),
@@ -65,7 +75,7 @@ def make_mlm(finals, seeds=(1, 2, 3)):
         reference = encodings.get("rope")
     settings = {"sequence_length": 128, "batch_size": 32, "max_steps": 600, "learning_rate": 0.001, "hidden_size": 128}
     settings |= {"num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 4096, "precision": "bf16"}
-    return {"settings": settings, "warnings": [], "target_loss": 5.75, "encodings": encodings}
+    return {"settings": settings, "warnings": [], "encodings": encodings}
 
 
 def make_classification():

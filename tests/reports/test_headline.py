@@ -14,7 +14,7 @@ def set_difference(comparison, name, mean, half):
 
 def set_ratio(comparison, name, mean, half):
     ratio = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half}
-    comparison["mlm"]["encodings"][name]["steps_ratio"] = ratio
+    comparison["mlm"]["encodings"][name]["race"]["ratio"] = ratio
 
 
 def test_clear_difference(comparison):
@@ -97,7 +97,7 @@ def test_one_seed_excludes_nothing():
 def test_reference_missing(comparison):
     del comparison["mlm"]["encodings"]["rope"]
     for result in comparison["mlm"]["encodings"].values():
-        result["difference"] = result["steps_ratio"] = None
+        result["difference"] = result["race"] = None
     text = headline(comparison)
     assert text.startswith("RoPE, the reference, is not among the encodings, so no difference is computed;")
     assert "(learned)" in text
@@ -106,6 +106,13 @@ def test_reference_missing(comparison):
 def test_reference_alone(comparison):
     comparison["mlm"]["encodings"] = {"rope": comparison["mlm"]["encodings"]["rope"]}
     assert "no other encoding" in headline(comparison)
+
+
+def test_no_common_seed(comparison):
+    """Catches a headline that denies the other encodings because nothing could be paired."""
+    for name in ("sinusoidal", "learned"):
+        comparison["mlm"]["encodings"][name].update(difference=None, race=None)
+    assert "; no seed is shared with sinusoidal, so that nothing is paired" in headline(comparison)
 
 
 def test_nothing_at_all(comparison):

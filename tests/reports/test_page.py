@@ -8,6 +8,7 @@ import pytest
 
 from roformer.errors import UserError
 from roformer.reports.canvas import CSS_COLOURS, spread
+from roformer.reports.figures import all_figures
 from roformer.reports.page import write_report
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -139,6 +140,18 @@ def test_one_seed_has_no_brackets(one_seed, tmp_path):
     text = page_of(one_seed, tmp_path)
     assert 'class="ci"' not in text
     assert "One seed: no bands" in text
+
+
+def test_an_encoding_without_a_curve_is_left_out_of_the_figure(comparison, tmp_path):
+    """Catches a traceback where the seeds of an encoding were evaluated at different steps."""
+    empty = {"steps": [], "tokens": [], "mean": [], "low": [], "high": []}
+    comparison["mlm"]["encodings"]["learned"]["curve"] = empty
+    drawn = {figure.name: figure for figure in all_figures(comparison)}
+    assert "learned" not in drawn["loss_curves"].description
+    for name in ("rope", "sinusoidal"):
+        comparison["mlm"]["encodings"][name]["curve"] = empty
+    assert "loss_curves" not in {figure.name for figure in all_figures(comparison)}
+    assert write_report(comparison, tmp_path).is_file()
 
 
 def test_many_encodings(comparison, tmp_path):

@@ -14,7 +14,7 @@ def workshop(tmp_path_factory):
 @pytest.fixture(scope="session")
 def make_task(workshop):
     """Builds a new task object; overrides as on the command line."""
-    return lambda name, *overrides: build_task(workshop.config("unused", *overrides, task=name))[0]
+    return lambda name, *overrides: build_task(workshop.config("unused", *overrides, task=name))
 
 
 @pytest.fixture(params=["mlm", "classification"])

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import PreTokenizedString, Tokenizer, models
+from tokenizers.pre_tokenizers import PreTokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import SOURCES
@@ -72,6 +73,22 @@ def test_a_failing_hub_or_folder_is_told_in_one_line(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"google-bert/x: cannot reach the hub .*tokenizer=wordpiece") as caught:
         prepare("google-bert/x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_splits_in_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches the stock RoFormer tokenizer, whose tokenizer.json would split Chinese words in another way."""
+
+    class Jieba:
+        def pre_tokenize(self, text: PreTokenizedString) -> None:
+            text.split(lambda number, part: [part])
+
+    inner = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    inner.pre_tokenizer = PreTokenizer.custom(Jieba())
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
+    tokenizer._tokenizer = inner
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: tokenizer)
+    with pytest.raises(UserError, match=r"splits words in Python .* use another tokenizer"):
+        prepare("some/name")
 
 
 def test_a_slow_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

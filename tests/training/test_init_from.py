@@ -1,7 +1,11 @@
 """Starting from the weights of a finished run, or of a stock transformers RoFormer."""
 
+import json
+import shutil
+
 import pytest
 import torch
+import yaml
 from transformers import AutoTokenizer
 from transformers import RoFormerConfig as StockConfig
 from transformers import RoFormerForMaskedLM as StockRoFormer
@@ -25,7 +29,7 @@ def start_from(workshop):
         chosen = frozenset(override.split("=")[0] for override in overrides)
         config = workshop.config("unused", f"init_from={checkpoint}", *overrides, task="classification")
         config = resolve_checkpoint(config, chosen)
-        task, _ = build_task(config)
+        task = build_task(config)
         return build_model(config, task), task.tokenizer, config
 
     return build
@@ -121,10 +125,41 @@ def test_an_unfinished_run_is_refused(workshop, interrupted, tmp_path):
     )
 
 
-def test_a_folder_without_a_model_is_refused(workshop, tmp_path):
+@pytest.mark.parametrize(("name", "reason"), [("", "holds no run and no export"), ("/nowhere", "does not exist")])
+def test_a_folder_without_a_model_is_refused(workshop, tmp_path, name, reason):
     """Catches a misspelt folder that is looked for on the hub."""
-    message = refusal(workshop, tmp_path / "run", f"init_from={tmp_path}")
-    assert message.startswith(f"init_from={tmp_path} holds no config.json")
+    message = refusal(workshop, tmp_path / "run", f"init_from={tmp_path}{name}")
+    assert message.startswith(f"init_from={tmp_path}{name} {reason}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("model.safetensors", None, "cannot read the weights in "),
+        ("model.safetensors", b"no weights", "cannot read the weights in "),
+        ("config.json", b"{", "config.json is no JSON"),
+    ],
+)
+def test_a_broken_export_is_refused(workshop, pretrained, tmp_path, file, content, reason):
+    """Catches a traceback from a library about a file that a copy has left out or cut short."""
+    export = shutil.copytree(pretrained / "export", tmp_path / "export")
+    (export / file).unlink()
+    if content is not None:
+        (export / file).write_bytes(content)
+    assert reason in refusal(workshop, tmp_path / "run", f"init_from={export}")
+
+
+def test_the_start_is_recorded_and_kept_to(workshop, finished, tmp_path):
+    """Catches a fine-tuned run that passes for one of weights which have been trained anew since."""
+    start = shutil.copytree(finished, tmp_path / "start")
+    run = workshop.train(tmp_path / "run", f"init_from={start}", task="classification")
+    record = json.loads((run / "provenance.json").read_text())
+    assert record["initial_weights"]["config"] == yaml.safe_load((start / "config.yaml").read_text())
+    workshop.train(run, f"init_from={start}", task="classification")  # finished, and the start is what it was
+    other = workshop.train(tmp_path / "other", "seed=2")
+    shutil.copy(other / "export" / "model.safetensors", start / "export" / "model.safetensors")
+    message = refusal(workshop, run, f"init_from={start}")
+    assert message.startswith(f"{run} was begun from other weights than those that are in init_from={start} now")
 
 
 @pytest.fixture

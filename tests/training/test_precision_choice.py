@@ -1,5 +1,8 @@
 """bf16 or float32: measured once, written down, and kept to."""
 
+from itertools import accumulate, chain
+from types import SimpleNamespace
+
 import pytest
 import torch
 import yaml
@@ -54,6 +57,9 @@ def test_what_is_asked_for_is_not_measured(measured):
         assert precision.resolve_precision(asked, hidden_size=8, device=torch.device("cpu"))[0] == asked
 
 
-def test_a_measurement_is_a_ratio_of_times():
-    """Catches a measurement that compares nothing: this one has to come out as a plausible number."""
-    assert 0.01 < precision._speed_gain(16, "cpu") < 100
+def test_a_measurement_is_the_ratio_of_the_best_times(monkeypatch):
+    """Catches a ratio upside down, and one slow moment that decides."""
+    seconds = iter([3.0, 1.0] * 6 + [90.0, 50.0])  # float32 and bf16 in turn
+    clock = accumulate(chain.from_iterable((1.0, next(seconds)) for _ in range(14)))
+    monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert precision._speed_gain.__wrapped__(16, "cpu") == 3.0

@@ -42,6 +42,24 @@ def test_a_finished_run_is_left_alone(workshop, finished, monkeypatch, capsys):
     assert f"{finished} is finished" in capsys.readouterr().out
 
 
+def test_a_start_that_fails_leaves_no_folder(workshop, tmp_path):
+    """Catches empty folders that look like runs, one for each typing error; a folder in use is another matter."""
+    with pytest.raises(UserError):
+        workshop.train(tmp_path / "run", "data.path=no/such/place")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "used").mkdir()
+    with FileLock(tmp_path / "used" / ".lock"), pytest.raises(UserError, match="another process is training"):
+        workshop.train(tmp_path / "used", "data.path=no/such/place")
+    assert (tmp_path / "used" / ".lock").exists()
+
+
+def test_each_part_of_a_run_is_recorded(workshop, half):
+    """Catches a run that says it was made by one version, when the second half was made by another."""
+    workshop.train(half)
+    record = json.loads((half / "provenance.json").read_text())
+    assert [part["hardware"]["threads"] for part in (record, *record["resumed"])] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("override", "key", "old", "new"),
     [

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from roformer.build import Corpus
 from roformer.config import EvaluateConfig
 from roformer.evaluation.runs import Run
 from roformer.model import RoFormerPreTrainedModel
@@ -19,7 +18,6 @@ class LoadedRun:
     run: Run
     model: RoFormerPreTrainedModel
     task: Task
-    corpus: Corpus
 
 
 class Evaluator(ABC):
