@@ -1,5 +1,6 @@
 """The training loop: one for every task, resumable at any step, on any number of processes."""
 
+import atexit
 import math
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
@@ -60,6 +61,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     check_tracker(config.tracker)
     # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
+    atexit.register(state.destroy_process_group)  # its threads must not outlive the interpreter, which would abort
     for key, folder in (("output_dir", config.output_dir), ("cache_dir", Path(config.paths.cache_dir))):
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -212,7 +212,7 @@ def test_patterns_find_each_run_once(runs):
 
 def test_no_finished_run_is_an_error(tmp_path):
     """Catches an empty report."""
-    with pytest.raises(UserError, match=r"matches no finished run \(0 other folders\); give output folders of train.py"):
+    with pytest.raises(UserError, match=r"matches no finished run \(0 other folders\); give output folders"):
         find_runs([str(tmp_path / "*")])
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").write_text("{}")

@@ -57,7 +57,7 @@ def test_windows_are_heads_of_different_test_documents(task, windows):
 
 def test_windows_do_not_depend_on_the_seed(workshop, windows):
     """Catches models that are compared on different windows."""
-    other, _ = build_task(workshop.config("unused", "seed=2"))
+    other = build_task(workshop.config("unused", "seed=2"))
     for (visible, labels), ours in zip(_masked_windows(other, 4 * PIECE), windows, strict=True):
         np.testing.assert_array_equal(visible, ours[0])
         np.testing.assert_array_equal(labels, ours[1])

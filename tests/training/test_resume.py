@@ -156,7 +156,7 @@ def test_epochs_reshuffle_and_a_run_crosses_them(interrupted, workshop, tmp_path
     epochs = ("trainer.max_steps=null", "trainer.num_train_epochs=3", "trainer.batch_size=32", "trainer.save_steps=99")
     whole = workshop.train(tmp_path / "whole", *epochs, task="classification")
     steps = metrics(whole)[-1]["step"]
-    task, _ = build_task(workshop.config(whole, *epochs, task="classification"))
+    task = build_task(workshop.config(whole, *epochs, task="classification"))
     assert steps == math.ceil(3 * task.rows / 32)
     run = interrupted(tmp_path / "run", steps - 1, *epochs, task="classification")
     assert_same_run(workshop.train(run, *epochs, task="classification"), whole)

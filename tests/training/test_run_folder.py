@@ -129,7 +129,10 @@ def test_settings_and_origin_are_recorded(finished):
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert (config["seed"], config["task"]["sequence_length"], config["model"]["hidden_size"]) == (1, 32, 32)
     origin = json.loads((finished / "provenance.json").read_text())
-    assert set(origin) == {"created", "git_commit", "command", "versions", "hardware", "data_fingerprint"}
+    assert set(origin) == {
+        "created", "git_commit", "command", "versions", "hardware", "data_fingerprint", "initial_weights", "resumed",
+    }  # fmt: skip
+    assert (origin["initial_weights"], origin["resumed"]) == (None, [])
     assert origin["git_commit"] is None or re.fullmatch(r"[0-9a-f]{12}(\+changes)?", origin["git_commit"])
     assert {"python", "torch", "transformers"} <= set(origin["versions"])
     assert origin["hardware"]["cores"] >= 1
