@@ -194,23 +194,17 @@ def upper_bound(comparison: Comparison, width: int = WIDE) -> Figure:
     distances = np.arange(257)
     sizes = dict.fromkeys([PAPER_HEAD_SIZE, *_own_head_size(comparison)])
     colours = dict(zip(sizes, COLOURS, strict=False))
-    figure, axes = new_axes(width, 320 if width >= 600 else 270, left=52, right=16, bottom=50, top=14)
-    for size, colour in colours.items():
+    labels = [f"d = {size} ({'paper' if size == PAPER_HEAD_SIZE else 'these runs'})" for size in sizes]
+    height = 320 if width >= 600 else 270
+    figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14)
+    ends = []
+    for (size, colour), label in zip(colours.items(), labels, strict=True):
         bound = relative_upper_bound(distances, head_size=size, base=PAPER_BASE)
         axes.plot(distances, bound, color=colour, ls="-" if size == PAPER_HEAD_SIZE else (0, (5, 2)))
-        whose = "as in the paper" if size == PAPER_HEAD_SIZE else "as in these runs"
-        above = size == max(sizes) or bound[100:200].min() < 5  # the lower curve is named below, where there is room
-        level = bound[100:200].max() if above else bound[100:200].min()
-        axes.annotate(
-            *(f"head size {size}, {whose}", (150, level)),
-            xytext=(0, 8 if above else -8),
-            textcoords="offset points",
-            fontsize=11.5,
-            ha="center",
-            va="bottom" if above else "top",
-        )
+        ends.append(LineEnd(distances[-1], bound[-1], label, colour))
     axes.set(xlabel="Relative distance (tokens)", ylabel="Relative upper bound", xlim=(0, 256), ylim=(0, None))
-    axes.xaxis.set_major_locator(FixedLocator([0, 50, 100, 150, 200, 250]))
+    axes.xaxis.set_major_locator(FixedLocator([0, 50, 100, 150, 200, 250] if width >= 600 else [0, 100, 200]))
+    label_line_ends(axes, ends, gap=17)
     return figure
 
 
