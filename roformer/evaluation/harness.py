@@ -97,7 +97,7 @@ def load_run(run: Run) -> LoadedRun:
         raise UserError(
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
         )
-    model = task.model_class.from_pretrained(run.export).eval()
+    model = task.model_class.from_pretrained(run.export)  # in evaluation mode
     return LoadedRun(run, model.to(best_device()), task)
 
 

@@ -47,6 +47,13 @@ def test_means_differences_and_ratios_are_exact(two_by_two):
     assert (rope["parameters"], rope["tokens_per_second"]["mean"]) == (77, 50.0)
 
 
+def test_a_race_goes_to_the_lowest_loss_of_the_slower_one(mlm_results):
+    """Catches a race to the last loss, which a run that got worse has been below before."""
+    results = [*mlm_results(2.0, [4, 3, 2, 2]), *mlm_results(3.5, [5, 4, 3, 3.5], position="none")]
+    race = compared(results)["mlm"]["encodings"]["none"]["race"]
+    assert (race["target_loss"], race["steps"]["mean"], race["reference_steps"]["mean"]) == (3, 30, 20)
+
+
 def test_a_race_is_between_two(two_by_two, mlm_results):
     """Catches a speed-up over sinusoidal that changes when a third, worse encoding joins the comparison."""
     alone = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]

@@ -2,16 +2,20 @@
 
 import json
 import shutil
+import statistics
+from contextlib import nullcontext
 
 import pytest
 import yaml
 
 from roformer.errors import UserError
+from roformer.evaluation import harness
 from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
 from roformer.tasks.classification import Classification
 from roformer.tasks.mlm import MaskedLanguageModelling
+from roformer.tokenizer import TOKENIZERS
 from tests.workshop import evaluation, metrics
 
 MEASURED = {
@@ -72,7 +76,8 @@ def test_the_curve_is_that_of_the_run(runs, results):
         [line["step"] for line in lines],
         [line["validation_loss"] for line in lines],
     )
-    assert curve["tokens_per_second"] > 0
+    speeds = [json.loads(line)["tokens_per_second"] for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
+    assert curve["tokens_per_second"] == statistics.median(speeds)
 
 
 def test_a_second_call_measures_nothing(runs, report, comparison, monkeypatch):
@@ -115,6 +120,31 @@ def test_one_run_more_is_measured_alone(runs, measured):
     """Catches hours spent again because the comparison got a run more, or another title."""
     measured(runs[0])
     assert {name for _, name in measured(runs[0], runs[2], title="Another title")} == {runs[2].name}
+
+
+def test_a_run_is_evaluated_in_its_precision(runs, monkeypatch, tmp_path):
+    """Catches a model that was trained in bf16 and is judged in float32, and the other way round."""
+    copied = tmp_path / runs[0].name
+    shutil.copytree(runs[0], copied)
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("precision: fp32", "precision: bf16"))
+    asked = set()
+    monkeypatch.setattr(harness, "autocast", lambda precision, device: asked.add(precision) or nullcontext())
+    evaluate(evaluation([copied]))
+    assert asked == {"bf16"}
+
+
+def test_results_lie_where_the_paths_of_all_runs_meet(runs, tmp_path):
+    """Catches a report about two folders that is hidden in the first."""
+    for number, name in ((0, "a/one"), (2, "b/two")):
+        shutil.copytree(runs[number], tmp_path / name)
+    assert evaluate(evaluation([tmp_path / "*" / "*"])) == tmp_path / "report" / "index.html"
+
+
+def test_the_exported_tokenizer_is_used(runs, monkeypatch):
+    """Catches a tokenizer that is trained anew, by another version of the library, for a model that has its own."""
+    monkeypatch.setattr(TOKENIZERS["wordpiece"], "prepare", None)  # calling it would fail
+    assert load(runs[0]).task.tokenizer.get_vocab()
 
 
 def test_tokens_are_not_made_again(runs, report, workshop):

@@ -76,6 +76,7 @@ def test_lengths_rise_and_predict_alike(runs, windows):
     assert result["windows"] == len(windows)
     predicted = {length["predicted_tokens"] for length in result["by_length"].values()}
     assert predicted == {sum(int((labels != IGNORE).sum()) for _, labels in windows)}
+    assert len({length["loss"] for length in result["by_length"].values()}) == 3  # each with a context of its own
 
 
 def test_batches_change_no_loss(runs):

@@ -26,6 +26,17 @@ def test_documents_are_cut_and_framed(make_task):
         np.testing.assert_array_equal(document[1:-1], long.corpus.splits["train"].document(index)[:10])
 
 
+def test_token_counts_are_those_of_what_is_read(make_task):
+    """Catches counts of whole documents, which a baseline would read and no model, and a token counted in parts."""
+    task = make_task("classification", "task.max_length=12")
+    counts = task.token_counts("train")
+    assert counts.shape == (task.rows, len(task.tokenizer))
+    for index in range(5):
+        expected = np.bincount(task._document("train", index), minlength=len(task.tokenizer))
+        assert counts[index].toarray()[0].tolist() == expected.tolist()
+        assert sorted(counts[index].data) == sorted(expected[expected > 0])
+
+
 def test_labels_stay_with_their_documents(classification):
     """Catches documents sorted by length without their labels."""
     train = classification.corpus.splits["train"]

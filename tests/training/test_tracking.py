@@ -25,6 +25,65 @@ def test_wandb_works_without_a_key_or_a_network(commands, workshop, tmp_path):
     assert metrics(run)[-1]["step"] == 8
 
 
+class FakeAccelerator:
+    """Notes how wandb is started; the first so many starts fail."""
+
+    def __init__(self, failures=0):
+        self.failures, self.started = failures, []
+
+    def init_trackers(self, project, config, init_kwargs):
+        self.started.append(dict(init_kwargs["wandb"]))
+        if len(self.started) <= self.failures:
+            raise OSError("no route\nto host")
+
+    def print(self, line):
+        self.said = line
+
+
+@pytest.fixture
+def start(workshop, finished, monkeypatch):
+    """What ``start_tracker`` asks of wandb for a run, in this environment."""
+
+    def run(accelerator, **environment):
+        for name in ("WANDB_API_KEY", "WANDB_MODE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HOME", str(workshop.folder))
+        tracking.start_tracker(accelerator, workshop.config(finished, "tracker=wandb"))
+        return accelerator.started
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("environment", "mode"),
+    [
+        ({}, "offline"),
+        ({"WANDB_API_KEY": "k"}, "online"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, "disabled"),
+    ],
+)
+def test_wandb_is_online_with_a_key_unless_told_otherwise(start, environment, mode):
+    """Catches curves that never leave the machine, and a user's own choice that is overruled."""
+    assert [started["mode"] for started in start(FakeAccelerator(), **environment)] == [mode]
+
+
+def test_a_restart_goes_on_with_the_same_curves(start):
+    """Catches a second run in wandb for each part of one."""
+    (first,), (second,) = start(FakeAccelerator()), start(FakeAccelerator())
+    assert first["id"] == second["id"]
+    assert len(first["id"]) == 16
+    assert first["resume"] == "allow"
+
+
+def test_an_unreachable_wandb_stops_no_run(start):
+    """Catches training that does not begin because a key is wrong or the network is down."""
+    accelerator = FakeAccelerator(failures=1)
+    assert [started["mode"] for started in start(accelerator, WANDB_API_KEY="k")] == ["online", "offline"]
+    assert accelerator.said == "wandb is not to be reached (no route); its files stay in the run's folder"
+
+
 def test_tensorboard_gets_every_number(workshop, tmp_path):
     """Catches curves with other values or steps than metrics.jsonl."""
     run = workshop.train(tmp_path / "run", "tracker=tensorboard")
