@@ -38,6 +38,21 @@ def test_impossible_values_are_refused(workshop, tmp_path, override):
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("task.mask_probability=lots",), "mask_probability='lots' is not possible"),
+        (("tokenizer.vocab_size=lots",), "vocab_size='lots' is not possible"),
+        (("position=learned", "model.max_position_embeddings=31"), "task.sequence_length=32 is longer than the table"),
+    ],
+)
+def test_they_are_refused_before_the_data_are_prepared(workshop, monkeypatch, tmp_path, overrides, message):
+    """Catches a mistake that shows after hours of tokenizing."""
+    monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
+    with pytest.raises(UserError, match=message):
+        workshop.train(tmp_path / "run", *overrides)
+
+
 def test_a_run_that_diverges_ends_in_a_line(workshop, tmp_path):
     """Catches hours of training on a loss that is no number."""
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+; lower optimizer.learning_rate") as error:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from transformers import AutoTokenizer
 from transformers import RoFormerConfig as StockConfig
 from transformers import RoFormerForMaskedLM as StockRoFormer
@@ -114,6 +115,24 @@ def test_another_vocabulary_is_refused(workshop, pretrained, tmp_path, size):
     message = refusal(workshop, tmp_path / "run", f"init_from={pretrained}", *another)
     assert message.startswith("the tokenizer ")
     assert message.endswith("use the tokenizer it was trained with (leave tokenizer out)")
+
+
+def test_settings_of_a_tokenizer_that_is_not_trained_are_refused(workshop, pretrained, tmp_path):
+    """Catches a setting on the command line that is dropped in silence, because the checkpoint brings its tokenizer."""
+    message = refusal(workshop, tmp_path / "run", f"init_from={pretrained}", "tokenizer.vocab_size=200")
+    assert message.startswith("tokenizer.vocab_size has no effect with init_from")
+
+
+def test_weights_that_are_not_all_there_are_refused(workshop, pretrained, tmp_path):
+    """Catches a layer that starts from random weights without a word."""
+    export = shutil.copytree(pretrained / "export", tmp_path / "export")
+    stored = weights(pretrained)
+    del stored["roformer.layers.1.output.weight"]
+    save_file(stored, export / "model.safetensors", metadata={"format": "pt"})
+    message = refusal(workshop, tmp_path / "run", f"init_from={export}")
+    assert message.startswith(
+        f"{export} has no fitting weights for roformer.layers.1.output.weight, which RoFormerFor"
+    )
 
 
 def test_an_unfinished_run_is_refused(workshop, interrupted, tmp_path):
