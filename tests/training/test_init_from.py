@@ -118,7 +118,7 @@ def test_another_vocabulary_is_refused(workshop, pretrained, tmp_path, size):
 
 
 def test_settings_of_a_tokenizer_that_is_not_trained_are_refused(workshop, pretrained, tmp_path):
-    """Catches a setting on the command line that is dropped in silence, because the checkpoint brings its tokenizer."""
+    """Catches a setting that is dropped in silence, because the checkpoint brings its tokenizer."""
     message = refusal(workshop, tmp_path / "run", f"init_from={pretrained}", "tokenizer.vocab_size=200")
     assert message.startswith("tokenizer.vocab_size has no effect with init_from")
 
