@@ -52,7 +52,7 @@ def _recipes(group: str) -> list[str]:
 
 def _place_of(key: str, group: str) -> str:
     """Says where a setting belongs that was given in the wrong place, or nothing where no file of ``conf/`` has it."""
-    files = [file for file in sorted(_CONF.glob("*/*.yaml")) if key in yaml.safe_load(file.read_text("utf-8"))]
+    files = [file for file in sorted(_CONF.glob("*/*.yaml")) if key in (yaml.safe_load(file.read_text("utf-8")) or {})]
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"
     groups = sorted({f"{file.parent.name}.{key}" for file in files})

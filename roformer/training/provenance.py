@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import torch
-from accelerate import PartialState
+from torch import distributed as dist
 
 from roformer.build import checkpoint_folder
 from roformer.config import TrainConfig
@@ -39,7 +39,7 @@ def provenance() -> dict[str, Any]:
             "memory_gib": round(psutil.virtual_memory().total / 2**30),
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "processes": PartialState().num_processes if PartialState._shared_state else 1,
+            "processes": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
         },
     }
 

@@ -134,3 +134,9 @@ def test_a_mixture_checks_its_parts() -> None:
         SOURCES.build({"name": "mixture", "sources": [{"name": "txt"}]})
     with pytest.raises(UserError, match=r"data\.sources is empty"):
         SOURCES.build({"name": "mixture", "sources": []})
+
+
+def test_a_broken_expression_is_refused(tmp_path: Path) -> None:
+    """Catches a traceback of ``re`` after the download."""
+    with pytest.raises(UserError, match=r"data.document_start=\( is no regular expression"):
+        hub(tmp_path, document_start="(")
