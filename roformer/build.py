@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
+from roformer.attention import ATTENTION_BACKENDS
 from roformer.config import Settings, TrainConfig
 from roformer.data import SOURCES, Source
 from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
@@ -107,7 +108,9 @@ def check_settings(config: TrainConfig) -> None:
     """Raises ``UserError`` for settings that cannot work, before any of the work; costs nothing."""
     TASKS.check(config.task)
     TOKENIZERS.check(config.tokenizer)
-    shape = RoFormerConfig(**config.model, position=config.position, attention_backend=config.attention["name"]).shape
+    if config.attention["name"] != "auto":
+        ATTENTION_BACKENDS[config.attention["name"]]
+    shape = RoFormerConfig(**config.model, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
     for key in ("sequence_length", "max_length"):
         if position.max_length is not None and config.task.get(key, 0) > position.max_length:

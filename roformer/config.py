@@ -165,6 +165,11 @@ class TrainConfig:
         name = f"{self.task['name']}-{data}-{self.position['name']}-seed{self.seed}"
         return Path(self.paths.output_dir or f"outputs/{name}")
 
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence that the task trains on."""
+        return int(self.task.get("sequence_length") or self.task["max_length"])
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(asdict(self), sort_keys=False)
 

@@ -79,8 +79,9 @@ def test_each_corpus_is_described_without_the_network(chosen, name, monkeypatch)
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_each_class_has_a_yaml_of_its_name(group):
     """Catches a class that nobody can choose, and a yaml whose name is not what runs are called."""
-    assert names(group) == list(REGISTRIES[group])
-    for name in names(group):
+    classes = [name for name in names(group) if (group, name) != ("attention", "auto")]  # a measurement picks one
+    assert classes == list(REGISTRIES[group])
+    for name in classes:
         content = yaml.safe_load((ROOT / "conf" / group / f"{name}.yaml").read_text())
         assert content.get("task", content)["name"] == name
 

@@ -10,6 +10,7 @@ from itertools import groupby, pairwise
 import torch
 from torch import Tensor, nn
 
+from roformer.dropout import Dropout
 from roformer.errors import UserError
 from roformer.position import PositionEncoding, PositionState
 from roformer.registry import Registry
@@ -82,7 +83,7 @@ class AttentionBackend(nn.Module, ABC):
 
     def __init__(self, *, dropout: float, rotary_value: bool) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.rotary_value = rotary_value
 
     @abstractmethod

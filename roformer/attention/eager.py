@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
 
@@ -19,5 +18,5 @@ class EagerAttention(AttentionBackend):
             scores = scores + bias
         if mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        weights = F.dropout(scores.softmax(dim=-1), self.dropout, self.training).to(value.dtype)
+        weights = self.dropout(scores.softmax(dim=-1)).to(value.dtype)
         return weights @ value, weights

@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
+from roformer.dropout import Dropout
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
@@ -27,7 +28,7 @@ class RoFormerEmbeddings(nn.Module):
         self.word_embeddings = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
         self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.project = nn.Linear(size, config.hidden_size) if size != config.hidden_size else nn.Identity()
 
     def forward(
@@ -59,12 +60,21 @@ class RoFormerLayer(GradientCheckpointingLayer):
         self.activation = ACT2FN[config.hidden_act]
         self.output = nn.Linear(config.intermediate_size, config.hidden_size)
         self.output_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, hidden_states: Tensor, *, position: PositionEncoding, state: PositionState, layout: SequenceLayout
+        self,
+        hidden_states: Tensor,
+        *,
+        position: PositionEncoding,
+        state: PositionState,
+        layout: SequenceLayout,
+        output_tokens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them."""
+        """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
+
+        With ``output_tokens``, N indices into all B x L tokens, only those go on after attention: (N, C).
+        """
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
@@ -72,7 +82,10 @@ class RoFormerLayer(GradientCheckpointingLayer):
         context, weights = self.backend(
             query, key, value, position=position, state=state, layout=layout, layer=self.layer
         )
-        attended = self.dropout(self.attention_output(context.transpose(1, 2).flatten(2)))
+        context = context.transpose(1, 2).flatten(2)
+        if output_tokens is not None:
+            context, hidden_states = (x.flatten(0, 1).index_select(0, output_tokens) for x in (context, hidden_states))
+        attended = self.dropout(self.attention_output(context))
         hidden_states = self.attention_norm(hidden_states + attended)
         expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
         return self.output_norm(hidden_states + expanded), weights
@@ -115,6 +128,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
         cu_seqlens: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        output_tokens: Tensor | None = None,
     ) -> BaseModelOutput:
         """Encodes padded sequences (B, L), or documents packed end to end (1, T).
 
@@ -128,6 +142,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 across two documents.
             output_attentions: return the weights of each layer; needs ``attention_backend`` eager and no packing.
             output_hidden_states: return the embeddings and the output of each layer.
+            output_tokens: (N,) indices into all B x L tokens, in any order: compute the last layer's output for these
+                only, (N, C). Its keys and values are those of all tokens, so that nothing else changes.
 
         Raises:
             UserError: if the inputs contradict each other.
@@ -140,8 +156,11 @@ class RoFormerModel(RoFormerPreTrainedModel):
         want_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
         all_hidden_states, all_attentions = [hidden_states], []
-        for layer in self.layers:
-            hidden_states, weights = layer(hidden_states, position=self.position, state=state, layout=layout)
+        for number, layer in enumerate(self.layers, start=1):
+            chosen = output_tokens if number == len(self.layers) else None
+            hidden_states, weights = layer(
+                hidden_states, position=self.position, state=state, layout=layout, output_tokens=chosen
+            )
             if want_attentions and weights is None:
                 raise UserError("output_attentions needs attention_backend='eager' and padded, not packed, input")
             if want_attentions:

@@ -13,6 +13,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
 from roformer.attention import document_ids
+from roformer.dropout import Dropout
 from roformer.errors import UserError
 from roformer.model import interop
 from roformer.model.configuration import RoFormerConfig
@@ -80,24 +81,26 @@ class RoFormerForMaskedLM(RoFormerPreTrainedModel):
 
         Args:
             labels: (B, L) the original tokens where they are to be predicted, -100 elsewhere.
-            sparse_prediction: compute logits only where there is a label: (N, V) instead of (B, L, V).
+            sparse_prediction: compute logits only where there is a label: (N, V) instead of (B, L, V); the last layer,
+                too, goes on after its attention for these tokens only.
             num_items_in_batch: divide the summed loss by this instead of by the labels in this call (transformers'
                 name), so that the parts of a batch add up to its mean.
 
         Returns:
             loss in nats a predicted token (if there are labels), and logits.
         """
-        outputs = self.roformer(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
-            output_attentions, output_hidden_states,
-        )  # fmt: skip
-        hidden_states = outputs.last_hidden_state
+        predicted = None
         if sparse_prediction:
             if labels is None:
                 raise UserError("sparse_prediction computes logits where there are labels; give labels")
-            predicted = labels != IGNORE
-            hidden_states, labels = hidden_states[predicted], labels[predicted]
-        logits = self.head(hidden_states)
+            labels = labels.flatten()
+            predicted = (labels != IGNORE).nonzero().squeeze(-1)
+            labels = labels[predicted]
+        outputs = self.roformer(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
+            output_attentions, output_hidden_states, predicted,
+        )  # fmt: skip
+        logits = self.head(outputs.last_hidden_state)
         loss = None
         if labels is not None:
             loss = _mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch)
@@ -135,7 +138,7 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
         super().__init__(config)
         self.roformer = RoFormerModel(config)
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels or 2)
         self.post_init()
 

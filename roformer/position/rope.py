@@ -60,7 +60,7 @@ class RotaryPositionEncoding(PositionEncoding):
         self.layout = layout
 
     def prepare(self, position_ids: Tensor) -> PositionState:
-        """Maps positions (B or 1, L), whole or fractional, to cos and sin, each (B or 1, 1, L, R/2) in float32.
+        """Maps positions (B or 1, L), whole or fractional, to e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12).
 
         The angles are float64 (where the device has it) and outside autocast: in bfloat16 the angle at position 500
         is off by more than a radian.
@@ -70,20 +70,24 @@ class RotaryPositionEncoding(PositionEncoding):
             exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=position_ids.device)
             frequencies = self.base ** (-exponents / self.rotary_size)
             angles = position_ids[:, None, :, None].to(precise) * frequencies
-            return angles.cos().float(), angles.sin().float()
+            return (torch.complex(angles.cos().float(), angles.sin().float()),)
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
-        """Turns (..., L, D) by the angles of ``state``, in float32 at least; the result has the dtype of ``x``."""
-        cos, sin = state
+        """Turns (..., L, D) by the angles of ``state``, in float32 at least; the result has the dtype of ``x``.
+
+        A pair of channels is a complex number, so that the four products of eq. 34 read and write memory once.
+        """
+        (turns,) = state
         rotary, rest = x[..., : self.rotary_size], x[..., self.rotary_size :]
         rotary = rotary.to(torch.promote_types(x.dtype, torch.float32))
         if self.layout == "interleaved":
-            first, second = rotary.unflatten(-1, (-1, 2)).unbind(-1)
-            turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1).flatten(-2)
+            turned = torch.view_as_real(torch.view_as_complex(rotary.unflatten(-1, (-1, 2))) * turns).flatten(-2)
         else:
-            first, second = rotary.chunk(2, dim=-1)
-            turned = torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
-        return torch.cat((turned.to(x.dtype), rest), dim=-1) if rest.shape[-1] else turned.to(x.dtype)
+            turned = torch.complex(*rotary.chunk(2, dim=-1)) * turns
+            turned = torch.cat((turned.real, turned.imag), dim=-1)
+        # laid out anew while it is cast, as the products that follow would have it
+        turned = turned.to(x.dtype, memory_format=torch.contiguous_format)
+        return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
 
     def forward(self, query: Tensor, key: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Rotates (B, H, L, D) queries and keys at positions (B or 1, L); for use outside this package's models."""

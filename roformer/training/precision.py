@@ -1,10 +1,11 @@
 """bf16 autocast or float32: chosen by measurement, because it pays on some CPUs and costs on others."""
 
-import time
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import nn
+
+from roformer.training.timing import least_seconds
 
 _GAIN = 1.2  # below this the lower precision is not worth it
 _TOKENS, _REPEATS = 4096, 7
@@ -22,22 +23,21 @@ def resolve_precision(asked: str, *, hidden_size: int, device: torch.device) -> 
 
 @cache
 def _speed_gain(hidden_size: int, device: str) -> float:
-    """Returns seconds in float32 over seconds in bf16, the least of interleaved repeats: others may use the cores."""
+    """Returns seconds in float32 over seconds in bf16."""
     if device.startswith("cuda") and not torch.cuda.is_bf16_supported(including_emulation=False):
         return 0.0
     layer = nn.Sequential(nn.Linear(hidden_size, 4 * hidden_size), nn.GELU(), nn.Linear(4 * hidden_size, hidden_size))
     layer.to(device)
     inputs = torch.zeros(_TOKENS, hidden_size, device=device)
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(_REPEATS):
-        for bf16, times in seconds.items():
-            start = time.perf_counter()
-            with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=bf16):
-                layer(inputs).sum().backward()
-            if device != "cpu":
-                torch.accelerator.synchronize()
-            times.append(time.perf_counter() - start)
-    return min(seconds[False]) / min(seconds[True])
+
+    def step(precision: str) -> None:
+        with autocast(precision, torch.device(device)):
+            layer(inputs).sum().backward()
+
+    seconds = least_seconds(
+        {name: partial(step, name) for name in ("fp32", "bf16")}, repeats=_REPEATS, device=torch.device(device)
+    )
+    return seconds["fp32"] / seconds["bf16"]
 
 
 def best_device() -> torch.device:

@@ -15,10 +15,12 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from filelock import FileLock, Timeout
 
+from roformer.allocator import keep_freed_memory
 from roformer.build import build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.tasks import Task
+from roformer.training.backend import resolve_backend
 from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_config
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
@@ -56,6 +58,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         UserError: for anything that the user can mend; nothing has been trained or overwritten then.
         SystemExit: with 128 + its number after a signal; the run has been saved.
     """
+    keep_freed_memory()
     config = resolve_checkpoint(config, overridden)
     check_settings(config)
     check_tracker(config.tracker)
@@ -71,7 +74,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     try:
         if state.is_main_process:
             lock.acquire(timeout=0)
-        config = _settle_precision(config, state)
+        config = _settle(config, state)
         if stored := stored_config(config.output_dir):
             check_same_run(stored, config)
             check_initial_weights(config)
@@ -92,18 +95,31 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         AcceleratorState._reset_state()  # else a multirun could not change the precision between runs
 
 
-def _settle_precision(config: TrainConfig, state: PartialState) -> TrainConfig:
-    """Puts the precision of the first part of the run, or else of a measurement, in place of ``auto``."""
+def _settle(config: TrainConfig, state: PartialState) -> TrainConfig:
+    """Puts the precision and the attention backend of the first part of the run, or else what a measurement finds
+    the fastest, in place of ``auto``."""
     stored = stored_config(config.output_dir)
-    if config.trainer.precision == "auto" and stored:
-        precision = stored["trainer"]["precision"]
-    else:
-        precision, why = resolve_precision(
-            config.trainer.precision, hidden_size=config.model["hidden_size"], device=state.device
-        )
-        state.print(f"precision {precision} ({why})")
-    agreed = broadcast_object_list([precision])[0]  # every process takes the path of the first
-    return replace(config, trainer=replace(config.trainer, precision=agreed))
+    precision, backend, model = config.trainer.precision, config.attention["name"], config.model
+    if stored:
+        precision = stored["trainer"]["precision"] if precision == "auto" else precision
+        backend = stored["attention"]["name"] if backend == "auto" else backend
+    precision, why = resolve_precision(precision, hidden_size=model["hidden_size"], device=state.device)
+    backend, why_backend = resolve_backend(
+        backend,
+        length=config.length,
+        head_size=model["hidden_size"] // model["num_attention_heads"],
+        dropout=model["attention_probs_dropout_prob"],
+        precision=precision,
+        device=state.device,
+    )
+    if not stored:
+        state.print(f"precision {precision} ({why}), attention {backend} ({why_backend})")
+    precision, backend = broadcast_object_list([precision, backend])  # every process takes the path of the first
+    return replace(
+        config,
+        trainer=replace(config.trainer, precision=precision),
+        attention={**config.attention, "name": backend},
+    )
 
 
 class Trainer:

@@ -92,6 +92,34 @@ def test_dropout_keeps_the_mean(backend):
     assert (output[..., 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("shape", [(1, 1), (B, H)])
+def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape):
+    """Catches a backward pass that drops other weights than the forward pass, and a bias that is not learnt."""
+    module = ATTENTION_BACKENDS[backend](dropout=dropout, rotary_value=False).train()
+    mask = MASK.bool()[:, None, None, :]
+
+    def attend(*tensors):
+        torch.manual_seed(0)  # the same elements are dropped in every call
+        return module.attend(*tensors[:3], mask, tensors[3])[0]
+
+    leaves = [x.clone().requires_grad_() for x in (*heads, bias[: shape[0], : shape[1]])]
+    assert torch.autograd.gradcheck(attend, leaves)
+
+
+def test_dropout_is_drawn_anew(backend):
+    """Catches one pattern of dropped weights in every call, or in every block of a call."""
+    module = ATTENTION_BACKENDS[backend](dropout=0.5, rotary_value=False).train()
+    value = torch.randn(2, 3, L, 8, generator=torch.Generator().manual_seed(0))
+    zeros = torch.zeros_like(value)
+    torch.manual_seed(0)
+    first, second = (module.attend(zeros, zeros, value, None, None)[0] for _ in range(2))
+    assert not torch.equal(first, second)
+    value = value[:1, :1].expand_as(value)
+    rows = module.attend(zeros, zeros, value, None, None)[0].flatten(0, 2)
+    assert len(rows.unique(dim=0)) > len(rows) // 2
+
+
 def test_row_of_padding_only_is_no_nan(backend, heads):
     """Catches a softmax over nothing, whose nan would spread from one empty row to the loss."""
     mask = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]])

@@ -53,6 +53,21 @@ def test_sparse_prediction_is_dense_prediction(inputs, num_items, tiny_model):
     assert_same_gradients(gradients(model, sparse.loss), gradients(model, dense.loss))
 
 
+def test_sparse_prediction_costs_what_it_predicts(inputs, tiny_model):
+    """Catches logits, or a feed-forward layer at the top, of tokens that nothing is predicted for."""
+    model, rows = tiny_model(), {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, given, __, name=name: rows.update({name: given[0][..., 0].numel()}))
+    model(**inputs, sparse_prediction=True)
+    tokens, predicted = inputs["input_ids"].numel(), int((inputs["labels"] != IGNORE).sum())
+    whole = [name for name, count in rows.items() if count == tokens]
+    assert {count for name, count in rows.items() if name not in whole} == {predicted}
+    last = "roformer.layers.1"
+    assert [name for name in rows if name.startswith((last, "head")) and name in whole] == [f"{last}.query_key_value"]
+    assert all(name in whole for name in rows if name.startswith("roformer.layers.0"))
+
+
 def test_sparse_prediction_needs_labels(tiny_model):
     """Catches an error about a None in the middle of the head."""
     with pytest.raises(UserError, match="sparse_prediction computes logits where there are labels; give labels"):

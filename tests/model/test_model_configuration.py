@@ -18,7 +18,10 @@ from roformer.errors import UserError
         ({"position": {"name": "sinusodial"}}, "did you mean 'sinusoidal'?"),
         ({"position": {"base": 100.0}}, "position encoding"),
         ({"position": "rope"}, "position"),
-        ({"attention_backend": "spda"}, "unknown attention backend 'spda'; did you mean 'sdpa'? (available: eager, "),
+        (
+            {"attention_backend": "spda"},
+            "unknown attention backend 'spda'; did you mean 'sdpa'? (available: blocked, eager, ",
+        ),
         ({"hidden_size": 30}, "hidden_size 30 is not a multiple of num_attention_heads 4"),
         ({"num_attention_heads": 0}, "RoFormerConfig.num_attention_heads must be at least 1, got 0"),
         ({"vocab_size": 0}, "RoFormerConfig.vocab_size must be at least 1, got 0"),

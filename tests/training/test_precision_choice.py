@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from roformer.training import precision
+from roformer.training import precision, timing
 from tests.workshop import metrics, weights
 
 AUTO = "trainer.precision=auto"
@@ -58,8 +58,15 @@ def test_what_is_asked_for_is_not_measured(measured):
 
 
 def test_a_measurement_is_the_ratio_of_the_best_times(monkeypatch):
-    """Catches a ratio upside down, and one slow moment that decides."""
-    seconds = iter([3.0, 1.0] * 6 + [90.0, 50.0])  # float32 and bf16 in turn
-    clock = accumulate(chain.from_iterable((1.0, next(seconds)) for _ in range(14)))
-    monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    """Catches a ratio upside down."""
+    monkeypatch.setattr(precision, "least_seconds", lambda work, **_: {"fp32": 3.0, "bf16": 1.0})
     assert precision._speed_gain.__wrapped__(16, "cpu") == 3.0
+
+
+def test_one_slow_moment_does_not_decide(monkeypatch):
+    """Catches a mean, or the last repeat, in place of the least."""
+    durations = iter([5.0, 2.0, 3.0, 1.0, 90.0, 50.0])  # in turn
+    clock = accumulate(chain.from_iterable((1.0, next(durations)) for _ in range(6)))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    work = {"first": lambda: None, "second": lambda: None}
+    assert timing.least_seconds(work, repeats=3, device=torch.device("cpu")) == {"first": 3.0, "second": 1.0}
