@@ -1,4 +1,4 @@
-"""Which rows a batch holds: a pure function of the seed and the step, so that resuming needs no state."""
+"""Which rows a batch holds. In training it is a function of seed and step, so that resuming needs no state."""
 
 from functools import lru_cache
 
@@ -18,3 +18,16 @@ def batch_rows(seed: int, step: int, *, batch_size: int, rows: int) -> NDArray[n
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     return np.array([_order(seed, place // rows, rows)[place % rows] for place in places.tolist()], dtype=np.int64)
+
+
+def batches_by_length(lengths: NDArray[np.int64], batch_tokens: int) -> list[list[int]]:
+    """Groups documents of like length into batches of at most ``batch_tokens`` tokens (or one long document)."""
+    batches: list[list[int]] = []
+    total = 0
+    for index in np.argsort(-lengths, kind="stable").tolist():
+        if not batches or total + lengths[index] > batch_tokens:
+            batches.append([])
+            total = 0
+        batches[-1].append(index)
+        total += lengths[index]
+    return batches

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from roformer.data.collators import IntArray, pack
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.sampler import batches_by_length
 from roformer.errors import UserError
 from roformer.model import RoFormerForSequenceClassification
 from roformer.tasks._base import TASKS, Batch, Task
@@ -108,7 +109,7 @@ class Classification(Task):
         data = self.corpus.splits[split]
         lengths = np.minimum(np.diff(data.offsets) + SPECIAL_TOKENS, self.max_length)
         predictions, loss = np.empty(len(data), dtype=np.int64), 0.0
-        for indices in _batches_by_length(lengths, batch_tokens):
+        for indices in batches_by_length(lengths, batch_tokens):
             batch = self._collate(split, indices)  # whose order is that of the indices: both go by falling length
             inputs = {key: value.to(device) for key, value in batch.inputs.items()}
             logits = model(**inputs).logits.float()
@@ -126,16 +127,3 @@ class Classification(Task):
             f"{split}_accuracy": float((predictions == labels).mean()),
             f"{split}_macro_f1": float(f1_score(labels, predictions, average="macro")),
         }
-
-
-def _batches_by_length(lengths: IntArray, batch_tokens: int) -> list[list[int]]:
-    """Groups documents of like length into batches of at most ``batch_tokens`` tokens (or one long document)."""
-    batches: list[list[int]] = []
-    total = 0
-    for index in np.argsort(-lengths, kind="stable").tolist():
-        if not batches or total + lengths[index] > batch_tokens:
-            batches.append([])
-            total = 0
-        batches[-1].append(index)
-        total += lengths[index]
-    return batches

@@ -1,0 +1,34 @@
+"""How much arithmetic the work needs: the numerator of utilisation, the same for every contestant.
+
+A multiply-add counts two. Counted are the products with weights and attention's two products (q k^T and the weighted
+sum of the values, within documents); not norms, activations, softmax, the optimiser, padding, or anything that is
+computed twice. A backward pass needs twice as much as a forward pass.
+"""
+
+from collections.abc import Sequence
+
+from benchmarks.contestants import Sizes
+
+
+def forward_flops(sizes: Sizes, lengths: Sequence[int], predicted: int | None) -> int:
+    """Returns the operations of one forward pass over documents of these lengths.
+
+    Args:
+        sizes: of the model: C hidden, n layers, V vocabulary; the feed-forward layers are 4 C wide.
+        lengths: tokens of each document.
+        predicted: how many tokens the head predicts; the top layer's output is needed for these only. None for the
+            encoder alone.
+    """
+    tokens, width = sum(lengths), sizes.hidden_size
+    projections = 2 * tokens * 3 * width**2
+    attention = 4 * width * sum(length**2 for length in lengths)
+    per_output = 2 * (width**2 + 8 * width**2)  # attention's output layer, and the two feed-forward layers
+    top = tokens if predicted is None else predicted
+    encoder = sizes.layers * (projections + attention) + ((sizes.layers - 1) * tokens + top) * per_output
+    head = 0 if predicted is None else 2 * predicted * (width**2 + width * sizes.vocabulary)
+    return encoder + head
+
+
+def training_flops(sizes: Sizes, lengths: Sequence[int], predicted: int) -> int:
+    """Returns the operations of a forward and a backward pass."""
+    return 3 * forward_flops(sizes, lengths, predicted)
