@@ -16,17 +16,17 @@ def forward_flops(sizes: Sizes, lengths: Sequence[int], predicted: int | None) -
     Args:
         sizes: of the model: C hidden, n layers, V vocabulary; the feed-forward layers are 4 C wide.
         lengths: tokens of each document.
-        predicted: how many tokens the head predicts; the top layer's output is needed for these only. None for the
-            encoder alone.
+        predicted: how many tokens the head predicts, of each document alike: the top layer needs queries, and what
+            comes after them, for these only. None for the encoder alone.
     """
     tokens, width = sum(lengths), sizes.hidden_size
-    projections = 2 * tokens * 3 * width**2
-    attention = 4 * width * sum(length**2 for length in lengths)
-    per_output = 2 * (width**2 + 8 * width**2)  # attention's output layer, and the two feed-forward layers
-    top = tokens if predicted is None else predicted
-    encoder = sizes.layers * (projections + attention) + ((sizes.layers - 1) * tokens + top) * per_output
+    share = 1.0 if predicted is None else predicted / tokens
+    keys_and_values = 2 * tokens * 2 * width**2
+    # queries, attention's output layer, and the two feed-forward layers
+    per_query = tokens * 2 * (width**2 + width**2 + 8 * width**2) + 4 * width * sum(length**2 for length in lengths)
+    encoder = sizes.layers * keys_and_values + (sizes.layers - 1 + share) * per_query
     head = 0 if predicted is None else 2 * predicted * (width**2 + width * sizes.vocabulary)
-    return encoder + head
+    return round(encoder) + head
 
 
 def training_flops(sizes: Sizes, lengths: Sequence[int], predicted: int) -> int:

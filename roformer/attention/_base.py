@@ -1,10 +1,11 @@
 """The contract of an attention backend, and which tokens may see which.
 
-Shapes: B batch, H heads, L length, D head size. Packed: B = 1 and L = T, all tokens of all documents.
+Shapes: B batch, H heads, L length, Q queries, D head size. Packed: B = 1 and L = T, all tokens of all documents.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 
 import torch
@@ -90,7 +91,8 @@ class AttentionBackend(nn.Module, ABC):
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Attends within (B, H, L, D); returns that shape, and the (B, H, L, L) weights where it has them."""
+        """Attends from (B, H, Q, D) to (B, H, L, D), Q <= L; returns (B, H, Q, D), and the (B, H, Q, L) weights where
+        it has them."""
 
     def forward(
         self,
@@ -102,26 +104,71 @@ class AttentionBackend(nn.Module, ABC):
         state: PositionState,
         layout: SequenceLayout,
         layer: int,
+        output_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attends over (B, H, L, D); the weights are None for packed sequences and for backends without them."""
+        """Attends over (B, H, L, D), and lays the heads side by side.
+
+        Args:
+            query, key, value: (B, H, L, D), not rotated.
+            position: the encoding, and ``state``, what its ``prepare`` returned.
+            layout: who may see whom.
+            layer: number of the layer, from 0.
+            output_mask: (B, L), True for the N tokens whose output is wanted; None for all.
+
+        Returns:
+            (B, L, H D), or (N, H D) with ``output_mask``; and the weights, which are None for packed sequences, for a
+            part of the tokens, and for backends without them.
+        """
         query, key = position.rotate(query, state), position.rotate(key, state)
         if self.rotary_value:
             value = position.rotate(value, state)
+        attend = partial(self._attend_part, position=position, mask=layout.mask, layer=layer)
         if layout.lengths is None:
-            bias = position.score_bias(query, key, state, layer=layer)
-            return self.attend(query, key, value, layout.mask, bias)
+            return attend(query, key, value, state, output_mask)
 
         runs = layout.runs()
+        sizes = [documents * length for documents, length in runs]
         # split, not slices: the gradient of each slice would be as large as the whole
-        parts = (
-            x.split([documents * length for documents, length in runs], dim=2) for x in (query, key, value, *state)
-        )
+        parts = (x.split(sizes, dim=2) for x in (query, key, value, *state))
+        wanted = [None] * len(runs) if output_mask is None else output_mask[0].split(sizes)
         outputs = []
-        for (documents, length), *run in zip(runs, *parts, strict=True):  # documents of one length make a batch
-            q, k, v, *part = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1) for x in run)
-            output, _ = self.attend(q, k, v, None, position.score_bias(q, k, tuple(part), layer=layer))
-            outputs.append(output.transpose(0, 1).flatten(1, 2))
-        return torch.cat(outputs, dim=1)[None], None
+        for (documents, length), part, *run in zip(runs, wanted, *parts, strict=True):
+            # documents of one length make a batch
+            q, k, v, *rest = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1).contiguous() for x in run)
+            part = None if part is None else part.unflatten(0, (documents, length))
+            output, _ = attend(q, k, v, tuple(rest), part)
+            outputs.append(output if part is not None else output.flatten(0, 1))
+        output = torch.cat(outputs)
+        return output if output_mask is not None else output[None], None
+
+    def _attend_part(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        state: PositionState,
+        output_mask: Tensor | None,
+        *,
+        position: PositionEncoding,
+        mask: Tensor | None,
+        layer: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attends over rotated (B, H, L, D); returns what ``forward`` does."""
+        bias = position.score_bias(query, key, state, layer=layer)
+        if output_mask is None or torch.compiler.is_compiling():  # a graph has no room for numbers that data decide
+            output, weights = self.attend(query, key, value, mask, bias)
+            output = output.transpose(1, 2).flatten(2)
+            return (output, weights) if output_mask is None else (output[output_mask], None)
+        counts = output_mask.sum(dim=1)
+        # the places of the wanted tokens in each row; where it has fewer than another, any others fill up
+        places = output_mask.byte().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(counts.max()))]
+        real = torch.arange(places.shape[1], device=places.device) < counts[:, None]
+        rows = places[:, None, :, None]
+        query = query.take_along_dim(rows, dim=2)
+        bias = bias if bias is None else bias.take_along_dim(rows, dim=2)
+        mask = mask if mask is None or mask.shape[2] == 1 else mask.take_along_dim(rows, dim=2)
+        output, _ = self.attend(query, key, value, mask, bias)
+        return output.transpose(1, 2).flatten(2)[real], None
 
 
 ATTENTION_BACKENDS: Registry[AttentionBackend] = Registry("attention backend")

@@ -37,7 +37,7 @@ class BlockedAttention(EagerAttention):
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """softmax(q k^T / sqrt(D) + bias) v over (B, H, L, D), block by block."""
+    """softmax(q k^T / sqrt(D) + bias) v from (B, H, Q, D) to (B, H, L, D), block by block."""
 
     @staticmethod
     def forward(
@@ -56,7 +56,7 @@ class _BlockedAttention(torch.autograd.Function):
         ctx.seed = int(torch.randint(2**62, ())) if dropout else 0
         output = torch.empty_like(query)
         with torch.autocast(query.device.type, enabled=False):
-            for number, block in enumerate(_blocks(query.shape)):
+            for number, block in enumerate(_blocks(query, key)):
                 weights = _weights(query, key, mask, bias, block)
                 batch, heads, rows = block
                 if dropout:
@@ -76,7 +76,7 @@ class _BlockedAttention(torch.autograd.Function):
         grad_value = torch.zeros_like(grad_key)
         grad_bias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
         with torch.autocast(query.device.type, enabled=False):
-            for number, block in enumerate(_blocks(query.shape)):
+            for number, block in enumerate(_blocks(query, key)):
                 batch, heads, rows = block
                 weights = _weights(query, key, mask, bias, block)
                 grad_rows = grad_output[batch, heads, rows]
@@ -97,19 +97,20 @@ class _BlockedAttention(torch.autograd.Function):
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, grad_bias, None
 
 
-def _blocks(shape: torch.Size) -> Iterator[Block]:
-    """Yields the blocks of (B, H, L, L) scores: several heads where they are small, some rows where they are large."""
-    batch, heads, length, _ = shape
-    heads_each = max(1, _BLOCK // length**2)
-    rows_each = max(1, _BLOCK // (length * heads_each))
+def _blocks(query: Tensor, key: Tensor) -> Iterator[Block]:
+    """Yields the blocks of (B, H, Q, L) scores: several heads where they are small, some rows where they are large."""
+    batch, heads, queries, _ = query.shape
+    keys = key.shape[2]
+    heads_each = max(1, _BLOCK // (queries * keys))
+    rows_each = max(1, _BLOCK // (keys * heads_each))
     for b in range(batch):
         for h in range(0, heads, heads_each):
-            for r in range(0, length, rows_each):
+            for r in range(0, queries, rows_each):
                 yield b, slice(h, h + heads_each), slice(r, r + rows_each)
 
 
 def _part(x: Tensor, block: Block) -> Tensor:
-    """Returns the (heads or 1, rows or 1, L) part of (B or 1, H or 1, L or 1, L) that a block needs."""
+    """Returns the (heads or 1, rows or 1, L) part of (B or 1, H or 1, Q or 1, L) that a block needs."""
     batch, heads, rows = block
     x = x[batch if x.shape[0] > 1 else 0]
     x = x[heads] if x.shape[0] > 1 else x

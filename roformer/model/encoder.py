@@ -69,22 +69,21 @@ class RoFormerLayer(GradientCheckpointingLayer):
         position: PositionEncoding,
         state: PositionState,
         layout: SequenceLayout,
-        output_tokens: Tensor | None = None,
+        output_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
 
-        With ``output_tokens``, N indices into all B x L tokens, only those go on after attention: (N, C).
+        With ``output_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only.
         """
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         )
         context, weights = self.backend(
-            query, key, value, position=position, state=state, layout=layout, layer=self.layer
+            query, key, value, position=position, state=state, layout=layout, layer=self.layer, output_mask=output_mask
         )
-        context = context.transpose(1, 2).flatten(2)
-        if output_tokens is not None:
-            context, hidden_states = (x.flatten(0, 1).index_select(0, output_tokens) for x in (context, hidden_states))
+        if output_mask is not None:
+            hidden_states = hidden_states[output_mask]
         attended = self.dropout(self.attention_output(context))
         hidden_states = self.attention_norm(hidden_states + attended)
         expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
@@ -128,7 +127,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
         cu_seqlens: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        output_tokens: Tensor | None = None,
+        output_mask: Tensor | None = None,
     ) -> BaseModelOutput:
         """Encodes padded sequences (B, L), or documents packed end to end (1, T).
 
@@ -142,8 +141,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 across two documents.
             output_attentions: return the weights of each layer; needs ``attention_backend`` eager and no packing.
             output_hidden_states: return the embeddings and the output of each layer.
-            output_tokens: (N,) indices into all B x L tokens, in any order: compute the last layer's output for these
-                only, (N, C). Its keys and values are those of all tokens, so that nothing else changes.
+            output_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C). Its keys
+                and values are those of all tokens, so that nothing else changes.
 
         Raises:
             UserError: if the inputs contradict each other.
@@ -157,12 +156,14 @@ class RoFormerModel(RoFormerPreTrainedModel):
 
         all_hidden_states, all_attentions = [hidden_states], []
         for number, layer in enumerate(self.layers, start=1):
-            chosen = output_tokens if number == len(self.layers) else None
+            wanted = output_mask if number == len(self.layers) else None
             hidden_states, weights = layer(
-                hidden_states, position=self.position, state=state, layout=layout, output_tokens=chosen
+                hidden_states, position=self.position, state=state, layout=layout, output_mask=wanted
             )
             if want_attentions and weights is None:
-                raise UserError("output_attentions needs attention_backend='eager' and padded, not packed, input")
+                raise UserError(
+                    "output_attentions needs attention_backend='eager', padded, not packed, input, and no output_mask"
+                )
             if want_attentions:
                 all_attentions.append(weights)
             if want_hidden:

@@ -81,8 +81,8 @@ class RoFormerForMaskedLM(RoFormerPreTrainedModel):
 
         Args:
             labels: (B, L) the original tokens where they are to be predicted, -100 elsewhere.
-            sparse_prediction: compute logits only where there is a label: (N, V) instead of (B, L, V); the last layer,
-                too, goes on after its attention for these tokens only.
+            sparse_prediction: compute logits, and the output of the last layer, only where there is a label: (N, V)
+                instead of (B, L, V).
             num_items_in_batch: divide the summed loss by this instead of by the labels in this call (transformers'
                 name), so that the parts of a batch add up to its mean.
 
@@ -93,8 +93,7 @@ class RoFormerForMaskedLM(RoFormerPreTrainedModel):
         if sparse_prediction:
             if labels is None:
                 raise UserError("sparse_prediction computes logits where there are labels; give labels")
-            labels = labels.flatten()
-            predicted = (labels != IGNORE).nonzero().squeeze(-1)
+            predicted = labels != IGNORE
             labels = labels[predicted]
         outputs = self.roformer(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,

@@ -48,7 +48,8 @@ def equation_2(query, key, value, mask, bias):
 def attend(backend, heads, position, mask, layer=0, **settings):
     module = ATTENTION_BACKENDS[backend](**{"dropout": 0.0, "rotary_value": False, **settings})
     state = position.prepare(torch.arange(L)[None])
-    return module(*heads, position=position, state=state, layout=SequenceLayout.padded(mask), layer=layer)
+    output, weights = module(*heads, position=position, state=state, layout=SequenceLayout.padded(mask), layer=layer)
+    return output.unflatten(-1, (H, D)).transpose(1, 2), weights
 
 
 @pytest.mark.parametrize("mask", [None, MASK, MASK.bool()], ids=["all", "numbers", "boolean"])

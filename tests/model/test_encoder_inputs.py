@@ -75,7 +75,7 @@ def test_eager_returns_weights(encoding, encoder, padded):
 def test_weights_are_refused_where_there_are_none(backend, encoder, packed):
     """Catches a None, or an empty list, for weights that were asked for."""
     inputs = packed if backend == "eager" else {"input_ids": TOKENS}
-    with pytest.raises(UserError, match="output_attentions needs attention_backend='eager' and padded, not packed"):
+    with pytest.raises(UserError, match="output_attentions needs attention_backend='eager', padded, not packed"):
         encoder(attention_backend=backend)(**inputs, output_attentions=True)
 
 

@@ -56,16 +56,26 @@ def test_sparse_prediction_is_dense_prediction(inputs, num_items, tiny_model):
 def test_sparse_prediction_costs_what_it_predicts(inputs, tiny_model):
     """Catches logits, or a feed-forward layer at the top, of tokens that nothing is predicted for."""
     model, rows = tiny_model(), {}
+
+    def count(name):
+        return lambda module, given, output: rows.update({name: given[0][..., 0].numel()})
+
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear):
-            module.register_forward_hook(lambda _, given, __, name=name: rows.update({name: given[0][..., 0].numel()}))
+            module.register_forward_hook(count(name))
     model(**inputs, sparse_prediction=True)
     tokens, predicted = inputs["input_ids"].numel(), int((inputs["labels"] != IGNORE).sum())
-    whole = [name for name, count in rows.items() if count == tokens]
-    assert {count for name, count in rows.items() if name not in whole} == {predicted}
-    last = "roformer.layers.1"
-    assert [name for name in rows if name.startswith((last, "head")) and name in whole] == [f"{last}.query_key_value"]
-    assert all(name in whole for name in rows if name.startswith("roformer.layers.0"))
+    part = {name for name, number in rows.items() if number == predicted}
+    assert {rows[name] for name in rows.keys() - part} == {tokens}
+    top = {f"roformer.layers.1.{name}" for name in ("attention_output", "intermediate", "output")}
+    assert part == top | {"head.dense", "head.decoder"}
+
+
+def test_weights_of_all_tokens_and_sparse_prediction(padded, tiny_model):
+    """Catches weights of a part of the queries, which would pass for those of all."""
+    model = tiny_model(attention_backend="eager")
+    with pytest.raises(UserError, match="no output_mask"):
+        model(**padded, labels=padded["input_ids"], sparse_prediction=True, output_attentions=True)
 
 
 def test_sparse_prediction_needs_labels(tiny_model):
