@@ -23,7 +23,7 @@ from transformers import (
 
 from roformer import RoFormerConfig, RoFormerForMaskedLM
 from roformer.data.collators import IntArray, pack
-from roformer.model.heads import IGNORE
+from roformer.model.loss import IGNORE
 
 Inputs = dict[str, Any]
 Documents = Sequence[tuple[IntArray, IntArray]]

@@ -31,7 +31,7 @@ from benchmarks.worker import Case, Variant, Worker, measure_machine
 from roformer.build import build_corpus
 from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
-from roformer.model.heads import IGNORE
+from roformer.model.loss import IGNORE
 from roformer.training.checkpoint import write_json
 from roformer.training.provenance import provenance
 

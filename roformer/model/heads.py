@@ -6,7 +6,6 @@ Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V voc
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 from transformers.activations import ACT2FN
@@ -18,15 +17,7 @@ from roformer.errors import UserError
 from roformer.model import interop
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-
-IGNORE = -100  # the label that counts for nothing, as everywhere in PyTorch
-
-
-def _mean_loss(logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None) -> Tensor:
-    """Cross entropy in float32 over labels that are not ``IGNORE``; the sum over ``num_items_in_batch`` if given."""
-    if num_items_in_batch is None:
-        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE)
-    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum") / num_items_in_batch
+from roformer.model.loss import IGNORE, mean_loss
 
 
 class RoFormerMaskedLMHead(nn.Module):
@@ -102,7 +93,7 @@ class RoFormerForMaskedLM(RoFormerPreTrainedModel):
         logits = self.head(outputs.last_hidden_state)
         loss = None
         if labels is not None:
-            loss = _mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch)
+            loss = mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -169,7 +160,7 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
         )  # fmt: skip
         pooled = self._pool(outputs.last_hidden_state, attention_mask, cu_seqlens)
         logits = self.classifier(self.dropout(pooled))
-        loss = None if labels is None else _mean_loss(logits, labels, num_items_in_batch)
+        loss = None if labels is None else mean_loss(logits, labels, num_items_in_batch)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

@@ -13,7 +13,7 @@ from roformer.data.packing import plan_rows
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForMaskedLM
-from roformer.model.heads import IGNORE
+from roformer.model.loss import IGNORE
 from roformer.tasks._base import TASKS, Batch, Task
 
 EVALUATION_SEED = 2104_09864  # one set of masks for every model that is ever compared

@@ -9,7 +9,7 @@ from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.length_extrapolation import _batches, _masked_windows
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
-from roformer.model.heads import IGNORE
+from roformer.model.loss import IGNORE
 from tests.workshop import evaluation
 
 PIECE = 30  # ordinary tokens of a row of 32

@@ -5,7 +5,7 @@ from itertools import chain, pairwise
 import pytest
 import torch
 
-from roformer.model.heads import IGNORE
+from roformer.model.loss import IGNORE
 
 BATCH = 8
 

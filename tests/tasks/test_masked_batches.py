@@ -6,7 +6,7 @@ import torch
 
 from roformer.data.collators import pack
 from roformer.errors import UserError
-from roformer.model.heads import IGNORE
+from roformer.model.loss import IGNORE
 from roformer.tasks.mlm import score_batches, spread
 
 

@@ -1,0 +1,57 @@
+"""Cross entropy over a vocabulary in float32, without a float32 copy of all logits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -100  # the label that counts for nothing, as everywhere in PyTorch
+_CHUNK = 1 << 20  # logits that are in float32 at a time: they stay in the cache
+
+
+def mean_loss(logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None) -> Tensor:
+    """Returns the cross entropy in nats, computed in float32 at least, over the labels that are not ``IGNORE``.
+
+    Args:
+        logits: (N, V).
+        labels: (N,).
+        num_items_in_batch: divides the sum; None means the number of labels that count.
+    """
+    if torch.compiler.is_compiling():  # which fuses the steps itself
+        total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
+    else:
+        total = _SummedCrossEntropy.apply(logits, labels)  # type: ignore[no-untyped-call]
+    return total / ((labels != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """log sum exp - logit of the label, some rows at a time; the gradient is the softmax less one at the label."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        counted = labels != IGNORE
+        normalizers = torch.cat([part.logsumexp(dim=-1) for part in _in_float32(logits)])
+        chosen = logits.gather(-1, labels.where(counted, 0)[:, None]).squeeze(-1)
+        ctx.save_for_backward(logits, labels, counted, normalizers)
+        return ((normalizers - chosen) * counted).sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, None]:
+        logits, labels, counted, normalizers = ctx.saved_tensors
+        factors = grad_total * counted
+        grad_logits, start = torch.empty_like(logits), 0
+        for part in _in_float32(logits):
+            rows = slice(start, start + len(part))
+            probabilities = (part - normalizers[rows, None]).exp_()
+            ones = torch.ones_like(probabilities[:, :1])
+            probabilities.scatter_add_(-1, labels[rows].where(counted[rows], 0)[:, None], -ones)
+            torch.mul(probabilities, factors[rows, None], out=grad_logits[rows])
+            start += len(part)
+        return grad_logits, None
+
+
+def _in_float32(logits: Tensor) -> Any:
+    """Yields some rows of (N, V) at a time in float32 at least."""
+    rows = max(1, _CHUNK // logits.shape[-1])
+    return (part.to(torch.promote_types(part.dtype, torch.float32)) for part in logits.split(rows))

@@ -1,0 +1,68 @@
+"""Cross entropy in parts: the same loss and gradient as PyTorch's, without a float32 copy of all logits."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from roformer.model import loss
+from roformer.model.loss import IGNORE, mean_loss
+
+N, V = 23, 11
+
+
+@pytest.fixture(autouse=True)
+def _parts_of_five_rows(monkeypatch):
+    monkeypatch.setattr(loss, "_CHUNK", 5 * V)
+
+
+@pytest.fixture
+def labels():
+    drawn = torch.randint(0, V, (N,), generator=torch.Generator().manual_seed(0))
+    drawn[::4] = IGNORE
+    return drawn
+
+
+def draw(dtype, size=4.0):
+    return (size * torch.randn(N, V, dtype=torch.float64, generator=torch.Generator().manual_seed(1))).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_items", [None, 7, torch.tensor(7)])
+def test_same_as_pytorchs(labels, dtype, num_items):
+    """Catches parts that lie at other rows, labels that are ignored and count, and a gradient in another scale."""
+    logits = draw(dtype).requires_grad_()
+    given = mean_loss(logits, labels, num_items)
+    exact = logits.detach().double().requires_grad_()
+    expected = F.cross_entropy(exact, labels, reduction="sum") / (num_items or (labels != IGNORE).sum())
+    assert given.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert given.item() == pytest.approx(expected.item(), rel=1e-12 if dtype == torch.float64 else 1e-6)
+    (3 * given).backward()
+    (3 * expected).backward()
+    assert logits.grad.dtype == dtype
+    torch.testing.assert_close(
+        logits.grad.double(), exact.grad, rtol=1e-2, atol={torch.float64: 1e-15}.get(dtype, 1e-7)
+    )
+
+
+def test_large_logits_do_not_overflow(labels):
+    """Catches an exponential before the maximum is taken off."""
+    logits = draw(torch.float32, size=1000.0).requires_grad_()
+    given = mean_loss(logits, labels, None)
+    given.backward()
+    assert given.item() == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert logits.grad.isfinite().all()
+
+
+def test_never_more_than_a_part_in_float32(labels, monkeypatch):
+    """Catches a float32 copy of all logits, which at a real vocabulary is the largest tensor of a step."""
+    rows, logsumexp = [], torch.Tensor.logsumexp
+    monkeypatch.setattr(torch.Tensor, "logsumexp", lambda x, dim: rows.append(len(x)) or logsumexp(x, dim))
+    mean_loss(draw(torch.bfloat16), labels, None)
+    assert rows == [5, 5, 5, 5, 3]
+
+
+def test_no_label_at_all():
+    """Catches an index of -100, and a gradient of rows that nothing is known of."""
+    logits = draw(torch.float32).requires_grad_()
+    mean_loss(logits, torch.full((N,), IGNORE), 4).backward()
+    assert logits.grad.abs().max() == 0
