@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 
 from roformer import cli
 from roformer.config import EvaluateConfig
-from roformer.evaluation.harness import evaluate
 
 
 @cli.one_line_errors
@@ -17,6 +16,8 @@ from roformer.evaluation.harness import evaluate
 @cli.one_line_errors
 def main(raw: DictConfig) -> None:
     config = EvaluateConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
+    from roformer.evaluation.harness import evaluate  # seconds of imports, which --help need not wait for
+
     evaluate(config)
 
 

@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from roformer import cli
 from roformer.config import TrainConfig
-from roformer.training.trainer import train
 
 
 @cli.one_line_errors
@@ -20,6 +19,8 @@ from roformer.training.trainer import train
 @cli.one_line_errors
 def main(raw: DictConfig) -> None:
     config = TrainConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
+    from roformer.training.trainer import train  # seconds of imports, which --help need not wait for
+
     overridden = frozenset(override.split("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task)
     train(config, overridden)
 

@@ -169,7 +169,10 @@ def work_of(case: Case) -> dict[str, Any]:
     predicted = sum(int((labels != IGNORE).sum()) for _, labels in documents)
     training = case.work == "training"
     flops = training_flops(case.sizes, lengths, predicted) if training else forward_flops(case.sizes, lengths, None)
-    return {"work": case.work, "documents": len(documents), "tokens": sum(lengths), "flops": flops}
+    length = lengths[0] if len(set(lengths)) == 1 else None
+    return {
+        "work": case.work, "length": length, "documents": len(documents), "tokens": sum(lengths), "flops": flops,
+    }  # fmt: skip
 
 
 def table(case: dict[str, Any], rate: float) -> Table:

@@ -112,9 +112,12 @@ def evaluation(runs, **more):
 
 
 def metrics(run):
-    """The lines of metrics.jsonl, without the speed, which no two runs share."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
+    """The lines of metrics.jsonl, without the times, which no two runs share."""
+    lines, times = (
+        map(json.loads, (run / "metrics.jsonl").read_text().splitlines()),
+        ("tokens_per_second", "data_wait"),
+    )
+    return [{key: value for key, value in line.items() if key not in times} for line in lines]
 
 
 def weights(run):

@@ -1,12 +1,10 @@
 """Classification of whole documents, up to a length (RoFormer paper, section 4.5.4: long texts)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from sklearn.metrics import f1_score
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
@@ -18,6 +16,9 @@ from roformer.data.sampler import batches_by_length
 from roformer.errors import UserError
 from roformer.model import RoFormerForSequenceClassification
 from roformer.tasks._base import TASKS, Batch, Task
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 
 @TASKS.register("classification")
@@ -89,9 +90,11 @@ class Classification(Task):
         targets = torch.from_numpy(labels[[index for _, index in documents]])
         return Batch({**inputs, "labels": targets}, inputs["input_ids"].shape[1])
 
-    def token_counts(self, split: str) -> csr_matrix:
+    def token_counts(self, split: str) -> "csr_matrix":
         """Returns how often each document of a split has each token, among those that a model reads of it:
         (documents, vocabulary)."""
+        from scipy.sparse import csr_matrix
+
         documents = [self._document(split, index) for index in range(len(self.corpus.splits[split]))]
         starts = np.concatenate(([0], np.cumsum([len(document) for document in documents])))
         tokens = np.concatenate(documents)
@@ -120,6 +123,8 @@ class Classification(Task):
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """Returns loss (nats a document), accuracy and macro-averaged F1 of a split."""
+        from sklearn.metrics import f1_score
+
         predictions, loss = self.predict(model, split)
         labels = self.corpus.splits[split].labels
         return {

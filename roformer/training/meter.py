@@ -41,7 +41,8 @@ def read_metrics(file: Path) -> list[dict[str, float]]:
 
 
 class Meter:
-    """Mean loss and tokens a second of the steps since the last line, the time of checkpoints left out."""
+    """Mean loss, tokens a second and the share of the time spent waiting for data, of the steps since the last line,
+    the time of checkpoints left out."""
 
     def __init__(self) -> None:
         self.restart()
@@ -50,7 +51,7 @@ class Meter:
         """Forgets everything: a new line begins."""
         self._loss = torch.zeros(())
         self._steps = self._tokens = 0
-        self._seconds = 0.0
+        self._seconds = self._waited = 0.0
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -69,18 +70,29 @@ class Meter:
         yield
         self.restart_clock()
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time inside as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
     def report(self) -> dict[str, float]:
         """Returns the means since the last restart."""
         loss = self._loss.item() / self._steps  # waits for the device, so the time is read after it
         seconds = self._seconds + time.perf_counter() - self._start
-        return {"loss": loss, "tokens_per_second": self._tokens / seconds}
+        return {"loss": loss, "tokens_per_second": self._tokens / seconds, "data_wait": self._waited / seconds}
 
     def state_dict(self) -> dict[str, float]:
-        return {"loss": self._loss.item(), "steps": self._steps, "tokens": self._tokens, "seconds": self._seconds}
+        return {
+            "loss": self._loss.item(), "steps": self._steps, "tokens": self._tokens,
+            "seconds": self._seconds, "waited": self._waited,
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self._loss = torch.tensor(state["loss"])
         self._steps, self._tokens, self._seconds = int(state["steps"]), int(state["tokens"]), state["seconds"]
+        self._waited = state["waited"]
 
 
 class Display:

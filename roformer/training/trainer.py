@@ -2,6 +2,7 @@
 
 import atexit
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from roformer.allocator import keep_freed_memory
 from roformer.build import build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig
 from roformer.errors import UserError
-from roformer.tasks import Task
+from roformer.tasks import Batch, Task
 from roformer.training.backend import resolve_backend
 from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_config
 from roformer.training.meter import Display, Meter, MetricsFile
@@ -165,9 +166,13 @@ class Trainer:
         metrics = self._open_metrics()
         main = self.accelerator.is_main_process
         display = Display(self.config.output_dir.name, start=state.step, total=self.max_steps, enabled=main)
-        with StopSignal() as stop, display:
+        with StopSignal() as stop, display, ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self._prepare, state.step)  # each batch is made while the one before it is trained on
             while state.step < self.max_steps and not state.stopped_early:
-                loss, tokens = self._train_step(state.step)
+                with self.meter.waiting():
+                    prepared = ahead.result()
+                ahead = pool.submit(self._prepare, state.step + 1)
+                loss, tokens = self._train_step(state.step, *prepared)
                 state.step += 1
                 state.tokens += tokens
                 self.meter.update(loss, tokens)
@@ -194,20 +199,23 @@ class Trainer:
                     self._exit(interrupted)
         self._export()
 
-    def _train_step(self, step: int) -> tuple[torch.Tensor, int]:
-        """One optimiser step on batch ``step``; returns its mean loss and its tokens, over all processes."""
+    def _prepare(self, step: int) -> tuple[int, list[Batch]]:
+        """Returns the predictions in the whole of batch ``step``, and this process's parts of it."""
+        size = self.config.trainer.batch_size
+        shares = range(self.accelerator.process_index, self.shares, self.accelerator.num_processes)
+        parts = [self.task.batch(step, size, share=share, shares=self.shares) for share in shares]
+        return self.task.num_items(step, size), parts
+
+    def _train_step(self, step: int, num_items: int, parts: list[Batch]) -> tuple[torch.Tensor, int]:
+        """One optimiser step; returns the batch's mean loss and its tokens, over all processes."""
         accelerator, trainer = self.accelerator, self.config.trainer
         dropout_seed = np.random.SeedSequence([self.config.seed, step, accelerator.process_index]).generate_state(1)
         torch.manual_seed(int(dropout_seed[0]))
-        num_items = self.task.num_items(step, trainer.batch_size)
         loss, tokens = torch.zeros((), device=accelerator.device), 0
-        for part in range(trainer.gradient_accumulation_steps):
-            share = part * accelerator.num_processes + accelerator.process_index
-            batch = self.task.batch(step, trainer.batch_size, share=share, shares=self.shares)
+        for number, batch in enumerate(parts, start=1):
             inputs = {k: v.to(accelerator.device) if torch.is_tensor(v) else v for k, v in batch.inputs.items()}
             tokens += batch.tokens
-            last = part == trainer.gradient_accumulation_steps - 1
-            with nullcontext() if last else accelerator.no_sync(self.model):
+            with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
                 part_loss = self.model(**inputs, num_items_in_batch=num_items).loss
                 # gradients are averaged over processes, and the loss is already divided by the whole batch
                 accelerator.backward(part_loss * accelerator.num_processes)

@@ -35,10 +35,10 @@ def interrupted(workshop):
     def run(output_dir, steps, *overrides, task="mlm", number=signal.SIGTERM):
         train_step = Trainer._train_step
 
-        def signalled(self, step):
+        def signalled(self, step, *prepared):
             if step + 1 == steps:
                 os.kill(os.getpid(), number)
-            return train_step(self, step)
+            return train_step(self, step, *prepared)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Trainer, "_train_step", signalled)

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from roformer.training.meter import Meter, MetricsFile, read_metrics
+from roformer.training.trainer import Trainer
 from tests.workshop import metrics
 
 SPARSE = ("trainer.max_steps=10", "trainer.logging_steps=3", "trainer.eval_steps=5")
-ALWAYS = {"step", "loss", "learning_rate", "tokens", "tokens_per_second"}
+ALWAYS = {"step", "loss", "learning_rate", "tokens", "tokens_per_second", "data_wait"}
 
 
 def lines(run):
@@ -53,15 +54,17 @@ def test_speed_leaves_out_pauses(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     meter = Meter()
     for loss in (1.0, 2.0):
-        now[0] += 2.0
+        with meter.waiting():
+            now[0] += 0.5
+        now[0] += 1.5
         meter.update(torch.tensor(loss), 100)
         with meter.paused():
             now[0] += 50.0
-    assert meter.report() == {"loss": 1.5, "tokens_per_second": 50.0}
+    assert meter.report() == {"loss": 1.5, "tokens_per_second": 50.0, "data_wait": 0.25}
     meter.restart()
     now[0] += 1.0
     meter.update(torch.tensor(7.0), 10)
-    assert meter.report() == {"loss": 7.0, "tokens_per_second": 10.0}
+    assert meter.report() == {"loss": 7.0, "tokens_per_second": 10.0, "data_wait": 0.0}
 
 
 def test_a_restart_drops_what_comes_after_its_checkpoint(tmp_path):
@@ -80,3 +83,25 @@ def test_evaluations_are_told_without_a_terminal(workshop, tmp_path, capsys):
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("some-run ")]
     assert [line.split()[2] for line in told] == ["5/10", "10/10"]
     assert all("validation_loss" in line and "tokens/s" in line for line in told)
+
+
+def test_batches_are_made_ahead(workshop, tmp_path, monkeypatch):
+    """Catches a loop that makes each batch only when it needs it, and so waits for it."""
+    order, prepare, step = [], Trainer._prepare, Trainer._train_step
+
+    def watched(self, number, *prepared):
+        deadline = time.monotonic() + 30
+        while f"made {number + 1}" not in order and time.monotonic() < deadline:
+            time.sleep(0.001)  # the next batch is made without waiting for the end of this step
+        order.append(f"trained {number}")
+        return step(self, number, *prepared)
+
+    def made(self, number):
+        prepared = prepare(self, number)
+        order.append(f"made {number}")
+        return prepared
+
+    monkeypatch.setattr(Trainer, "_prepare", made)
+    monkeypatch.setattr(Trainer, "_train_step", watched)
+    workshop.train(tmp_path / "run", "trainer.max_steps=3", "trainer.eval_steps=3")
+    assert order == ["made 0", "made 1", "trained 0", "made 2", "trained 1", "made 3", "trained 2"]

@@ -70,8 +70,8 @@ def test_each_step_and_seed_drops_out_anew(workshop, monkeypatch, tmp_path):
     """Catches the same units dropped at every step, and by every seed."""
     train_step, drawn = Trainer._train_step, []
 
-    def watched(self, step):
-        result = train_step(self, step)
+    def watched(self, step, *prepared):
+        result = train_step(self, step, *prepared)
         drawn.append(torch.initial_seed())
         return result
 
@@ -85,10 +85,10 @@ def test_signal_in_the_last_step_lets_the_run_finish(workshop, monkeypatch, tmp_
     """Catches a finished run without its export, and an exit status that says it was stopped."""
     train_step = Trainer._train_step
 
-    def signalled(self, step):
+    def signalled(self, step, *prepared):
         if step == 7:
             signal.raise_signal(signal.SIGTERM)
-        return train_step(self, step)
+        return train_step(self, step, *prepared)
 
     monkeypatch.setattr(Trainer, "_train_step", signalled)
     workshop.train(tmp_path / "run")
@@ -100,10 +100,10 @@ def test_steps_after_the_last_checkpoint_are_done_again(workshop, monkeypatch, u
     run = tmp_path / "run"
     train_step = Trainer._train_step
 
-    def cut(self, step):
+    def cut(self, step, *prepared):
         if step == 6:  # two steps after the checkpoint
             raise PowerCut
-        return train_step(self, step)
+        return train_step(self, step, *prepared)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_train_step", cut)

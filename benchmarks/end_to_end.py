@@ -1,0 +1,117 @@
+"""From raw text to so many training steps: `train.py` beside a plain transformers pipeline, as a user would time both.
+
+python -m benchmarks.end_to_end reviews.parquet --steps 200 --output outputs/bench/end_to_end.json
+
+Each is a process of its own, with empty caches, timed from its start to its end: imports, reading, tokenizing the
+whole corpus, and the steps, of about as many real tokens. Both use one tokenizer, trained before. They take turns.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.run import CONF, WIDTH
+from roformer.build import Corpus
+from roformer.config import TrainConfig
+from roformer.tokenizer import TOKENIZERS
+from roformer.training.checkpoint import write_json
+from roformer.training.provenance import provenance
+
+ROOT = CONF.parent
+OURS, PLAIN = "train.py", "plain transformers pipeline"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.end_to_end", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("text", type=Path, help="a parquet file with a column text, one document a row")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
+    arguments = parser.parse_args()
+    text = str(arguments.text.resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = train_tokenizer(text, Path(folder))
+        runs: dict[str, list[dict[str, float]]] = {OURS: [], PLAIN: []}
+        for _ in range(arguments.rounds):
+            runs[OURS].append(run_ours(text, tokenizer, arguments))
+            runs[PLAIN].append(run_plain(text, tokenizer, arguments))
+    settings = {"text": arguments.text.name, "steps": arguments.steps, "max_length": arguments.max_length}
+    if arguments.output:
+        write_json(arguments.output, {"schema_version": 1, **provenance(), "arguments": settings, "runs": runs})
+    Console(width=WIDTH).print(table(runs))
+
+
+def train_tokenizer(text: str, folder: Path) -> str:
+    """Trains a WordPiece tokenizer on the corpus; returns its folder."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        raw = compose("train", ["data=text", f"data.path={text}", "tokenizer.max_characters=20_000_000"])
+    config = TrainConfig.from_hydra(raw)
+    corpus = Corpus.from_settings(config.data)
+    tokenizer = TOKENIZERS.build(config.tokenizer).prepare(
+        corpus.source, cache_dir=folder / "tokenizer-cache", **corpus.fractions
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    return str(folder / "tokenizer")
+
+
+def run_ours(text: str, tokenizer: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Returns seconds and real tokens of one run of `train.py`, batches of eight full rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            "train.py", "model=small", "data=text", f"data.path={text}", "tokenizer=pretrained",
+            f"tokenizer.path={tokenizer}", f"task.sequence_length={arguments.max_length}", "task.max_eval_rows=1",
+            "trainer.batch_size=8", f"trainer.max_steps={arguments.steps}", f"trainer.eval_steps={arguments.steps}",
+            "tracker=none", f"paths.cache_dir={folder}/cache", f"paths.output_dir={folder}/run",
+        ]  # fmt: skip
+        seconds, _ = timed(command)
+        lines = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return {"seconds": seconds, "tokens": json.loads(lines[-1])["tokens"]}
+
+
+def run_plain(text: str, tokenizer: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Returns the same of the plain pipeline, batches of sixteen documents."""
+    options = ["--max-length", str(arguments.max_length)]
+    seconds, printed = timed(["-m", "benchmarks.plain_pipeline", text, tokenizer, str(arguments.steps), *options])
+    return {"seconds": seconds, "tokens": int(printed.splitlines()[-1])}
+
+
+def timed(command: list[str]) -> tuple[float, str]:
+    """Returns the seconds that a Python process takes, and what it prints."""
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if result.returncode:
+        sys.exit(f"error: {' '.join(command)} failed: {result.stderr.strip().splitlines()[-1]}")
+    return seconds, result.stdout
+
+
+def table(runs: dict[str, list[dict[str, float]]]) -> Table:
+    """Medians over the rounds."""
+    shown = Table(
+        "", "seconds", "least - greatest", "real tokens", "tokens/s", "ours is", title="From text to a model"
+    )
+    rates = {name: statistics.median(run["tokens"] / run["seconds"] for run in each) for name, each in runs.items()}
+    for name, each in runs.items():
+        seconds = [run["seconds"] for run in each]
+        shown.add_row(
+            name, f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f} - {max(seconds):.1f}",
+            f"{each[0]['tokens']:,}", f"{rates[name]:,.0f}", f"{rates[OURS] / rates[name]:.2f}x",
+        )  # fmt: skip
+    return shown
+
+
+if __name__ == "__main__":
+    main()

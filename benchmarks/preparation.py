@@ -1,0 +1,118 @@
+"""From documents to tokens on disk: ours beside `datasets.map` with the same tokenizer, in MB of text a second.
+
+python -m benchmarks.preparation reviews.parquet --megabytes 100 1000 --output outputs/bench/preparation.json
+
+The documents are repeated, each with a number in front, until there are so many. Each contestant is a process of its
+own with empty caches; its peak memory shows whether the corpus has to fit.
+"""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+from transformers import PreTrainedTokenizerFast
+
+from benchmarks.end_to_end import train_tokenizer
+from benchmarks.run import WIDTH
+from roformer.data import SOURCES
+from roformer.data.preprocess import tokenize_corpus
+from roformer.training.checkpoint import write_json
+from roformer.training.provenance import provenance
+
+MEGABYTE = 10**6
+_SPAWN = multiprocessing.get_context("spawn")  # the tokenizer's threads do not survive a fork
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.preparation", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("text", type=Path, help="a parquet file with a column text, one document a row")
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[100])
+    parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
+    arguments = parser.parse_args()
+    cores, results = len(os.sched_getaffinity(0)), []
+    contestants = {
+        "ours": (ours, ()),
+        "datasets.map": (plain, (None,)),
+        f"datasets.map, num_proc={cores}": (plain, (cores,)),
+    }
+    shown = Table("", "MB of text", "seconds", "MB/s", "peak MiB", title="From text to tokens")
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = train_tokenizer(str(arguments.text.resolve()), Path(folder))
+        for megabytes in arguments.megabytes:
+            corpus = str(Path(folder) / f"{megabytes}.parquet")
+            repeat(arguments.text, Path(corpus), megabytes)
+            for name, (work, options) in contestants.items():
+                seconds, peak = apart(work, corpus, tokenizer, *options)
+                results.append({"contestant": name, "megabytes": megabytes, "seconds": seconds, "peak_bytes": peak})
+                shown.add_row(
+                    name, f"{megabytes:,}", f"{seconds:.1f}", f"{megabytes / seconds:.1f}", f"{peak / 2**20:,.0f}"
+                )
+    if arguments.output:
+        write_json(arguments.output, {"schema_version": 1, **provenance(), "results": results})
+    Console(width=WIDTH).print(shown)
+
+
+def repeat(source: Path, target: Path, megabytes: int) -> None:
+    """Writes the documents of ``source`` again and again, numbered, up to so many megabytes of text."""
+    texts = pq.read_table(source, columns=["text"])["text"].to_pylist()
+
+    def numbered() -> Iterator[list[str]]:
+        written = number = 0
+        while written < megabytes * MEGABYTE:
+            batch = [f"{number + i} {texts[(number + i) % len(texts)]}" for i in range(1000)]
+            number += len(batch)
+            written += sum(len(text.encode()) for text in batch)
+            yield batch
+
+    with pq.ParquetWriter(target, pa.schema([("text", pa.string())])) as writer:
+        for batch in numbered():
+            writer.write_table(pa.table({"text": batch}))
+
+
+def apart(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
+    """Runs in a process of its own; returns its seconds, without imports, and the most that it had in memory."""
+    with _SPAWN.Pool(1) as pool:
+        return pool.apply(_timed, (work, *arguments))
+
+
+def _timed(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        work(folder, *arguments)
+    seconds = time.perf_counter() - start
+    return seconds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def ours(folder: str, corpus: str, tokenizer: str) -> None:
+    source = SOURCES.build({"name": "text", "path": corpus, "text_column": "text"})
+    backend = PreTrainedTokenizerFast.from_pretrained(tokenizer)
+    tokenize_corpus(source, backend, cache_dir=Path(folder), validation_fraction=0.0, test_fraction=0.0)
+
+
+def plain(folder: str, corpus: str, tokenizer: str, processes: int | None) -> None:
+    from datasets import disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    backend = PreTrainedTokenizerFast.from_pretrained(tokenizer)
+    documents = load_dataset("parquet", data_files=corpus, split="train", cache_dir=folder)
+    documents.map(
+        lambda batch: {"input_ids": backend(batch["text"], add_special_tokens=False)["input_ids"]},
+        batched=True, remove_columns=["text"], num_proc=processes,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

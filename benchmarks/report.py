@@ -1,0 +1,156 @@
+"""Writes the tables and the figure of docs/performance.md from the JSON files beside it.
+
+python -m benchmarks.report          # after python -m benchmarks.run --output docs/performance/<name>.json
+
+The page keeps its words; what stands between `<!-- table: <name> -->` and `<!-- end -->` is made from <name>.json.
+"""
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+
+from benchmarks.contestants import OURS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+
+
+def main() -> None:
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    figure(load("lengths"), FOLDER / "lengths.svg")
+
+
+def page(text: str) -> str:
+    """Returns the page with every table made anew."""
+
+    def made(match: re.Match[str]) -> str:
+        report = load(match[2])
+        table = cases_table if "cases" in report else runs_table if "runs" in report else preparation_table
+        return f"{match[1]}\n{origin(report)}\n\n{table(report)}\n\n{match[3]}"
+
+    return _BLOCK.sub(made, text)
+
+
+def load(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def origin(report: dict[str, Any]) -> str:
+    """The command, the machine, the versions."""
+    hardware, versions = report["hardware"], report["versions"]
+    machine = report.get("machine")
+    parts = [
+        f"`{report['command']}`",
+        f"{hardware['gpu'] or hardware['cpu']}, {hardware['cores']} cores",
+        *(
+            [f"{machine['precision']}, matmul rate {max(machine['matmul_rates'].values()) / 1e9:,.0f} GFLOP/s"]
+            if machine
+            else []
+        ),
+        f"torch {versions['torch']}, transformers {versions['transformers']}",
+        f"commit {report['git_commit'][:7]}, {report['created'][:10]}",
+    ]
+    return "; ".join(parts) + "."
+
+
+def cases_table(report: dict[str, Any]) -> str:
+    """One table a case, the fastest first."""
+    rate = max(report["machine"]["matmul_rates"].values())
+    return "\n\n".join(
+        f"**{case['name']}**, {case['tokens']:,} real tokens\n\n"
+        + markdown(
+            ["", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB", "ours is"], _rows(case, rate)
+        )
+        for case in report["cases"]
+    )
+
+
+def _rows(case: dict[str, Any], rate: float) -> list[list[str]]:
+    medians = [statistics.median(result["seconds"]) for result in case["results"]]
+    ours = next(m for m, result in zip(medians, case["results"], strict=True) if result["contestant"] == OURS)
+    rows = []
+    for median, result in sorted(zip(medians, case["results"], strict=True), key=lambda pair: pair[0]):
+        slowest, fastest = (case["tokens"] / f(result["seconds"]) for f in (max, min))
+        rows.append([
+            result["contestant"], result["variant"], f"{case['tokens'] / median:,.0f}",
+            f"{slowest:,.0f} - {fastest:,.0f}", f"{case['flops'] / median / rate:.0%}",
+            f"{result['peak_bytes'] / 2**20:,.0f}", f"{median / ours:.2f}x",
+        ])  # fmt: skip
+    return rows
+
+
+def runs_table(report: dict[str, Any]) -> str:
+    """End to end: seconds, and real tokens a second of the whole run."""
+    rates = {
+        name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
+        for name, runs in report["runs"].items()
+    }
+    ours, rows = next(iter(rates.values())), []
+    for name, runs in report["runs"].items():
+        seconds = [run["seconds"] for run in runs]
+        rows.append([
+            name, f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f} - {max(seconds):.1f}",
+            f"{runs[0]['tokens']:,}", f"{rates[name]:,.0f}", f"{ours / rates[name]:.2f}x",
+        ])  # fmt: skip
+    return markdown(["", "seconds", "least - greatest", "real tokens", "tokens/s", "ours is"], rows)
+
+
+def preparation_table(report: dict[str, Any]) -> str:
+    """Text a second, and the most memory."""
+    return markdown(
+        ["", "MB of text", "seconds", "MB/s", "peak MiB"],
+        [
+            [
+                result["contestant"], f"{result['megabytes']:,}", f"{result['seconds']:.1f}",
+                f"{result['megabytes'] / result['seconds']:.1f}", f"{result['peak_bytes'] / 2**20:,.0f}",
+            ]
+            for result in report["results"]
+        ],
+    )  # fmt: skip
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table whose first columns are words and whose others are numbers."""
+    numeric = [all(row[column][:1].isdigit() for row in rows) for column in range(len(head))]
+    lines = [head, ["---:" if number else "---" for number in numeric], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def figure(report: dict[str, Any], file: Path) -> None:
+    """Tokens a second over the length, a line a contestant (its fastest variant), training and inference."""
+    works = [work for work in ("training", "inference") if any(case["work"] == work for case in report["cases"])]
+    plt.rcParams["svg.hashsalt"] = "roformer"  # the same figures give the same file
+    canvas, axes = plt.subplots(1, len(works), figsize=(5.2 * len(works), 4), squeeze=False)
+    for axis, work in zip(axes[0], works, strict=True):
+        lines: dict[str, dict[int, float]] = {}
+        for case in (case for case in report["cases"] if case["work"] == work and case["length"]):
+            for result in case["results"]:
+                points = lines.setdefault(result["contestant"], {})
+                rate = case["tokens"] / statistics.median(result["seconds"])
+                points[case["length"]] = max(rate, points.get(case["length"], 0.0))
+        for name, points in lines.items():
+            axis.plot(
+                *zip(*sorted(points.items()), strict=True), marker="o", label=name, lw=2.5 if name == OURS else 1
+            )
+        axis.set(title=work, xlabel="length (tokens)", ylabel="tokens/s", xscale="log", yscale="log")
+        ticks = sorted({length for points in lines.values() for length in points})
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axis.xaxis.minorticks_off()
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=8)
+    canvas.tight_layout()
+    canvas.savefig(file, metadata={"Date": None})
+    plt.close(canvas)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Speed without a clock: how many operations a training step asks for, which kernels, and on how many numbers.
+
+A slow path that comes back (padding, logits everywhere, a loop over tokens, a table made in each layer, a graph break)
+shows here as a larger count, on any machine.
+"""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+
+LAYERS, HEADS, WIDTH, VOCABULARY = 3, 2, 16, 50
+LENGTHS = (40, 40, 40, 24, 24, 9)  # three runs of documents of one length
+STARTS = [sum(LENGTHS[:i]) for i in range(len(LENGTHS))]
+TOKENS = sum(LENGTHS)
+FREE = {  # they only look at memory in another way
+    "_conj", "_unsafe_view", "alias", "detach", "expand", "permute", "promote_types", "select", "slice", "split",
+    "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "view_as_complex", "view_as_real",
+}  # fmt: skip
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations by name, and the numbers that each kind of product multiplies."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = Counter()
+        self.multiplied = Counter()
+
+    def __torch_dispatch__(self, operation, types, arguments=(), named=None):
+        name = operation.overloadpacket.__name__
+        self.calls[name] += name not in FREE
+        if name in ("mm", "bmm", "addmm"):
+            left, right = [x for x in arguments if torch.is_tensor(x)][-2:]
+            self.multiplied[name] += left.numel() * right.shape[-1]
+        return operation(*arguments, **(named or {}))
+
+
+def step(backend="blocked", position="rope", layers=LAYERS):
+    """Returns what a forward and a backward pass count, on packed documents, 15 % of whose tokens are predicted."""
+    config = RoFormerConfig(
+        vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        position={"name": position}, attention_backend=backend,
+    )  # fmt: skip
+    model = RoFormerForMaskedLM(config).train()
+    tokens = torch.arange(TOKENS)[None] % VOCABULARY
+    labels = torch.where(torch.arange(TOKENS) % 8 == 0, tokens, -100)
+    bounds = torch.tensor([0, *LENGTHS]).cumsum(0)
+    with Counting() as counted:
+        model(tokens, labels=labels, cu_seqlens=bounds, sparse_prediction=True).loss.backward()
+    counted.predicted = int((labels != -100).sum())
+    return counted
+
+
+def test_products_are_those_that_the_work_needs():
+    """Catches padding, attention across documents, logits of tokens that nobody asks for, and a second computation."""
+    counted = step()
+    predicted = counted.predicted
+    # forward and two of backward, of: queries, keys and values; output layer; two feed-forward layers; head
+    weights = LAYERS * TOKENS * 3 * WIDTH**2
+    weights += ((LAYERS - 1) * TOKENS + predicted) * (WIDTH**2 + 8 * WIDTH**2)
+    weights += predicted * (WIDTH**2 + WIDTH * VOCABULARY)
+    assert counted.multiplied["mm"] + counted.multiplied["addmm"] == 3 * weights
+    # scores and sums of values, forward and twice backward; at the top from the predicted tokens of each document
+    wanted = [sum(1 for t in range(start, start + n) if t % 8 == 0) for start, n in zip(STARTS, LENGTHS, strict=True)]
+    most = {n: max(w for w, m in zip(wanted, LENGTHS, strict=True) if m == n) for n in LENGTHS}
+    pairs = (LAYERS - 1) * sum(n * n for n in LENGTHS) + sum(most[n] * n for n in LENGTHS)
+    assert counted.multiplied["bmm"] == 3 * 2 * WIDTH * pairs
+
+
+def test_operations_of_a_step():
+    """Catches a loop over documents or tokens, and work that is repeated in each layer.
+
+    Documents of one length are one batch, so that three runs mean three attentions a layer.
+    """
+    counted = step()
+    assert counted.calls["bmm"] == 6 * 3 * LAYERS
+    assert counted.calls["cos"] == counted.calls["sin"] == 1
+    assert counted.calls["_softmax"] == 3 * LAYERS
+    per_layer = sum(step(layers=LAYERS + 1).calls.values()) - sum(counted.calls.values())
+    assert per_layer <= 95
+    assert sum(counted.calls.values()) - LAYERS * per_layer <= 115
+
+
+def test_operations_of_a_rotation():
+    """Catches a rotation that is written out in real numbers: eight passes over the queries instead of three."""
+    more = sum(step().calls.values()) - sum(step(position="none").calls.values())
+    assert more <= 11 * LAYERS
+
+
+@pytest.mark.parametrize(
+    ("backend", "kernel"),
+    [
+        ("sdpa", "_scaled_dot_product_flash_attention_for_cpu"),
+        ("blocked", "_softmax"),
+        ("eager", "_softmax"),
+    ],
+)
+def test_the_kernel_of_each_backend(backend, kernel):
+    """Catches a mask or a bias of nothing, for which PyTorch takes its slow kernel."""
+    calls = step(backend).calls
+    kernels = {name for name in calls if "softmax" in name or "scaled_dot_product" in name}
+    assert {name for name in kernels if "_backward" not in name} == {kernel}
