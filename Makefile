@@ -35,7 +35,8 @@ lint: $(INSTALLED) ## ruff, mypy, and which package may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## training speed beside stock RoFormer, on this machine
+bench: $(INSTALLED) ## speed beside its peers, on this machine (minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run
 
 clean: ## delete the environment, caches and outputs

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks.run import CONF, WIDTH
 from roformer.build import Corpus
+from roformer.cli import one_line_errors
 from roformer.config import TrainConfig
 from roformer.tokenizer import TOKENIZERS
 from roformer.training.checkpoint import write_json
@@ -30,6 +31,7 @@ ROOT = CONF.parent
 OURS, PLAIN = "train.py", "plain transformers pipeline"
 
 
+@one_line_errors
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.end_to_end", description=__doc__,

@@ -24,6 +24,8 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.end_to_end import train_tokenizer
 from benchmarks.run import WIDTH
+from roformer.allocator import keep_freed_memory
+from roformer.cli import one_line_errors
 from roformer.data import SOURCES
 from roformer.data.preprocess import tokenize_corpus
 from roformer.training.checkpoint import write_json
@@ -33,6 +35,7 @@ MEGABYTE = 10**6
 _SPAWN = multiprocessing.get_context("spawn")  # the tokenizer's threads do not survive a fork
 
 
+@one_line_errors
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.preparation", description=__doc__,
@@ -97,6 +100,7 @@ def _timed(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
 
 
 def ours(folder: str, corpus: str, tokenizer: str) -> None:
+    keep_freed_memory()
     source = SOURCES.build({"name": "text", "path": corpus, "text_column": "text"})
     backend = PreTrainedTokenizerFast.from_pretrained(tokenizer)
     tokenize_corpus(source, backend, cache_dir=Path(folder), validation_fraction=0.0, test_fraction=0.0)

@@ -9,7 +9,7 @@ median over rounds of real tokens a second (padding is no token), with the least
 arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measured in the same run. Ours runs as
 `train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds fastest and freed
 memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well; with --variants all do, and
-compiled, and, in inference, sorted by length.
+compiled (batches of one length), or, in inference, sorted by length.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from benchmarks.contestants import MODERNBERT, OURS, PEERS, STOCK, WITHOUT_POSIT
 from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, measure_machine
 from roformer.build import build_corpus
+from roformer.cli import one_line_errors
 from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.model.loss import IGNORE
@@ -42,6 +43,7 @@ MASKED = 0.15
 WIDTH = 118  # of a table that is written to a file
 
 
+@one_line_errors
 def main() -> None:
     arguments = parse(sys.argv[1:])
     machine = measure_machine(arguments.hidden_size, arguments.precision)
@@ -79,7 +81,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--hidden-size", type=int, default=256)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", action="store_true", help="peers compiled and, in inference, sorted, too")
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
     return parser.parse_args(argv)
@@ -136,8 +138,9 @@ def variants(case: Case, *, everything: bool) -> list[tuple[str, Variant]]:
     chosen = [(OURS, Variant(keep_memory=True))]
     if case.work == "training":
         chosen.append((WITHOUT_POSITIONS, Variant(keep_memory=True)))
-    compiled = (False, True) if everything else (False,)
-    by_length = (False, True) if everything and case.work == "inference" and len(case.batches) > 1 else (False,)
+    one_length = len({len(tokens) for batch in case.batches for tokens, _ in batch}) == 1
+    compiled = (False, True) if everything and one_length else (False,)  # it compiles anew for each new shape
+    by_length = (False, True) if everything and not one_length and case.work == "inference" else (False,)
     for name in PEERS:
         kept = (False, True) if everything or name in (STOCK, MODERNBERT) else (False,)
         chosen += [(name, Variant(*option)) for option in product(kept, compiled, by_length)]

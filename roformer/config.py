@@ -66,6 +66,7 @@ class TrainerConfig:
         num_train_epochs: passes over the training data; used where ``max_steps`` is None.
         batch_size: sequences an optimiser step, over all processes and accumulation steps.
         gradient_accumulation_steps: parts that each process cuts its share of a batch into.
+        gradient_checkpointing: keep the inputs of each layer only, and compute it again in the backward pass.
         max_grad_norm: clip the norm of all gradients to this.
         precision: ``bf16`` autocast, ``fp32``, or ``auto``: whichever a short measurement finds faster.
         logging_steps, save_steps: steps between lines in ``metrics.jsonl``, and between checkpoints.
@@ -79,6 +80,7 @@ class TrainerConfig:
     num_train_epochs: float
     batch_size: int
     gradient_accumulation_steps: int
+    gradient_checkpointing: bool
     max_grad_norm: float
     precision: str
     logging_steps: int

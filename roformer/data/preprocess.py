@@ -4,6 +4,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterator, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -194,6 +195,24 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
+def _encoded(
+    documents: Iterator[tuple[str, Document]], backend: Any
+) -> Iterator[tuple[list[tuple[str, Document]], list[Any]]]:
+    """Yields batches of documents and their encodings: one is tokenized, on all cores, while another is written."""
+    with ThreadPoolExecutor(1) as pool:
+        batch: list[tuple[str, Document]] = []
+        encodings: Future[list[Any]] | None = None
+        while True:
+            following = list(islice(documents, _BATCH))
+            texts = [document.text for _, document in following]
+            ahead = pool.submit(backend.encode_batch_fast, texts, add_special_tokens=False)
+            if encodings is not None:
+                yield batch, encodings.result()
+            if not following:
+                return
+            batch, encodings = following, ahead
+
+
 def _write(
     folder: Path, documents: Iterator[tuple[str, Document]], backend: Any, *, expected: Set[str], fingerprint: str
 ) -> None:
@@ -202,10 +221,8 @@ def _write(
         writers: dict[str, _Writer] = {}
         with _progress() as progress:
             task = progress.add_task("tokenizing", total=None)
-            while batch := list(islice(documents, _BATCH)):
-                texts = [document.text for _, document in batch]
-                encoded = backend.encode_batch_fast(texts, add_special_tokens=False)
-                for (split, document), encoding in zip(batch, encoded, strict=True):
+            for batch, encodings in _encoded(documents, backend):
+                for (split, document), encoding in zip(batch, encodings, strict=True):
                     if split not in writers:
                         file = files.enter_context((folder / f"{split}.tokens.npy").open("wb"))
                         writers[split] = _Writer(file, dtype)

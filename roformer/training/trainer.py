@@ -151,6 +151,11 @@ class Trainer:
         self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
         model = build_model(config, task)
+        if trainer.gradient_checkpointing:
+            # its name from transformers 5.23 on, and before
+            known = hasattr(model, "activation_checkpointing_enable")
+            enable = model.activation_checkpointing_enable if known else model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         optimizer = build_optimizer(model, config.optimizer)
         self.scheduler = build_scheduler(optimizer, config.scheduler, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
