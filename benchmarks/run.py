@@ -74,7 +74,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=["training", "inference"])
     parser.add_argument("--lengths", type=int, nargs="*", default=[512, 2048], help="batches of one length, in tokens")
-    parser.add_argument("--data", nargs="+", default=["data=docs"], help="documents with their real lengths")
+    parser.add_argument("--data", nargs="*", default=["data=docs"], help="documents with their real lengths, or none")
     parser.add_argument("--max-length", type=int, default=512, help="tokens at which such a document is cut")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--layers", type=int, default=4)
@@ -91,7 +91,7 @@ def cases(arguments: argparse.Namespace, precision: str) -> Iterator[tuple[str, 
     """Yields name and case: each kind of work at each length, and on documents as they are."""
     rng = np.random.default_rng(0)
     texts = None
-    for work, length in product(arguments.work, [*arguments.lengths, None]):
+    for work, length in product(arguments.work, [*arguments.lengths, *([None] if arguments.data else [])]):
         if length is None:
             texts = texts or corpus(arguments.data)
             documents, vocabulary = texts
