@@ -8,6 +8,7 @@ The page keeps its words; what stands between `<!-- table: <name> -->` and `<!--
 import json
 import re
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,16 @@ def page(text: str) -> str:
 
     def made(match: re.Match[str]) -> str:
         report = load(match[2])
-        table = cases_table if "cases" in report else runs_table if "runs" in report else preparation_table
-        return f"{match[1]}\n{origin(report)}\n\n{table(report)}\n\n{match[3]}"
+        return f"{match[1]}\n{origin(report)}\n\n{table_of(report)(report)}\n\n{match[3]}"
 
     return _BLOCK.sub(made, text)
+
+
+def table_of(report: dict[str, Any]) -> Callable[[dict[str, Any]], str]:
+    """Returns what makes a table of such a report."""
+    if "cases" in report:
+        return profiles_table if report["arguments"]["profile"] else cases_table
+    return runs_table if "runs" in report else preparation_table
 
 
 def load(name: str) -> dict[str, Any]:
@@ -69,6 +76,22 @@ def cases_table(report: dict[str, Any]) -> str:
         f"**{case['name']}**, {case['tokens']:,} real tokens\n\n"
         + markdown(
             ["", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB", "ours is"], _rows(case, rate)
+        )
+        for case in report["cases"]
+    )
+
+
+def profiles_table(report: dict[str, Any]) -> str:
+    """Where the time of ours goes, a table a case."""
+    return "\n\n".join(
+        f"**{case['name']}**\n\n"
+        + markdown(
+            ["operation", "share of the time", "calls"],
+            [
+                [f"`{name}`", f"{share:.1%}", f"{calls:,}"]
+                for result in case["results"]
+                for name, share, calls in result.get("profile", [])
+            ],
         )
         for case in report["cases"]
     )

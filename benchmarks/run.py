@@ -61,7 +61,8 @@ def main() -> None:
         f"matmul rate {rate / 1e9:,.0f} GFLOP/s"
     )
     for name, case in cases(arguments, machine["precision"]):
-        measured = measure(case, variants(case, everything=arguments.variants), arguments.rounds)
+        contestants = variants(case, everything=arguments.variants)
+        measured = measure(case, contestants, arguments.rounds, profile=arguments.profile)
         report["cases"].append({"name": name, **work_of(case), "results": measured})
         console.print(table(report["cases"][-1], rate))
         if arguments.output:
@@ -83,6 +84,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", action="store_true", help="peers compiled and, in inference, sorted, too")
+    parser.add_argument("--profile", action="store_true", help="in the output, where the time of ours goes")
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
     return parser.parse_args(argv)
 
@@ -147,7 +149,7 @@ def variants(case: Case, *, everything: bool) -> list[tuple[str, Variant]]:
     return chosen
 
 
-def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int) -> list[dict[str, Any]]:
+def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, profile: bool) -> list[dict[str, Any]]:
     """Returns the seconds of every round of everyone, and what they took; who cannot run is told and left out."""
     workers = []
     for name, variant in contestants:
@@ -159,7 +161,9 @@ def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int) -> 
     return [
         {
             "contestant": worker.name, "variant": str(worker.variant), **worker.description,
-            "seconds": [line[number] for line in seconds], "peak_bytes": worker.close(),
+            "seconds": [line[number] for line in seconds],
+            **({"profile": worker.profile()} if profile and worker.name == OURS else {}),
+            "peak_bytes": worker.close(),
         }
         for number, worker in enumerate(workers)
     ]  # fmt: skip
