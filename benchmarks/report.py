@@ -17,7 +17,8 @@ import matplotlib
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.contestants import OURS
+from benchmarks.contestants import OURS, PEERS, STOCK
+from benchmarks.worker import AS_IT_COMES
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
@@ -33,6 +34,8 @@ def page(text: str) -> str:
     """Returns the page with every table made anew."""
 
     def made(match: re.Match[str]) -> str:
+        if match[2] == "summary":
+            return f"{match[1]}\n{summary_table()}\n\n{match[3]}"
         report = load(match[2])
         return f"{match[1]}\n{origin(report)}\n\n{table_of(report)(report)}\n\n{match[3]}"
 
@@ -79,6 +82,29 @@ def cases_table(report: dict[str, Any]) -> str:
         )
         for case in report["cases"]
     )
+
+
+def summary_table() -> str:
+    """What was aimed at, against peers as they come and in the best setting that was found for them."""
+    real, short, long = "real lengths up to 512", "512 tokens each", "2,048 tokens each"
+    rows = [
+        ["training, 512 tokens, over stock RoFormer", "3x", *_ratios("fixed", f"training, {short}", [STOCK])],
+        ["training, 2,048 tokens, over stock RoFormer", "4x", *_ratios("fixed", f"training, {long}", [STOCK])],
+        ["training, real lengths, over stock RoFormer", "5x", *_ratios("real", f"training, {real}", [STOCK])],
+        ["training, 512 tokens, over the fastest peer", "1.5x", *_ratios("fixed", f"training, {short}", PEERS)],
+        ["inference, real lengths, over the fastest peer", "2x", *_ratios("real", f"inference, {real}", PEERS)],
+    ]
+    return markdown(["work", "target", "peer as it comes", "peer in its best setting"], rows)
+
+
+def _ratios(name: str, case_name: str, peers: list[str]) -> list[str]:
+    """How many times as fast as the fastest of these ours is: as they come, and in whatever setting."""
+    case = next(case for case in load(name)["cases"] if case["name"] == case_name)
+    seconds = [(r["contestant"], r["variant"], statistics.median(r["seconds"])) for r in case["results"]]
+    ours = next(value for contestant, _, value in seconds if contestant == OURS)
+    settings = ([AS_IT_COMES], {variant for _, variant, _ in seconds})
+    best = (min(value for who, how, value in seconds if who in peers and how in wanted) for wanted in settings)
+    return [f"{value / ours:.2f}x" for value in best]
 
 
 def profiles_table(report: dict[str, Any]) -> str:

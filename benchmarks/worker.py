@@ -22,6 +22,7 @@ from roformer.training.precision import autocast, best_device, resolve_precision
 _FORK = multiprocessing.get_context("fork")  # the imports, of several seconds, are then made once
 _INFERENCE_TOKENS = 8192  # of a batch, as in our evaluation
 _INFERENCE_DOCUMENTS = 16  # of a peer's batch
+AS_IT_COMES = "as it comes"
 _OPERATIONS = 15  # of a profile
 
 
@@ -51,7 +52,7 @@ class Variant:
 
     def __str__(self) -> str:
         words = {"keep_memory": "memory kept", "compiled": "compiled", "by_length": "sorted by length"}
-        return ", ".join(text for key, text in words.items() if getattr(self, key)) or "as it comes"
+        return ", ".join(text for key, text in words.items() if getattr(self, key)) or AS_IT_COMES
 
 
 class Worker:

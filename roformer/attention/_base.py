@@ -133,8 +133,10 @@ class AttentionBackend(nn.Module, ABC):
         wanted = [None] * len(runs) if output_mask is None else output_mask[0].split(sizes)
         outputs = []
         for (documents, length), part, *run in zip(runs, wanted, *parts, strict=True):
-            # documents of one length make a batch
-            q, k, v, *rest = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1).contiguous() for x in run)
+            # documents of one length make a batch; a single one is a view that products take as it is
+            q, k, v, *rest = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1) for x in run)
+            if documents > 1:
+                q, k, v = (x.contiguous() for x in (q, k, v))
             part = None if part is None else part.unflatten(0, (documents, length))
             output, _ = attend(q, k, v, tuple(rest), part)
             outputs.append(output if part is not None else output.flatten(0, 1))
