@@ -11,7 +11,12 @@ class Dropout(nn.Dropout):
     ``torch.compile``, the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p or x.device.type != "cpu" or torch.compiler.is_compiling():
+        if (
+            not self.training
+            or not 0 < self.p < 1 - 1 / _LEVELS
+            or x.device.type != "cpu"
+            or torch.compiler.is_compiling()
+        ):
             return super().forward(x)
         return torch.where(draw_kept(x.shape, self.p), x * survivor_scale(self.p), 0)
 

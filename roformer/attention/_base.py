@@ -104,7 +104,7 @@ class AttentionBackend(nn.Module, ABC):
         state: PositionState,
         layout: SequenceLayout,
         layer: int,
-        output_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attends over (B, H, L, D), and lays the heads side by side.
 
@@ -113,10 +113,10 @@ class AttentionBackend(nn.Module, ABC):
             position: the encoding, and ``state``, what its ``prepare`` returned.
             layout: who may see whom.
             layer: number of the layer, from 0.
-            output_mask: (B, L), True for the N tokens whose output is wanted; None for all.
+            query_mask: (B, L), True for the N tokens whose output is wanted; None for all.
 
         Returns:
-            (B, L, H D), or (N, H D) with ``output_mask``; and the weights, which are None for packed sequences, for a
+            (B, L, H D), or (N, H D) with ``query_mask``; and the weights, which are None for packed sequences, for a
             part of the tokens, and for backends without them.
         """
         query, key = position.rotate(query, state), position.rotate(key, state)
@@ -124,13 +124,13 @@ class AttentionBackend(nn.Module, ABC):
             value = position.rotate(value, state)
         attend = partial(self._attend_part, position=position, mask=layout.mask, layer=layer)
         if layout.lengths is None:
-            return attend(query, key, value, state, output_mask)
+            return attend(query, key, value, state, query_mask)
 
         runs = layout.runs()
         sizes = [documents * length for documents, length in runs]
         # split, not slices: the gradient of each slice would be as large as the whole
         parts = (x.split(sizes, dim=2) for x in (query, key, value, *state))
-        wanted = [None] * len(runs) if output_mask is None else output_mask[0].split(sizes)
+        wanted = [None] * len(runs) if query_mask is None else query_mask[0].split(sizes)
         outputs = []
         for (documents, length), part, *run in zip(runs, wanted, *parts, strict=True):
             # documents of one length make a batch; a single one is a view that products take as it is
@@ -141,7 +141,7 @@ class AttentionBackend(nn.Module, ABC):
             output, _ = attend(q, k, v, tuple(rest), part)
             outputs.append(output if part is not None else output.flatten(0, 1))
         output = torch.cat(outputs)
-        return output if output_mask is not None else output[None], None
+        return output if query_mask is not None else output[None], None
 
     def _attend_part(
         self,
@@ -149,7 +149,7 @@ class AttentionBackend(nn.Module, ABC):
         key: Tensor,
         value: Tensor,
         state: PositionState,
-        output_mask: Tensor | None,
+        query_mask: Tensor | None,
         *,
         position: PositionEncoding,
         mask: Tensor | None,
@@ -157,13 +157,13 @@ class AttentionBackend(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor | None]:
         """Attends over rotated (B, H, L, D); returns what ``forward`` does."""
         bias = position.score_bias(query, key, state, layer=layer)
-        if output_mask is None or torch.compiler.is_compiling():  # a graph has no room for numbers that data decide
+        if query_mask is None or torch.compiler.is_compiling():  # a graph has no room for numbers that data decide
             output, weights = self.attend(query, key, value, mask, bias)
             output = output.transpose(1, 2).flatten(2)
-            return (output, weights) if output_mask is None else (output[output_mask], None)
-        counts = output_mask.sum(dim=1)
+            return (output, weights) if query_mask is None else (output[query_mask], None)
+        counts = query_mask.sum(dim=1)
         # the places of the wanted tokens in each row; where it has fewer than another, any others fill up
-        places = output_mask.byte().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(counts.max()))]
+        places = query_mask.byte().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(counts.max()))]
         real = torch.arange(places.shape[1], device=places.device) < counts[:, None]
         rows = places[:, None, :, None]
         query = query.take_along_dim(rows, dim=2)

@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from roformer.attention._base import ATTENTION_BACKENDS
 from roformer.attention.eager import EagerAttention
+from roformer.attention.sdpa import SdpaAttention
 from roformer.dropout import draw_kept, survivor_scale
 
 _SHORT = 1024  # up to this length all weights are kept: computing them again would cost more than it saves
@@ -18,19 +20,21 @@ Block = tuple[int, slice, slice]
 
 
 @ATTENTION_BACKENDS.register("blocked")
-class BlockedAttention(EagerAttention):
+class BlockedAttention(EagerAttention, SdpaAttention):
     """The same result as ``eager``; beyond 1,024 tokens the weights live only as long as their block.
 
     The backward pass computes them again, as FlashAttention does (Dao et al. 2022, arXiv:2205.14135), but with plain
     matrix products over whole rows of keys: on CPUs these run several times as fast as PyTorch's own flash kernel in
-    bfloat16.
+    bfloat16. On other devices, whose kernels are better, it is ``sdpa``.
     """
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
+        if query.device.type != "cpu":
+            return SdpaAttention.attend(self, query, key, value, mask, bias)
         if key.shape[2] <= _SHORT or torch.compiler.is_compiling():  # which would unroll the blocks
-            return super().attend(query, key, value, mask, bias)[0], None
+            return EagerAttention.attend(self, query, key, value, mask, bias)[0], None
         dropout = self.dropout.p if self.training else 0.0
         output: Tensor = _BlockedAttention.apply(query, key, value, mask, bias, dropout)  # type: ignore[no-untyped-call]
         return output, None
@@ -53,18 +57,20 @@ class _BlockedAttention(torch.autograd.Function):
         key, value = key.contiguous(), value.contiguous()
         ctx.save_for_backward(query, key, value, mask, bias)
         ctx.dropout = dropout
-        ctx.seed = int(torch.randint(2**62, ())) if dropout else 0
+        blocks = list(_blocks(query, key))
+        ctx.seeds = torch.randint(2**32, (len(blocks),)).tolist() if dropout else [0] * len(blocks)
         output = torch.empty_like(query)
         with torch.autocast(query.device.type, enabled=False):
-            for number, block in enumerate(_blocks(query, key)):
+            for seed, block in zip(ctx.seeds, blocks, strict=True):
                 weights = _weights(query, key, mask, bias, block)
                 batch, heads, rows = block
                 if dropout:
-                    weights = weights.where(_kept(weights, dropout, ctx.seed + number), 0)
+                    weights = weights.where(_kept(weights, dropout, seed), 0)
                 torch.bmm(weights, value[batch, heads], out=output[batch, heads, rows])
         return output.mul_(survivor_scale(dropout)) if dropout else output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, bias = ctx.saved_tensors
         grad_output = grad_output.contiguous()
@@ -76,14 +82,14 @@ class _BlockedAttention(torch.autograd.Function):
         grad_value = torch.zeros_like(grad_key)
         grad_bias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
         with torch.autocast(query.device.type, enabled=False):
-            for number, block in enumerate(_blocks(query, key)):
+            for seed, block in zip(ctx.seeds, _blocks(query, key), strict=True):
                 batch, heads, rows = block
                 weights = _weights(query, key, mask, bias, block)
                 grad_rows = grad_output[batch, heads, rows]
                 grad_weights = torch.bmm(grad_rows, value[batch, heads].transpose(1, 2))
                 dropped = weights
                 if ctx.dropout:
-                    kept = _kept(weights, ctx.dropout, ctx.seed + number)
+                    kept = _kept(weights, ctx.dropout, seed)
                     dropped, grad_weights = weights.where(kept, 0), grad_weights.where(kept, 0)
                 grad_value[batch, heads] += torch.bmm(dropped.transpose(1, 2), grad_rows)
                 # of private functions this one is in every release, and saves a pass over the block

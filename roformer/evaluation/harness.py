@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from roformer.allocator import keep_freed_memory
 from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
@@ -33,6 +34,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     Raises:
         UserError: if there are no finished runs, or the runs cannot be compared.
     """
+    keep_freed_memory()
     runs, unfinished = find_runs(config.patterns)
     for folder in unfinished:
         print(f"left out, not finished: {folder}")

@@ -69,21 +69,21 @@ class RoFormerLayer(GradientCheckpointingLayer):
         position: PositionEncoding,
         state: PositionState,
         layout: SequenceLayout,
-        output_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
 
-        With ``output_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only.
+        With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only.
         """
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         )
         context, weights = self.backend(
-            query, key, value, position=position, state=state, layout=layout, layer=self.layer, output_mask=output_mask
+            query, key, value, position=position, state=state, layout=layout, layer=self.layer, query_mask=query_mask
         )
-        if output_mask is not None:
-            hidden_states = hidden_states[output_mask]
+        if query_mask is not None:
+            hidden_states = hidden_states[query_mask]
         attended = self.dropout(self.attention_output(context))
         hidden_states = self.attention_norm(hidden_states + attended)
         expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
@@ -127,7 +127,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
         cu_seqlens: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        output_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
     ) -> BaseModelOutput:
         """Encodes padded sequences (B, L), or documents packed end to end (1, T).
 
@@ -141,13 +141,18 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 across two documents.
             output_attentions: return the weights of each layer; needs ``attention_backend`` eager and no packing.
             output_hidden_states: return the embeddings and the output of each layer.
-            output_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C). Its keys
+            query_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C). Its keys
                 and values are those of all tokens, so that nothing else changes.
 
         Raises:
             UserError: if the inputs contradict each other.
         """
         inputs_embeds = self._embed_inputs(input_ids, inputs_embeds)
+        if query_mask is not None and (query_mask.shape != inputs_embeds.shape[:2] or query_mask.dtype != torch.bool):
+            raise UserError(
+                f"query_mask must be boolean and {tuple(inputs_embeds.shape[:2])}, got {query_mask.dtype} and "
+                f"{tuple(query_mask.shape)}"
+            )
         layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens)
         state = self.position.prepare(position_ids)
         hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids)
@@ -156,13 +161,13 @@ class RoFormerModel(RoFormerPreTrainedModel):
 
         all_hidden_states, all_attentions = [hidden_states], []
         for number, layer in enumerate(self.layers, start=1):
-            wanted = output_mask if number == len(self.layers) else None
+            wanted = query_mask if number == len(self.layers) else None
             hidden_states, weights = layer(
-                hidden_states, position=self.position, state=state, layout=layout, output_mask=wanted
+                hidden_states, position=self.position, state=state, layout=layout, query_mask=wanted
             )
             if want_attentions and weights is None:
                 raise UserError(
-                    "output_attentions needs attention_backend='eager', padded, not packed, input, and no output_mask"
+                    "output_attentions needs attention_backend='eager', padded, not packed, input, and no query_mask"
                 )
             if want_attentions:
                 all_attentions.append(weights)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 IGNORE = -100  # the label that counts for nothing, as everywhere in PyTorch
@@ -37,6 +38,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return ((normalizers - chosen) * counted).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, None]:
         logits, labels, counted, normalizers = ctx.saved_tensors
         factors = grad_total * counted

@@ -79,14 +79,14 @@ class RotaryPositionEncoding(PositionEncoding):
         """
         (turns,) = state
         rotary, rest = x[..., : self.rotary_size], x[..., self.rotary_size :]
-        rotary = rotary.to(torch.promote_types(x.dtype, torch.float32))
+        precise = torch.promote_types(x.dtype, torch.float32)
+        rotary = rotary.to(precise, memory_format=torch.contiguous_format).contiguous()
         if self.layout == "interleaved":
             turned = torch.view_as_real(torch.view_as_complex(rotary.unflatten(-1, (-1, 2))) * turns).flatten(-2)
         else:
             turned = torch.complex(*rotary.chunk(2, dim=-1)) * turns
             turned = torch.cat((turned.real, turned.imag), dim=-1)
-        # laid out anew while it is cast, as the products that follow would have it
-        turned = turned.to(x.dtype, memory_format=torch.contiguous_format)
+        turned = turned.to(x.dtype)
         return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
 
     def forward(self, query: Tensor, key: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from roformer.training.timing import least_seconds
 
 _FIRST, _OTHER = "sdpa", "blocked"
 _GAIN = 1.2  # below this the other is not worth leaving PyTorch's own kernels for
-_TOKENS, _HEADS = 2048, 4  # in a measurement, or one document where that is longer
+_TOKENS, _HEADS, _LONGEST = 2048, 4, 4096  # in a measurement; longer documents differ no more, and fill the memory
 
 
 def resolve_backend(
@@ -21,7 +21,7 @@ def resolve_backend(
     tokens."""
     if asked != "auto":
         return asked, "as configured"
-    gain = _speed_gain(length, head_size, dropout, precision, str(device))
+    gain = _speed_gain(min(length, _LONGEST), head_size, dropout, precision, str(device))
     chosen = _OTHER if gain >= _GAIN else _FIRST
     return chosen, f"measured: {_OTHER} is {gain:.1f} times as fast as {_FIRST} here"
 

@@ -127,7 +127,7 @@ class Trainer:
     """Trains one model on one task.
 
     Args:
-        config: with the precision settled.
+        config: with precision and attention settled.
         task: what to train.
     """
 
@@ -152,7 +152,7 @@ class Trainer:
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
         model = build_model(config, task)
         if trainer.gradient_checkpointing:
-            # its name from transformers 5.23 on, and before
+            # the first is its name from transformers 5.23 on
             known = hasattr(model, "activation_checkpointing_enable")
             enable = model.activation_checkpointing_enable if known else model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
@@ -176,7 +176,8 @@ class Trainer:
             while state.step < self.max_steps and not state.stopped_early:
                 with self.meter.waiting():
                     prepared = ahead.result()
-                ahead = pool.submit(self._prepare, state.step + 1)
+                if state.step + 1 < self.max_steps:
+                    ahead = pool.submit(self._prepare, state.step + 1)
                 loss, tokens = self._train_step(state.step, *prepared)
                 state.step += 1
                 state.tokens += tokens

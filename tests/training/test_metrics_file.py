@@ -91,7 +91,7 @@ def test_batches_are_made_ahead(workshop, tmp_path, monkeypatch):
 
     def watched(self, number, *prepared):
         deadline = time.monotonic() + 30
-        while f"made {number + 1}" not in order and time.monotonic() < deadline:
+        while number < 2 and f"made {number + 1}" not in order and time.monotonic() < deadline:
             time.sleep(0.001)  # the next batch is made without waiting for the end of this step
         order.append(f"trained {number}")
         return step(self, number, *prepared)
@@ -104,4 +104,4 @@ def test_batches_are_made_ahead(workshop, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "_prepare", made)
     monkeypatch.setattr(Trainer, "_train_step", watched)
     workshop.train(tmp_path / "run", "trainer.max_steps=3", "trainer.eval_steps=3")
-    assert order == ["made 0", "made 1", "trained 0", "made 2", "trained 1", "made 3", "trained 2"]
+    assert order == ["made 0", "made 1", "trained 0", "made 2", "trained 1", "trained 2"]

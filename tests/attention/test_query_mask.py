@@ -29,11 +29,11 @@ def queries():
     return torch.randn(3, B, H, L, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).unbind(0)
 
 
-def attend(backend, tensors, layout, position, output_mask):
+def attend(backend, tensors, layout, position, query_mask):
     module = ATTENTION_BACKENDS[backend](dropout=0.0, rotary_value=False)
     state = position.prepare(torch.arange(tensors[0].shape[2])[None])
     leaves = [x.clone().requires_grad_() for x in tensors]
-    output, _ = module(*leaves, position=position, state=state, layout=layout, layer=0, output_mask=output_mask)
+    output, _ = module(*leaves, position=position, state=state, layout=layout, layer=0, query_mask=query_mask)
     return output, leaves
 
 
