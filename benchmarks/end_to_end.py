@@ -100,18 +100,26 @@ def timed(command: list[str]) -> tuple[float, str]:
     return seconds, result.stdout
 
 
-def table(runs: dict[str, list[dict[str, float]]]) -> Table:
-    """Medians over the rounds."""
-    shown = Table(
-        "", "seconds", "least - greatest", "real tokens", "tokens/s", "ours is", title="From text to a model"
-    )
+COLUMNS = ("", "seconds", "least - greatest", "real tokens", "tokens/s", "ours is")
+
+
+def table_rows(runs: dict[str, list[dict[str, float]]]) -> list[list[str]]:
+    """Returns ``COLUMNS`` of both, medians over the rounds."""
     rates = {name: statistics.median(run["tokens"] / run["seconds"] for run in each) for name, each in runs.items()}
+    rows = []
     for name, each in runs.items():
         seconds = [run["seconds"] for run in each]
-        shown.add_row(
+        rows.append([
             name, f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f} - {max(seconds):.1f}",
             f"{each[0]['tokens']:,}", f"{rates[name]:,.0f}", f"{rates[OURS] / rates[name]:.2f}x",
-        )  # fmt: skip
+        ])  # fmt: skip
+    return rows
+
+
+def table(runs: dict[str, list[dict[str, float]]]) -> Table:
+    shown = Table(*COLUMNS, title="From text to a model")
+    for row in table_rows(runs):
+        shown.add_row(*row)
     return shown
 
 

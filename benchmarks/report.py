@@ -17,7 +17,9 @@ import matplotlib
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
+from benchmarks import end_to_end
 from benchmarks.contestants import OURS, PEERS, STOCK
+from benchmarks.run import COLUMNS, table_rows
 from benchmarks.worker import AS_IT_COMES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -76,10 +78,7 @@ def cases_table(report: dict[str, Any]) -> str:
     """One table a case, the fastest first."""
     rate = max(report["machine"]["matmul_rates"].values())
     return "\n\n".join(
-        f"**{case['name']}**, {case['tokens']:,} real tokens\n\n"
-        + markdown(
-            ["", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB", "ours is"], _rows(case, rate)
-        )
+        f"**{case['name']}**, {case['tokens']:,} real tokens\n\n" + markdown(list(COLUMNS), table_rows(case, rate))
         for case in report["cases"]
     )
 
@@ -145,34 +144,9 @@ def profiles_table(report: dict[str, Any]) -> str:
     )
 
 
-def _rows(case: dict[str, Any], rate: float) -> list[list[str]]:
-    medians = [statistics.median(result["seconds"]) for result in case["results"]]
-    ours = next(m for m, result in zip(medians, case["results"], strict=True) if result["contestant"] == OURS)
-    rows = []
-    for median, result in sorted(zip(medians, case["results"], strict=True), key=lambda pair: pair[0]):
-        slowest, fastest = (case["tokens"] / f(result["seconds"]) for f in (max, min))
-        rows.append([
-            result["contestant"], result["variant"], f"{case['tokens'] / median:,.0f}",
-            f"{slowest:,.0f} - {fastest:,.0f}", f"{case['flops'] / median / rate:.0%}",
-            f"{result['peak_bytes'] / 2**20:,.0f}", f"{median / ours:.2f}x",
-        ])  # fmt: skip
-    return rows
-
-
 def runs_table(report: dict[str, Any]) -> str:
     """End to end: seconds, and real tokens a second of the whole run."""
-    rates = {
-        name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
-        for name, runs in report["runs"].items()
-    }
-    ours, rows = next(iter(rates.values())), []
-    for name, runs in report["runs"].items():
-        seconds = [run["seconds"] for run in runs]
-        rows.append([
-            name, f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f} - {max(seconds):.1f}",
-            f"{runs[0]['tokens']:,}", f"{rates[name]:,.0f}", f"{ours / rates[name]:.2f}x",
-        ])  # fmt: skip
-    return markdown(["", "seconds", "least - greatest", "real tokens", "tokens/s", "ours is"], rows)
+    return markdown(list(end_to_end.COLUMNS), end_to_end.table_rows(report["runs"]))
 
 
 def preparation_table(report: dict[str, Any]) -> str:

@@ -182,20 +182,29 @@ def work_of(case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(case: dict[str, Any], rate: float) -> Table:
-    """The results of one case, the fastest first."""
-    columns = ("", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB", "ours is")
-    shown = Table(*columns, title=f"{case['name']} ({case['tokens']:,} tokens)")
+COLUMNS = ("", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB", "ours is")
+
+
+def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
+    """Returns ``COLUMNS`` of everyone who was measured, the fastest first."""
     results = sorted(case["results"], key=lambda result: statistics.median(result["seconds"]))
     ours = next((statistics.median(r["seconds"]) for r in results if r["contestant"] == OURS), None)
+    rows = []
     for result in results:
         median = statistics.median(result["seconds"])
         slowest, fastest = (case["tokens"] / f(result["seconds"]) for f in (max, min))
-        shown.add_row(
+        rows.append([
             result["contestant"], result["variant"], f"{case['tokens'] / median:,.0f}",
             f"{slowest:,.0f} - {fastest:,.0f}", f"{case['flops'] / median / rate:.0%}",
             f"{result['peak_bytes'] / 2**20:,.0f}", f"{median / ours:.2f}x" if ours else "",
-        )  # fmt: skip
+        ])  # fmt: skip
+    return rows
+
+
+def table(case: dict[str, Any], rate: float) -> Table:
+    shown = Table(*COLUMNS, title=f"{case['name']} ({case['tokens']:,} tokens)")
+    for row in table_rows(case, rate):
+        shown.add_row(*row)
     return shown
 
 
