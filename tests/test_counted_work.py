@@ -1,6 +1,6 @@
 """Speed without a clock: how many operations a training step asks for, which kernels, and on how many numbers.
 
-A slow path that comes back (padding, logits everywhere, a loop over tokens, a table made in each layer, a graph break)
+A slow path that comes back (padding, logits everywhere, a loop over tokens or a table made in each layer)
 shows here as a larger count, on any machine.
 """
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from roformer.attention import blocked
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM
 
 LAYERS, HEADS, WIDTH, VOCABULARY = 3, 2, 16, 50
@@ -40,7 +41,7 @@ class Counting(TorchDispatchMode):
 
 
 def step(backend="blocked", position="rope", layers=LAYERS):
-    """Returns what a forward and a backward pass count, on packed documents, 15 % of whose tokens are predicted."""
+    """Returns what a forward and a backward pass count, on packed documents; an eighth of the tokens is predicted."""
     config = RoFormerConfig(
         vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=HEADS,
         intermediate_size=4 * WIDTH, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
@@ -105,3 +106,14 @@ def test_the_kernel_of_each_backend(backend, kernel):
     calls = step(backend).calls
     kernels = {name for name in calls if "softmax" in name or "scaled_dot_product" in name}
     assert {name for name in kernels if "_backward" not in name} == {kernel}
+
+
+def test_blocks_never_hold_more_than_a_block_of_scores(monkeypatch):
+    """Catches a backend that falls back to all scores at once: the same result, in memory that grows as L x L."""
+    monkeypatch.setattr(blocked, "_SHORT", 8)
+    monkeypatch.setattr(blocked, "_BLOCK", 200)
+    sizes, softmax = [], torch.Tensor.softmax
+    monkeypatch.setattr(torch.Tensor, "softmax", lambda x, dim: sizes.append(x.numel()) or softmax(x, dim))
+    step("blocked")
+    assert max(sizes) <= 200
+    assert len(sizes) > 3 * LAYERS
