@@ -3,19 +3,21 @@
 python -m benchmarks.preparation reviews.parquet --megabytes 100 1000 --output outputs/bench/preparation.json
 
 The documents are repeated, each with a number in front, until there are so many. Each contestant is a process of its
-own with empty caches; its peak memory shows whether the corpus has to fit.
+own with empty caches; its peak memory, that of the processes it starts included, shows whether the corpus has to fit.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
-import resource
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -92,11 +94,30 @@ def apart(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
 
 
 def _timed(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
+    peaks, done = [_private_bytes()], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            peaks.append(_private_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         work(folder, *arguments)
     seconds = time.perf_counter() - start
-    return seconds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    done.set()
+    watcher.join()
+    return seconds, max(peaks)
+
+
+def _private_bytes() -> int:
+    """Returns the memory of this process and all below it that is not shared: no file that is merely mapped."""
+    total, this = 0, psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+            total += process.memory_full_info().uss
+    return total
 
 
 def ours(folder: str, corpus: str, tokenizer: str) -> None:
