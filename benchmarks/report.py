@@ -8,7 +8,7 @@ The page keeps its words; what stands between `<!-- table: <name> -->` and `<!--
 import json
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ import matplotlib
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from benchmarks import end_to_end
-from benchmarks.contestants import OURS, PEERS, STOCK
-from benchmarks.run import COLUMNS, table_rows
+from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
+from benchmarks.run import COLUMNS, left_out, table_rows
 from benchmarks.worker import AS_IT_COMES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -29,7 +30,8 @@ _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTA
 
 def main() -> None:
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    figure(load("lengths"), FOLDER / "lengths.svg")
+    lengths_figure(load("lengths"), FOLDER / "lengths.svg")
+    loss_figure(load("loss_curve"), FOLDER / "loss_curve.svg")
 
 
 def page(text: str) -> str:
@@ -48,7 +50,8 @@ def table_of(report: dict[str, Any]) -> Callable[[dict[str, Any]], str]:
     """Returns what makes a table of such a report."""
     if "cases" in report:
         return profiles_table if report["arguments"].get("profile") else cases_table
-    return runs_table if "runs" in report else preparation_table
+    kinds = {"runs": runs_table, "results": preparation_table, "curves": curves_table}
+    return next(made for key, made in kinds.items() if key in report)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -75,57 +78,92 @@ def origin(report: dict[str, Any]) -> str:
 
 
 def cases_table(report: dict[str, Any]) -> str:
-    """One table a case, the fastest first."""
+    """One table a case, the fastest first, and who could not run."""
     rate = max(report["machine"]["matmul_rates"].values())
     return "\n\n".join(
-        f"**{case['name']}**, {case['tokens']:,} real tokens\n\n" + markdown(list(COLUMNS), table_rows(case, rate))
+        "\n\n".join([
+            f"**{case['name']}**, {case['tokens']:,} real tokens",
+            markdown(list(COLUMNS), table_rows(case, rate)),
+            *left_out(case),
+        ])
         for case in report["cases"]
-    )
+    )  # fmt: skip
 
 
 def summary_table() -> str:
-    """What was aimed at, against peers as they come and in the best setting that was found for them.
-
-    Peers as they come are those of lengths.json where it has the case: in fixed.json so many processes hold memory at
-    once that the page faults of these peers cost more than they do alone.
-    """
+    """What was aimed at, against peers as they come and in the best setting that was found for them."""
     real, short, long = "real lengths up to 512", "512 tokens each", "2,048 tokens each"
+    plain, best = ("lengths", "lengths"), ("best", "best_inference")
+
+    def against(work: str, lengths: str, peers: Sequence[str]) -> list[str]:
+        return [
+            _over(_case(name[work == "inference"], f"{work}, {lengths}"), peers, only)
+            for name, only in ((plain, AS_IT_COMES), (best, ""))
+        ]
+
+    def both(measure: Callable[[str, dict[str, Any]], str], lengths: str) -> list[str]:
+        return [measure(name, _case(name, f"training, {lengths}")) for name in ("lengths", "best")]
+
+    ends = {
+        name: _median(run["tokens"] / run["seconds"] for run in runs)
+        for name, runs in load("end_to_end")["runs"].items()
+    }
+    end_to_end_ratio = f"{ends[end_to_end.OURS] / ends[end_to_end.PLAIN]:.2f}x"
+    waiting = f"{load('loss_curve')['data_wait']:.2%}"
+    unmeasured = ["not measured", "not measured"]
     rows = [
-        [
-            "training, 512 tokens, over stock RoFormer",
-            "3x",
-            *_ratios("lengths", "fixed", f"training, {short}", [STOCK]),
-        ],
-        [
-            "training, 2,048 tokens, over stock RoFormer",
-            "4x",
-            *_ratios("lengths", "fixed", f"training, {long}", [STOCK]),
-        ],
-        ["training, real lengths, over stock RoFormer", "5x", *_ratios("real", "real", f"training, {real}", [STOCK])],
-        [
-            "training, 512 tokens, over the fastest peer",
-            "1.5x",
-            *_ratios("lengths", "fixed", f"training, {short}", PEERS),
-        ],
-        [
-            "inference, real lengths, over the fastest peer",
-            "2x",
-            *_ratios("real", "real", f"inference, {real}", PEERS),
-        ],
+        ["training, 512 tokens, over stock RoFormer", "3x", *against("training", short, [STOCK])],
+        ["training, 2,048 tokens, over stock RoFormer", "4x", *against("training", long, [STOCK])],
+        ["training, real lengths, over stock RoFormer", "5x", *against("training", real, [STOCK])],
+        ["training, 512 tokens, over the fastest peer", "1.5x", *against("training", short, PEERS)],
+        ["inference, real lengths, over the fastest peer", "2x", *against("inference", real, PEERS)],
+        ["utilisation, training, 512 tokens", "50%", *both(_utilisation, short)],
+        ["RoPE, what it costs of a step at 512 tokens", "at most 5%", *both(_cost_of_positions, short)],
+        ["peak memory, training, 2,048 tokens, of stock RoFormer's", "at most 1/3", *both(_memory, long)],
+        ["from raw text to 200 steps, over a plain pipeline", "3x", end_to_end_ratio, "not measured"],
+        ["share of the time that the loop waits for data", "at most 1%", waiting, ""],
+        ["one H200, base size, 512 and 4,096 tokens: utilisation", "50%", *unmeasured],
+        ["one H200, base size, 512 tokens: tokens/s", "0.6 M", *unmeasured],
+        ["one H200, base size: over stock RoFormer, compiled", "5x", *unmeasured],
     ]
     return markdown(["work", "target", "peer as it comes", "peer in its best setting"], rows)
 
 
-def _ratios(plain: str, every: str, case_name: str, peers: list[str]) -> list[str]:
-    """How many times as fast as the fastest of these ours is: as they come, and in whatever setting."""
-    ratios = []
-    for name, only in ((plain, AS_IT_COMES), (every, "")):
-        case = next(case for case in load(name)["cases"] if case["name"] == case_name)
-        seconds = [(r["contestant"], r["variant"], statistics.median(r["seconds"])) for r in case["results"]]
-        ours = next(value for contestant, _, value in seconds if contestant == OURS)
-        best = min(value for contestant, variant, value in seconds if contestant in peers and variant.startswith(only))
-        ratios.append(f"{best / ours:.2f}x")
-    return ratios
+def _case(name: str, title: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(case for case in load(name)["cases"] if case["name"] == title)
+    return found
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(list(values))
+
+
+def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> str:
+    """How many times as fast as the fastest of these peers ours is; they run as ``variant``, or anyhow if it is empty."""
+    ours = _median(_result(case, OURS)["seconds"])
+    rivals = (each for each in case["results"] if each["contestant"] in peers and each["variant"].startswith(variant))
+    return f"{min(_median(each['seconds']) for each in rivals) / ours:.2f}x"
+
+
+def _utilisation(name: str, case: dict[str, Any]) -> str:
+    rate = max(load(name)["machine"]["matmul_rates"].values())
+    return f"{case['flops'] / _median(_result(case, OURS)['seconds']) / rate:.0%}"
+
+
+def _cost_of_positions(_: str, case: dict[str, Any]) -> str:
+    """The median over rounds: both had their turn in each."""
+    pairs = zip(_result(case, OURS)["seconds"], _result(case, WITHOUT_POSITIONS)["seconds"], strict=True)
+    return f"{_median(ours / without - 1 for ours, without in pairs):.1%}"
+
+
+def _memory(_: str, case: dict[str, Any]) -> str:
+    return f"{_result(case, OURS)['peak_bytes'] / _result(case, STOCK)['peak_bytes']:.2f}"
+
+
+def _result(case: dict[str, Any], contestant: str) -> dict[str, Any]:
+    """The first of a contestant: of a peer that which was measured before its other variants."""
+    found: dict[str, Any] = next(each for each in case["results"] if each["contestant"] == contestant)
+    return found
 
 
 def profiles_table(report: dict[str, Any]) -> str:
@@ -163,6 +201,19 @@ def preparation_table(report: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
+def curves_table(report: dict[str, Any]) -> str:
+    """The loss of both, and how far they are apart."""
+    curves = list(report["curves"].items())
+    (_, old), (_, new) = curves
+    apart = max(abs(a - b) for a, b in zip(old["loss"], new["loss"], strict=True))
+    rows = [
+        [name, *(f"{curve['loss'][i]:.4f}" for i in (0, -1)), f"{curve['validation_loss']:.4f}"]
+        for name, curve in curves
+    ]
+    table = markdown(["run", f"loss at step {old['step'][0]}", f"at step {old['step'][-1]}", "validation loss"], rows)
+    return f"{table}\n\nThe training losses differ by {apart:.4f} at the most, over {len(old['step'])} logged steps."
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table whose first columns are words and whose others are numbers."""
     numeric = [all(row[column][:1].isdigit() for row in rows) for column in range(len(head))]
@@ -170,10 +221,9 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def figure(report: dict[str, Any], file: Path) -> None:
+def lengths_figure(report: dict[str, Any], file: Path) -> None:
     """Tokens a second over the length, a line a contestant (its fastest variant), training and inference."""
     works = [work for work in ("training", "inference") if any(case["work"] == work for case in report["cases"])]
-    plt.rcParams["svg.hashsalt"] = "roformer"  # the same figures give the same file
     canvas, axes = plt.subplots(1, len(works), figsize=(5.2 * len(works), 4), squeeze=False)
     for axis, work in zip(axes[0], works, strict=True):
         lines: dict[str, dict[int, float]] = {}
@@ -192,6 +242,23 @@ def figure(report: dict[str, Any], file: Path) -> None:
         axis.xaxis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=8)
+    save(canvas, file)
+
+
+def loss_figure(report: dict[str, Any], file: Path) -> None:
+    """The loss of both over the steps, one on the other."""
+    canvas, axis = plt.subplots(figsize=(5.2, 4))
+    for (name, curve), style in zip(report["curves"].items(), (("-", 4), ("--", 1.2)), strict=True):
+        axis.plot(curve["step"], curve["loss"], style[0], lw=style[1], label=name)
+    axis.set(xlabel="step", ylabel="loss (nats)")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    save(canvas, file)
+
+
+def save(canvas: Figure, file: Path) -> None:
+    """Writes a figure such that the same content gives the same file."""
+    plt.rcParams["svg.hashsalt"] = "roformer"
     canvas.tight_layout()
     canvas.savefig(file, metadata={"Date": None})
     plt.close(canvas)

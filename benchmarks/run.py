@@ -1,15 +1,15 @@
 """Our RoFormer beside its peers: training steps and inference, on the same batches, in one run.
 
 python -m benchmarks.run                                                        # make bench, some minutes
-python -m benchmarks.run --lengths 128 512 2048 --variants --rounds 9           # peers in every setting they have
+python -m benchmarks.run --lengths 128 512 2048 --best --rounds 9               # peers in the best setting they have
 python -m benchmarks.run --lengths --data data=labelled data.path=reviews.csv   # the lengths of your own documents
 
 Every contestant has the same sizes and a process of its own; they take turns, round after round. A figure is the
 median over rounds of real tokens a second (padding is no token), with the least and the greatest. Utilisation is the
 arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measured in the same run. Ours runs as
 `train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds fastest and freed
-memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well; with --variants all do, and
-compiled (batches of one length), or, in inference, sorted by length.
+memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well. With --best all peers run
+with freed memory kept and documents sorted by length, in training uncompiled and compiled.
 """
 
 import argparse
@@ -27,17 +27,17 @@ from rich.table import Table
 
 from benchmarks.contestants import MODERNBERT, OURS, PEERS, STOCK, WITHOUT_POSITIONS, Documents, Sizes
 from benchmarks.flops import forward_flops, training_flops
-from benchmarks.worker import Case, Variant, Worker, measure_machine
+from benchmarks.worker import Case, Variant, Worker, apart, measure_machine
 from roformer.build import build_corpus
 from roformer.cli import one_line_errors
 from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
+from roformer.errors import UserError
 from roformer.model.loss import IGNORE
 from roformer.training.checkpoint import write_json
 from roformer.training.provenance import provenance
 
 CONF = Path(__file__).parents[1] / "conf"
-TOKENS = 4096  # of a batch of documents of one length, or as near as whole documents come to it
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
 WIDTH = 118  # of a table that is written to a file
@@ -46,11 +46,11 @@ WIDTH = 118  # of a table that is written to a file
 @one_line_errors
 def main() -> None:
     arguments = parse(sys.argv[1:])
-    machine = measure_machine(arguments.hidden_size, arguments.precision)
+    machine = apart(measure_machine, arguments.hidden_size, arguments.precision)
     rate = max(machine["matmul_rates"].values())
     report = {
         "schema_version": 1,
-        **provenance(),
+        **apart(provenance),
         "arguments": {**vars(arguments), "output": None},
         "machine": machine,
         "cases": [],
@@ -61,12 +61,17 @@ def main() -> None:
         f"matmul rate {rate / 1e9:,.0f} GFLOP/s"
     )
     for name, case in cases(arguments, machine["precision"]):
-        contestants = variants(case, everything=arguments.variants)
-        measured = measure(case, contestants, arguments.rounds, profile=arguments.profile)
-        report["cases"].append({"name": name, **work_of(case), "results": measured})
+        contestants = variants(case, best=arguments.best)
+        report["cases"].append(
+            {"name": name, **work_of(case), **measure(case, contestants, arguments.rounds, profile=arguments.profile)}
+        )
         console.print(table(report["cases"][-1], rate))
+        for line in left_out(report["cases"][-1]):
+            console.print(line)
         if arguments.output:
             write_json(arguments.output, report)
+    if not all(any(result["contestant"] == OURS for result in case["results"]) for case in report["cases"]):
+        raise UserError("ours could not run everything: see what was left out above")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -75,6 +80,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=["training", "inference"])
     parser.add_argument("--lengths", type=int, nargs="*", default=[512, 2048], help="batches of one length, in tokens")
+    parser.add_argument("--tokens", type=int, default=4096, help="of such a batch, or one sequence if it is longer")
     parser.add_argument("--data", nargs="*", default=["data=docs"], help="documents with their real lengths, or none")
     parser.add_argument("--max-length", type=int, default=512, help="tokens at which such a document is cut")
     parser.add_argument("--dropout", type=float, default=0.0)
@@ -83,7 +89,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--variants", action="store_true", help="peers compiled and, in inference, sorted, too")
+    parser.add_argument("--best", action="store_true", help="peers in their best setting, not as they come")
     parser.add_argument("--profile", action="store_true", help="in the output, where the time of ours goes")
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
     return parser.parse_args(argv)
@@ -100,7 +106,7 @@ def cases(arguments: argparse.Namespace, precision: str) -> Iterator[tuple[str, 
             batches = real_batches(documents, arguments.max_length, rng)
         else:
             vocabulary = 8192
-            rows = range(max(1, TOKENS // length))
+            rows = range(max(1, arguments.tokens // length))
             batches = [[masked(rng.integers(5, vocabulary, length), rng) for _ in rows]]
         sizes = Sizes(
             arguments.hidden_size, arguments.layers, arguments.heads, vocabulary,
@@ -135,38 +141,57 @@ def masked(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     return tokens, labels
 
 
-def variants(case: Case, *, everything: bool) -> list[tuple[str, Variant]]:
+def variants(case: Case, *, best: bool) -> list[tuple[str, Variant]]:
     """Returns who runs how."""
     chosen = [(OURS, Variant(keep_memory=True))]
     if case.work == "training":
         chosen.append((WITHOUT_POSITIONS, Variant(keep_memory=True)))
-    one_length = len({len(tokens) for batch in case.batches for tokens, _ in batch}) == 1
-    compiled = (False, True) if everything and one_length else (False,)  # it compiles anew for each new shape
-    by_length = (False, True) if everything and not one_length and case.work == "inference" else (False,)
+    differ = len({len(tokens) for batch in case.batches for tokens, _ in batch}) > 1
     for name in PEERS:
-        kept = (False, True) if everything or name in (STOCK, MODERNBERT) else (False,)
-        chosen += [(name, Variant(*option)) for option in product(kept, compiled, by_length)]
+        if best:
+            chosen.append((name, Variant(keep_memory=True, by_length=differ)))
+            if case.work == "training":
+                chosen.append((name, Variant(keep_memory=True, by_length=differ, compiled=True)))
+        else:
+            chosen.append((name, Variant()))
+            if name in (STOCK, MODERNBERT):
+                chosen.append((name, Variant(keep_memory=True)))
     return chosen
 
 
-def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, profile: bool) -> list[dict[str, Any]]:
-    """Returns the seconds of every round of everyone, and what they took; who cannot run is told and left out."""
-    workers = []
-    for name, variant in contestants:
-        try:
-            workers.append(Worker(name, variant, case))
-        except RuntimeError as error:
-            print(f"left out: {error}", file=sys.stderr)
-    seconds = [[worker.repeat() for worker in workers] for _ in range(rounds)]
-    return [
-        {
-            "contestant": worker.name, "variant": str(worker.variant), **worker.description,
-            "seconds": [line[number] for line in seconds],
-            **({"profile": worker.profile()} if profile and worker.name == OURS else {}),
-            "peak_bytes": worker.close(),
-        }
-        for number, worker in enumerate(workers)
-    ]  # fmt: skip
+def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, profile: bool) -> dict[str, Any]:
+    """Returns ``results``: the seconds of every round of everyone, and what it took; and who is ``left_out``, and why.
+
+    Everyone has one turn after the other, so that a machine that is slow for a while is slow for all.
+    """
+    running = {(name, variant): turns(name, variant, case, rounds, profile=profile) for name, variant in contestants}
+    results, failed = [], []
+    for _ in range(1 + rounds):
+        for (name, variant), turn in list(running.items()):
+            try:
+                next(turn)
+            except RuntimeError as error:
+                failed.append({"contestant": name, "variant": str(variant), "why": str(error)})
+                del running[name, variant]
+    for (name, variant), turn in running.items():
+        results.append({"contestant": name, "variant": str(variant), **next(turn)})
+    return {"results": results, "left_out": failed}
+
+
+def turns(name: str, variant: Variant, case: Case, rounds: int, *, profile: bool) -> Iterator[dict[str, Any]]:
+    """Yields after the start and after each round; at last all that there is to tell."""
+    worker, told = Worker(name, variant, case), {}
+    try:
+        yield told
+        seconds = []
+        for _ in range(rounds):
+            seconds.append(worker.repeat())
+            yield told
+        if profile and name == OURS:
+            told["profile"] = worker.profile()
+        yield {**worker.description, "seconds": seconds, **told, "peak_bytes": worker.peak()}
+    finally:
+        worker.stop()
 
 
 def work_of(case: Case) -> dict[str, Any]:
@@ -199,6 +224,11 @@ def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
             f"{result['peak_bytes'] / 2**20:,.0f}", f"{median / ours:.2f}x" if ours else "",
         ])  # fmt: skip
     return rows
+
+
+def left_out(case: dict[str, Any]) -> list[str]:
+    """Returns a line for everyone who could not run."""
+    return [f"left out: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["left_out"]]
 
 
 def table(case: dict[str, Any], rate: float) -> Table:

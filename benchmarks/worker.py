@@ -1,6 +1,7 @@
 """One contestant in a process of its own: its allocator, its peak memory and its crash are nobody else's."""
 
 import multiprocessing
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,9 +22,9 @@ from roformer.training.precision import autocast, best_device, resolve_precision
 
 _FORK = multiprocessing.get_context("fork")  # the imports, of several seconds, are then made once
 _INFERENCE_TOKENS = 8192  # of a batch, as in our evaluation
-_INFERENCE_DOCUMENTS = 16  # of a peer's batch
 AS_IT_COMES = "as it comes"
 _OPERATIONS = 15  # of a profile
+_WARM_UP, _PROFILED = 5, 3  # passes under the profiler, whose own memory is new in the first ones
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Variant:
     Attributes:
         keep_memory: with freed memory kept in the process, as our entry points do it.
         compiled: by ``torch.compile`` with its defaults.
-        by_length: inference on documents sorted by length.
+        by_length: on documents sorted by length; in inference in the same batches as ours.
     """
 
     keep_memory: bool = False
@@ -59,7 +60,7 @@ class Worker:
     """Starts the process and asks it for one repetition after the other.
 
     Raises:
-        RuntimeError: with the error of the process, if it cannot run the case.
+        RuntimeError: here and in every method, with the error of the process, if it cannot run the case.
     """
 
     def __init__(self, name: str, variant: Variant, case: Case) -> None:
@@ -75,39 +76,44 @@ class Worker:
 
         While others had their turn the machine may have taken back the memory that this process had freed.
         """
-        self._connection.send("again")
-        return float(self._receive())
+        return float(self._ask("again"))
 
     def profile(self) -> list[tuple[str, float, int]]:
-        """Returns the operations that one more pass spends the most time in: name, share of the time, calls."""
-        self._connection.send("profile")
-        operations: list[tuple[str, float, int]] = self._receive()
+        """Returns the operations that a pass spends the most time in: name, share of the time, calls."""
+        operations: list[tuple[str, float, int]] = self._ask("profile")
         return operations
 
-    def close(self) -> int:
-        """Ends the process; returns the bytes that its work took at the most, weights and optimiser included."""
-        self._connection.send("stop")
-        peak = int(self._receive())
+    def peak(self) -> int:
+        """Returns the bytes that its work took at the most, weights and optimiser included."""
+        return int(self._ask("peak"))
+
+    def stop(self) -> None:
+        """Ends the process, in whatever state it is."""
+        self._process.kill()
         self._process.join()
-        return peak
+
+    def _ask(self, what: str) -> Any:
+        self._connection.send(what)
+        return self._receive()
 
     def _receive(self) -> Any:
         try:
             kind, value = self._connection.recv()
-        except EOFError as error:
-            raise RuntimeError(f"{self.name} died (out of memory?)") from error
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError("its process died (out of memory?)") from error
         if kind == "error":
-            raise RuntimeError(f"{self.name}, {self.variant}: {value}")
+            raise RuntimeError(value)
         return value
 
 
-def measure_machine(hidden_size: int, precision: str) -> dict[str, Any]:
-    """Returns, from a process of its own, the precision to compute in and the matmul rate in it, in FLOP/s."""
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns what a function does in a process of its own: this one must not touch an accelerator before it forks."""
     with _FORK.Pool(1) as pool:
-        return pool.apply(_measure_machine, (hidden_size, precision))
+        return pool.apply(function, arguments)
 
 
-def _measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
+def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
+    """Returns the precision to compute in and the matmul rates in it, in FLOP/s."""
     device = best_device()
     precision, why = resolve_precision(asked, hidden_size=hidden_size, device=device)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -131,11 +137,18 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
         if variant.keep_memory:
             keep_freed_memory()
         device = best_device()
+        if device.type == "cpu":  # an error of this process, before the system kills any other
+            free = psutil.virtual_memory().available
+            resource.setrlimit(resource.RLIMIT_DATA, (free, free))
         before = _reset_peak(device)
         description, inputs, run = _prepare(name, variant, case, device)
         run(inputs)
         connection.send(("ready", description))
-        while (asked := connection.recv()) != "stop":
+        while True:
+            asked = connection.recv()
+            if asked == "peak":
+                connection.send(("peak", _peak(device) - before))
+                continue
             run(inputs[:1])
             _wait(device)
             if asked == "profile":
@@ -145,7 +158,6 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
             run(inputs)
             _wait(device)
             connection.send(("seconds", time.perf_counter() - start))
-        connection.send(("peak", _peak(device) - before))
     except Exception as error:  # told by the parent, which goes on with the others
         connection.send(("error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"))
 
@@ -162,22 +174,23 @@ def _prepare(
         )  # fmt: skip
     torch.manual_seed(0)
     model = contestant.build(case.sizes, backend).to(device)
-    batches = case.batches
-    if case.work == "inference":
-        batches = _rebatch([document for batch in batches for document in batch], ours=ours, variant=variant)
+    batches = _rebatch(case, ours=ours, by_length=variant.by_length)
     inputs = [_to_device(contestant.collate(batch), device) for batch in batches]
     work = _training if case.work == "training" else _inference
     description = {"parameters": sum(p.numel() for p in model.parameters()), "attention": backend or None}
     return description, inputs, work(model, case.precision, device, compiled=variant.compiled)
 
 
-def _rebatch(documents: Documents, *, ours: bool, variant: Variant) -> list[Documents]:
-    """Ours batches by tokens, as its evaluation does; peers take so many documents at a time."""
-    if ours:
-        lengths = np.array([len(tokens) for tokens, _ in documents])
+def _rebatch(case: Case, *, ours: bool, by_length: bool) -> Sequence[Documents]:
+    """Returns the batches of documents that a contestant takes; in inference ours sorts, as its evaluation does."""
+    if not by_length and not (ours and case.work == "inference"):
+        return case.batches
+    documents = [document for batch in case.batches for document in batch]
+    lengths = np.array([len(tokens) for tokens, _ in documents])
+    if case.work == "inference":
         return [[documents[i] for i in batch] for batch in batches_by_length(lengths, _INFERENCE_TOKENS)]
-    ordered = sorted(documents, key=lambda document: -len(document[0])) if variant.by_length else documents
-    return [ordered[i : i + _INFERENCE_DOCUMENTS] for i in range(0, len(ordered), _INFERENCE_DOCUMENTS)]
+    order = iter(np.argsort(-lengths, kind="stable").tolist())
+    return [[documents[next(order)] for _ in batch] for batch in case.batches]
 
 
 def _training(
@@ -212,11 +225,14 @@ def _inference(
 
 
 def _profile(run: Callable[[list[Inputs]], None], inputs: list[Inputs]) -> list[tuple[str, float, int]]:
-    with torch.profiler.profile() as profiler:
-        run(inputs)
+    schedule = torch.profiler.schedule(wait=0, warmup=_WARM_UP, active=_PROFILED, repeat=1)
+    with torch.profiler.profile(schedule=schedule, acc_events=True) as profiler:
+        for _ in range(_WARM_UP + _PROFILED):
+            run(inputs)
+            profiler.step()
     events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
     total = sum(event.self_cpu_time_total for event in events)
-    return [(event.key, event.self_cpu_time_total / total, event.count) for event in events[:_OPERATIONS]]
+    return [(e.key, e.self_cpu_time_total / total, e.count // _PROFILED) for e in events[:_OPERATIONS]]
 
 
 def _to_device(inputs: Inputs, device: torch.device) -> Inputs:

@@ -2,12 +2,25 @@
 
 import json
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import report, run
-from benchmarks.contestants import OURS, STOCK, Sizes, packed, padded
+from benchmarks.contestants import (
+    CONTESTANTS,
+    OURS,
+    PEERS,
+    STOCK,
+    WITHOUT_POSITIONS,
+    X_TRANSFORMERS,
+    Contestant,
+    Sizes,
+    packed,
+    padded,
+)
 from benchmarks.flops import forward_flops, training_flops
 from tests.test_counted_work import HEADS, LAYERS, LENGTHS, VOCABULARY, WIDTH, step
 
@@ -46,30 +59,68 @@ def test_both_layouts_hold_the_same_tokens():
     assert "attention_mask" not in padded(documents[:1])  # no padding: no mask that would slow a peer
 
 
-@pytest.mark.parametrize("work", ["training", "inference"])
-def test_a_small_run(work, monkeypatch, tmp_path, capsys):
-    """Catches a benchmark that only works at the sizes it was written at, and a peer that silently drops out."""
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Runs the benchmark at tiny sizes with more arguments; returns its report."""
     text = tmp_path / "text.txt"
     text.write_text("\n\n".join(f"Document {n} says: " + "one word and another " * (n % 7 + 1) for n in range(80)))
-    file = tmp_path / "out.json"
-    options = ["--hidden-size", "16", "--heads", "2", "--layers", "2", "--lengths", "24", "--rounds", "2"]
     data = ["data=text", f"data.path={text}", f"paths.cache_dir={tmp_path}/cache", "tokenizer.vocab_size=300"]
-    data.append("tokenizer.alphabet_size=40")
-    more = ["--max-length", "32", "--precision", "fp32", "--output", str(file)]
-    monkeypatch.setattr(run, "TOKENS", 96)
-    monkeypatch.setattr(sys, "argv", ["run", "--work", work, *options, "--data", *data, *more])
-    run.main()
-    result = json.loads(file.read_text())
+    sizes = ["--hidden-size", "16", "--heads", "2", "--layers", "2", "--lengths", "24", "--tokens", "96"]
+    more = ["--max-length", "32", "--precision", "fp32", "--rounds", "2", "--output", str(tmp_path / "out.json")]
+
+    def measured(*arguments):
+        given = ["run", *sizes, "--data", *data, "tokenizer.alphabet_size=40", *more, *arguments]
+        monkeypatch.setattr(sys, "argv", given)
+        run.main()
+        return json.loads((tmp_path / "out.json").read_text())
+
+    return measured
+
+
+EVERYONE = set(CONTESTANTS) - (set() if find_spec("x_transformers") else {X_TRANSFORMERS})
+
+
+@pytest.mark.parametrize("work", ["training", "inference"])
+def test_a_small_run(small, work, capsys):
+    """Catches a benchmark that only works at the sizes it was written at, and a peer that silently drops out."""
+    result = small("--work", work, "--profile")
     assert [case["length"] for case in result["cases"]] == [24, None]
     for case in result["cases"]:
-        names = {each["contestant"] for each in case["results"]}
-        assert {OURS, STOCK} <= names
+        measured = {each["contestant"] for each in case["results"]}
+        assert measured == EVERYONE - (set() if work == "training" else {WITHOUT_POSITIONS})
+        assert {each["contestant"] for each in case["left_out"]} <= {X_TRANSFORMERS}
         for each in case["results"]:
             assert len(each["seconds"]) == 2
             assert min(each["seconds"]) > 0
             assert each["parameters"] > 0
+            assert ("profile" in each) == (each["contestant"] == OURS)
         assert case["tokens"] > 0
     assert "ours is" in capsys.readouterr().out
+
+
+def test_peers_in_their_best_setting(small, monkeypatch):
+    """Catches a comparison that holds something back from peers."""
+    monkeypatch.setattr(torch, "compile", lambda model: model)  # it needs a compiler, and minutes
+    short, real = small("--work", "training", "--best")["cases"]
+    assert {each["variant"] for each in short["results"]} == {"memory kept", "memory kept, compiled"}
+    best = {each["variant"] for each in real["results"] if each["contestant"] in PEERS}
+    assert best == {"memory kept, sorted by length", "memory kept, compiled, sorted by length"}
+
+
+def test_who_cannot_run_is_named(small, monkeypatch, capsys):
+    """Catches a crash of one peer that ends the run, and ours dropping out with exit status 0."""
+
+    def broken(sizes, backend):
+        raise RuntimeError("no room")
+
+    monkeypatch.setitem(CONTESTANTS, STOCK, Contestant(broken, padded))
+    for case in small("--work", "inference")["cases"]:
+        assert {"contestant": STOCK, "variant": "as it comes", "why": "RuntimeError: no room"} in case["left_out"]
+        assert OURS in {each["contestant"] for each in case["results"]}
+    assert "no room" in capsys.readouterr().out
+    monkeypatch.setitem(CONTESTANTS, OURS, Contestant(broken, packed))
+    with pytest.raises(SystemExit, match="ours could not run"):
+        small("--work", "inference")
 
 
 def test_the_page_shows_what_was_measured():
