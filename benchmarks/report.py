@@ -139,7 +139,7 @@ def _median(values: Iterable[float]) -> float:
 
 
 def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> str:
-    """How many times as fast as the fastest of these peers ours is; they run as ``variant``, or anyhow if it is empty."""
+    """How many times as fast as the fastest of these peers ours is, where they run as ``variant`` (empty: as any)."""
     ours = _median(_result(case, OURS)["seconds"])
     rivals = (each for each in case["results"] if each["contestant"] in peers and each["variant"].startswith(variant))
     return f"{min(_median(each['seconds']) for each in rivals) / ours:.2f}x"
