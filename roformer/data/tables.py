@@ -50,7 +50,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        # no pre_buffer: it keeps all that has been read of a column until the end of the file
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             check_columns(str(path), columns, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
                 yield from batch.to_pylist()

@@ -1,14 +1,18 @@
 """Local files: every format, every layout, every mistake."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from roformer.data import SOURCES, Document, Source
 from roformer.data.local import split_named
+from roformer.data.tables import read_rows
 from roformer.errors import UserError
 
 ROWS = [
@@ -199,3 +203,15 @@ def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"a.jsonl": json.dumps({"text": "x", "label": None})})
     with pytest.raises(UserError, match=r"no row has both"):
         list(labelled(tmp_path).documents())
+
+
+def test_a_parquet_file_is_not_kept_in_memory(tmp_path):
+    """Catches a reader that holds on to all that it has read: memory would grow with the corpus."""
+    noise = random.Random(0)
+    texts = [noise.randbytes(2000).hex() for _ in range(12000)]
+    file = tmp_path / "large.parquet"
+    pq.write_table(pa.table({"text": texts}), file, row_group_size=200)
+    before, most = pa.total_allocated_bytes(), 0
+    for number, _ in enumerate(read_rows(file, ["text"])):
+        most = max(most, pa.total_allocated_bytes() - before) if number % 500 == 0 else most
+    assert 0 < most < file.stat().st_size / 2
