@@ -2,7 +2,6 @@
 
 import json
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from benchmarks.contestants import (
     PEERS,
     STOCK,
     WITHOUT_POSITIONS,
-    X_TRANSFORMERS,
     Contestant,
     Sizes,
     packed,
@@ -77,9 +75,6 @@ def small(monkeypatch, tmp_path):
     return measured
 
 
-EVERYONE = set(CONTESTANTS) - (set() if find_spec("x_transformers") else {X_TRANSFORMERS})
-
-
 @pytest.mark.parametrize("work", ["training", "inference"])
 def test_a_small_run(small, work, capsys):
     """Catches a benchmark that only works at the sizes it was written at, and a peer that silently drops out."""
@@ -87,8 +82,8 @@ def test_a_small_run(small, work, capsys):
     assert [case["length"] for case in result["cases"]] == [24, None]
     for case in result["cases"]:
         measured = {each["contestant"] for each in case["results"]}
-        assert measured == EVERYONE - (set() if work == "training" else {WITHOUT_POSITIONS})
-        assert {each["contestant"] for each in case["left_out"]} <= {X_TRANSFORMERS}
+        assert measured == set(CONTESTANTS) - (set() if work == "training" else {WITHOUT_POSITIONS})
+        assert case["left_out"] == []
         for each in case["results"]:
             assert len(each["seconds"]) == 2
             assert min(each["seconds"]) > 0
