@@ -20,6 +20,7 @@ from benchmarks.contestants import (
     padded,
 )
 from benchmarks.flops import forward_flops, training_flops
+from benchmarks.worker import Case, Worker, _rebatch
 from tests.test_counted_work import HEADS, LAYERS, LENGTHS, VOCABULARY, WIDTH, step
 
 SIZES = Sizes(WIDTH, LAYERS, HEADS, VOCABULARY, max(LENGTHS), 0.0)
@@ -100,6 +101,34 @@ def test_peers_in_their_best_setting(small, monkeypatch):
     assert {each["variant"] for each in short["results"]} == {"memory kept", "memory kept, compiled"}
     best = {each["variant"] for each in real["results"] if each["contestant"] in PEERS}
     assert best == {"memory kept, sorted by length", "memory kept, compiled, sorted by length"}
+
+
+def test_who_dies_between_rounds_is_named(small, monkeypatch):
+    """Catches a worker that the system kills while it waits, and with it all that was measured."""
+    waits = Worker.repeat
+
+    def killed(worker):
+        if worker.name == STOCK:
+            worker.stop()
+        return waits(worker)
+
+    monkeypatch.setattr(Worker, "repeat", killed)
+    for case in small("--work", "inference")["cases"]:
+        assert [each["contestant"] for each in case["left_out"]] == [STOCK, STOCK]
+        assert OURS in {each["contestant"] for each in case["results"]}
+
+
+def test_sorting_by_length_keeps_the_documents():
+    """Catches a peer's best setting that is a label only, or that loses documents."""
+    documents = [(np.full(n, n), np.full(n, n)) for n in (3, 9, 5, 2, 7, 4)]
+    batches = [documents[:3], documents[3:]]
+    for work in ("training", "inference"):
+        case = Case(work, batches, SIZES, "fp32")
+        plain, ordered = (_rebatch(case, ours=False, by_length=by_length) for by_length in (False, True))
+        assert plain is batches
+        lengths = [len(tokens) for batch in ordered for tokens, _ in batch]
+        assert lengths == sorted((3, 9, 5, 2, 7, 4), reverse=True)
+        assert ordered == _rebatch(case, ours=True, by_length=work == "training")
 
 
 def test_who_cannot_run_is_named(small, monkeypatch, capsys):
