@@ -163,12 +163,15 @@ def variants(case: Case, *, best: bool) -> list[tuple[str, Variant]]:
 def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, profile: bool) -> dict[str, Any]:
     """Returns ``results``: the seconds of every round of everyone, and what it took; and who is ``left_out``, and why.
 
-    Everyone has one turn after the other, so that a machine that is slow for a while is slow for all.
+    Everyone has one turn after the other, so that a machine that is slow for a while is slow for all; who begins
+    changes from round to round.
     """
     running = {(name, variant): turns(name, variant, case, rounds, profile=profile) for name, variant in contestants}
     results, failed = [], []
     for turn in range(1 + rounds + 1):
-        for (name, variant), steps in list(running.items()):
+        order = list(running.items())
+        first = turn % max(1, len(order))
+        for (name, variant), steps in order[first:] + order[:first]:
             told = {"contestant": name, "variant": str(variant)}
             try:
                 outcome = next(steps)
