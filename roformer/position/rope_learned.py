@@ -1,0 +1,38 @@
+"""RoPE with trained frequencies.
+
+Source: RoFormer paper, section 3.4.2, which fixes theta_i; here they start there and are trained.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from roformer.position._base import POSITION_ENCODINGS, ModelShape
+from roformer.position.rope import Layout, RotaryPositionEncoding
+
+
+@POSITION_ENCODINGS.register("rope_learned")
+class LearnedRotaryPositionEncoding(RotaryPositionEncoding):
+    """As ``rope``, but the R/2 angles a token are parameters, shared by all layers and heads.
+
+    Args:
+        shape, layout, partial_factor: as in ``rope``.
+        base: of the frequencies at the start.
+
+    Raises:
+        UserError: as ``rope`` does.
+    """
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        *,
+        base: float = 10000.0,
+        layout: Layout = "interleaved",
+        partial_factor: float = 1.0,
+    ) -> None:
+        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        self.log_frequencies = nn.Parameter(super().frequencies(torch.tensor(0)).log().float())
+
+    def frequencies(self, length: Tensor) -> Tensor:
+        precise = torch.float32 if length.device.type == "mps" else torch.float64
+        return self.log_frequencies.to(precise).exp()
