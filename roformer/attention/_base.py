@@ -173,11 +173,10 @@ class AttentionBackend(nn.Module, ABC):
             query = query * position.terms**-0.5
         whole = position.adds_to_values or torch.compiler.is_compiling()  # a graph has no room for data's own numbers
         if query_mask is None or whole:
-            if position.adds_to_values:
-                output, every_weight = self.write_out(query, key, value, mask, bias)
-                output, weights = output + position.value_bias(every_weight, state, layer=layer), every_weight
-            else:
-                output, weights = self.attend(query, key, value, mask, bias)
+            attend = self.write_out if position.adds_to_values else self.attend
+            output, weights = attend(query, key, value, mask, bias)
+            if position.adds_to_values and weights is not None:
+                output = output + position.value_bias(weights, state, layer=layer)
             output = output.transpose(1, 2).flatten(2)
             return (output, weights) if query_mask is None else (output[query_mask], None)
         counts = query_mask.sum(dim=1)

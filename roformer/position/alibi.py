@@ -2,6 +2,7 @@
 
 Source: Press et al. 2022, arXiv:2108.12409, section 3; both sides of a token as its author proposes for encoders
 (https://github.com/ofirpress/attention_with_linear_biases/issues/5).
+Checked against: BLOOM in transformers (slopes and distances), and the formula token by token (asymmetric).
 """
 
 import math

@@ -1,6 +1,7 @@
 """Contextual positions (CoPE), for encoders.
 
 Source: Golovneva et al. 2024, arXiv:2405.18719, section 4 (eq. 3 to 5).
+Checked against: ``CoPE`` of x-transformers (keys before the query), and the formula token by token (keys after it).
 """
 
 import torch

@@ -1,6 +1,7 @@
 """Disentangled attention, as in DeBERTa.
 
 Source: He et al. 2021, arXiv:2006.03654, section 3.1 (eq. 4); RoFormer paper, eq. 10.
+Checked against: DeBERTa-v2 in transformers.
 """
 
 from torch import Tensor, nn

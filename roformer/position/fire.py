@@ -1,6 +1,7 @@
 """Functional interpolation for relative positions (FIRE).
 
 Source: Li et al. 2023, arXiv:2310.04418, section 4 (eq. 4 with progressive interpolation and its threshold).
+Checked against: the formula token by token.
 """
 
 import torch

@@ -1,6 +1,7 @@
 """Kernelised relative positions (KERPLE).
 
 Source: Chi et al. 2022, arXiv:2205.09921, section 4 (the logarithmic and the power variant).
+Checked against: the formulas token by token.
 """
 
 from typing import Literal, get_args

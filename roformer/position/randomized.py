@@ -1,6 +1,7 @@
 """Randomized positions, around any other encoding.
 
 Source: Ruoss et al. 2023, arXiv:2305.16843, section 3.
+Checked against: positions rise within each document, and each comes up equally often.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Rotary position embedding (RoPE).
 
 Source: Su et al. 2021, arXiv:2104.09864, eq. 15 (frequencies) and eq. 34 (rotation).
+Checked against: Llama, GPT-NeoX, GPT-J and stock RoFormer in transformers.
 """
 
 from typing import Literal, get_args
@@ -78,7 +79,7 @@ class RotaryPositionEncoding(PositionEncoding):
         is off by more than a radian.
         """
         with torch.autocast(position_ids.device.type, enabled=False):
-            frequencies = self.frequencies(position_ids.max() + 1)
+            frequencies = self.frequencies(position_ids.max() - position_ids.min() + 1)
             angles = position_ids[:, None, :, None].to(frequencies.dtype) * frequencies
             turns = torch.complex(angles.cos().float(), angles.sin().float())
             return (turns if self.magnitude == 1 else turns * self.magnitude,)

@@ -1,6 +1,7 @@
 """RoPE whose base follows the length of the text ("dynamic NTK").
 
 Source: emozilla 2023, as in Peng et al. 2023, arXiv:2309.00071, section 3.4.
+Checked against: ``dynamic`` in transformers.
 """
 
 import torch

@@ -1,6 +1,7 @@
 """RoPE with trained frequencies.
 
 Source: RoFormer paper, section 3.4.2, which fixes theta_i; here they start there and are trained.
+Checked against: ``rope``, at the start.
 """
 
 import torch

@@ -1,6 +1,7 @@
 """RoPE as Llama 3.1 scales it.
 
 Source: Llama Team 2024, arXiv:2407.21783, with the rule that was released with its code.
+Checked against: ``llama3`` in transformers.
 """
 
 import math

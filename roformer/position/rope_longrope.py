@@ -1,6 +1,7 @@
 """RoPE with a factor for each pair (LongRoPE).
 
 Source: Ding et al. 2024, arXiv:2402.13753, section 3.3; the attention factor as in Phi-3.
+Checked against: ``longrope`` in transformers.
 """
 
 import math

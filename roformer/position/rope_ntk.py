@@ -1,6 +1,7 @@
 """RoPE with a larger base ("NTK-aware").
 
 Source: bloc97 2023, as in Peng et al. 2023, arXiv:2309.00071, section 3.1 (eq. 16).
+Checked against: its two conditions: the fastest pair keeps its pace, the slowest is slowed down by the factor.
 """
 
 from roformer.errors import UserError

@@ -1,6 +1,7 @@
 """RoPE with YaRN.
 
 Source: Peng et al. 2023, arXiv:2309.00071, section 3.2 (eq. 18 to 20) and 3.3 (eq. 21 and 22).
+Checked against: ``yarn`` in transformers.
 """
 
 import math

@@ -1,6 +1,7 @@
 """Trained vectors of clipped distances, for keys and values.
 
 Source: Shaw et al. 2018, arXiv:1803.02155, section 3.2; RoFormer paper, eq. 5.
+Checked against: the formula token by token.
 """
 
 from torch import Tensor, nn

@@ -1,6 +1,7 @@
 """Relative sinusoids with two global biases, as in Transformer-XL.
 
 Source: Dai et al. 2019, arXiv:1901.02860, section 3.3; RoFormer paper, eq. 6 and 7.
+Checked against: the formula token by token.
 """
 
 import torch
@@ -39,9 +40,7 @@ class TransformerXLPositionEncoding(PositionEncoding):
         exponents = torch.arange(0, self.size, 2, dtype=torch.float32, device=values.device)
         angles = values[:, None] * self.base ** (-exponents / self.size)
         waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
-        keys = (
-            self.project[layer](waves.to(self.content_bias.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
-        )  # (H, K, D)
+        keys = self.project[layer](waves.to(self.content_bias.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         content = self.content_bias[layer].to(key.dtype) @ key.mT
         by_distance = (query + self.position_bias[layer].to(query.dtype)) @ keys.to(query.dtype).mT
         return (content + choose(by_distance, index)) * query.shape[-1] ** -0.5

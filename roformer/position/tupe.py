@@ -1,6 +1,7 @@
 """Untied positions, as in TUPE.
 
 Source: Ke et al. 2021, arXiv:2006.15595, sections 3.1 and 3.2 (TUPE-R); RoFormer paper, eq. 9.
+Checked against: the formula token by token, with T5's buckets.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Extrapolatable positions (xPos): RoPE with a decay.
 
 Source: Sun et al. 2022, arXiv:2212.10554, section 3 (algorithm 1).
+Checked against: ``RotaryEmbedding`` of x-transformers.
 """
 
 import torch
