@@ -6,9 +6,9 @@ from roformer.reports.headline import headline, key_figures
 from roformer.reports.numbers import excludes
 
 
-def set_difference(comparison, name, mean, half):
+def set_difference(comparison, name, mean, half, p_holm=0.001):
     """Three paired seeds whose difference has this mean and half-width."""
-    difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_value": 0.5}
+    difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
     comparison["mlm"]["encodings"][name]["difference"] = difference
 
 
