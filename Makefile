@@ -36,7 +36,6 @@ lint: $(INSTALLED) ## ruff, mypy, and which package may import which
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## speed beside its peers, on this machine (minutes)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run
 
 clean: ## delete the environment, caches and outputs

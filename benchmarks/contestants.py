@@ -160,7 +160,6 @@ class _XTransformers(nn.Module):
 OURS = "roformer (ours)"
 WITHOUT_POSITIONS = "ours without positions"
 STOCK = "RoFormer, transformers"
-X_TRANSFORMERS = "x-transformers (rotary, flash)"
 MODERNBERT = "ModernBERT, transformers (SDPA, sparse)"
 CONTESTANTS = {
     OURS: _ours("rope"),
@@ -168,6 +167,6 @@ CONTESTANTS = {
     STOCK: Contestant(_stock, padded),
     "BERT, transformers (SDPA)": Contestant(_bert, padded),
     MODERNBERT: Contestant(_modernbert, padded),
-    X_TRANSFORMERS: Contestant(lambda sizes, _: _XTransformers(sizes), padded),
+    "x-transformers (rotary, flash)": Contestant(lambda sizes, _: _XTransformers(sizes), padded),
 }
 PEERS = [name for name in CONTESTANTS if name not in (OURS, WITHOUT_POSITIONS)]

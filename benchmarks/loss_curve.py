@@ -41,10 +41,9 @@ def main() -> None:
             now = losses(ROOT, arguments.overrides, Path(folder) / "now")
         finally:
             git("worktree", "remove", "--force", str(old))
-    report = {
-        "schema_version": 1, **provenance(),
-        "curves": {f"commit {arguments.commit}": before, "this commit": now}, "data_wait": now.pop("data_wait"),
-    }  # fmt: skip
+    waited = now.pop("data_wait")
+    curves = {f"commit {arguments.commit}": before, "this commit": now}
+    report = {"schema_version": 1, **provenance(), "curves": curves, "data_wait": waited}
     if arguments.output:
         write_json(arguments.output, report)
     Console().print_json(data=report["curves"])

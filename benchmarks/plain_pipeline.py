@@ -4,7 +4,6 @@ python -m benchmarks.plain_pipeline TEXT.parquet TOKENIZER STEPS     # prints th
 """
 
 import argparse
-import sys
 import tempfile
 
 from datasets import load_dataset
@@ -60,7 +59,7 @@ def main() -> None:
             save_strategy="no", report_to="none", disable_tqdm=True,
         )  # fmt: skip
         Trainer(RoFormerForMaskedLM(config), settings, train_dataset=documents, data_collator=counted).train()
-    print(tokens, file=sys.stdout)
+    print(tokens)
 
 
 if __name__ == "__main__":

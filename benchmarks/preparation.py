@@ -9,7 +9,6 @@ own with empty caches; its peak memory, that of the processes it starts included
 import argparse
 import contextlib
 import multiprocessing
-import os
 import tempfile
 import threading
 import time
@@ -47,7 +46,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, nargs="+", default=[100])
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
     arguments = parser.parse_args()
-    cores, results = len(os.sched_getaffinity(0)), []
+    cores, results = provenance()["hardware"]["cores"], []
     contestants = {
         "ours": (ours, ()),
         "datasets.map": (plain, (None,)),
@@ -112,7 +111,7 @@ def _timed(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
 
 
 def _private_bytes() -> int:
-    """Returns the memory of this process and all below it that is not shared: no file that is merely mapped."""
+    """Returns the memory that this process and all below it have for themselves (their unique set sizes)."""
     total, this = 0, psutil.Process()
     for process in (this, *this.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended

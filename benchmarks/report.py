@@ -8,7 +8,7 @@ The page keeps its words; what stands between `<!-- table: <name> -->` and `<!--
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,11 @@ def summary_table() -> str:
             for name, only in ((plain, AS_IT_COMES), (best, ""))
         ]
 
-    def both(measure: Callable[[str, dict[str, Any]], str], lengths: str) -> list[str]:
-        return [measure(name, _case(name, f"training, {lengths}")) for name in ("lengths", "best")]
+    def twice(measure: Callable[[str, dict[str, Any]], str], lengths: str) -> list[str]:
+        return [" and ".join(measure(name, _case(name, f"training, {lengths}")) for name in ("lengths", "best")), ""]
 
     ends = {
-        name: _median(run["tokens"] / run["seconds"] for run in runs)
+        name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
         for name, runs in load("end_to_end")["runs"].items()
     }
     end_to_end_ratio = f"{ends[end_to_end.OURS] / ends[end_to_end.PLAIN]:.2f}x"
@@ -117,16 +117,16 @@ def summary_table() -> str:
         ["training, real lengths, over stock RoFormer", "5x", *against("training", real, [STOCK])],
         ["training, 512 tokens, over the fastest peer", "1.5x", *against("training", short, PEERS)],
         ["inference, real lengths, over the fastest peer", "2x", *against("inference", real, PEERS)],
-        ["utilisation, training, 512 tokens", "50%", *both(_utilisation, short)],
-        ["RoPE, what it costs of a step at 512 tokens", "at most 5%", *both(_cost_of_positions, short)],
-        ["peak memory, training, 2,048 tokens, of stock RoFormer's", "at most 1/3", *both(_memory, long)],
+        ["utilisation, training, 512 tokens", "50%", *twice(_utilisation, short)],
+        ["RoPE, what it costs of a step at 512 tokens", "at most 5%", *twice(_cost_of_positions, short)],
+        ["peak memory, training, 2,048 tokens, of stock RoFormer's", "at most 1/3", _memory(f"training, {long}"), ""],
         ["from raw text to 200 steps, over a plain pipeline", "3x", end_to_end_ratio, "not measured"],
         ["share of the time that the loop waits for data", "at most 1%", waiting, ""],
         ["one H200, base size, 512 and 4,096 tokens: utilisation", "50%", *unmeasured],
         ["one H200, base size, 512 tokens: tokens/s", "0.6 M", *unmeasured],
         ["one H200, base size: over stock RoFormer, compiled", "5x", *unmeasured],
     ]
-    return markdown(["work", "target", "peer as it comes", "peer in its best setting"], rows)
+    return markdown(["work", "target", "peers as they come", "peers in their best setting"], rows)
 
 
 def _case(name: str, title: str) -> dict[str, Any]:
@@ -134,34 +134,33 @@ def _case(name: str, title: str) -> dict[str, Any]:
     return found
 
 
-def _median(values: Iterable[float]) -> float:
-    return statistics.median(list(values))
-
-
 def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> str:
     """How many times as fast as the fastest of these peers ours is, where they run as ``variant`` (empty: as any)."""
-    ours = _median(_result(case, OURS)["seconds"])
+    ours = statistics.median(_result(case, OURS)["seconds"])
     rivals = (each for each in case["results"] if each["contestant"] in peers and each["variant"].startswith(variant))
-    return f"{min(_median(each['seconds']) for each in rivals) / ours:.2f}x"
+    return f"{min(statistics.median(each['seconds']) for each in rivals) / ours:.2f}x"
 
 
 def _utilisation(name: str, case: dict[str, Any]) -> str:
     rate = max(load(name)["machine"]["matmul_rates"].values())
-    return f"{case['flops'] / _median(_result(case, OURS)['seconds']) / rate:.0%}"
+    return f"{case['flops'] / statistics.median(_result(case, OURS)['seconds']) / rate:.0%}"
 
 
 def _cost_of_positions(_: str, case: dict[str, Any]) -> str:
     """The median over rounds: both had their turn in each."""
     pairs = zip(_result(case, OURS)["seconds"], _result(case, WITHOUT_POSITIONS)["seconds"], strict=True)
-    return f"{_median(ours / without - 1 for ours, without in pairs):.1%}"
+    return f"{statistics.median(ours / without - 1 for ours, without in pairs):.1%}"
 
 
-def _memory(_: str, case: dict[str, Any]) -> str:
-    return f"{_result(case, OURS)['peak_bytes'] / _result(case, STOCK)['peak_bytes']:.2f}"
+def _memory(case_name: str) -> str:
+    """Against the least that stock RoFormer takes in any setting."""
+    cases = [_case(name, case_name) for name in ("lengths", "best")]
+    least = min(each["peak_bytes"] for case in cases for each in case["results"] if each["contestant"] == STOCK)
+    return f"{_result(cases[0], OURS)['peak_bytes'] / least:.2f}"
 
 
 def _result(case: dict[str, Any], contestant: str) -> dict[str, Any]:
-    """The first of a contestant: of a peer that which was measured before its other variants."""
+    """Ours, with or without positions, which run in one way."""
     found: dict[str, Any] = next(each for each in case["results"] if each["contestant"] == contestant)
     return found
 
@@ -222,13 +221,14 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def lengths_figure(report: dict[str, Any], file: Path) -> None:
-    """Tokens a second over the length, a line a contestant (its fastest variant), training and inference."""
+    """Tokens a second over the length, a line a contestant, peers as they come; training and inference."""
     works = [work for work in ("training", "inference") if any(case["work"] == work for case in report["cases"])]
     canvas, axes = plt.subplots(1, len(works), figsize=(5.2 * len(works), 4), squeeze=False)
     for axis, work in zip(axes[0], works, strict=True):
         lines: dict[str, dict[int, float]] = {}
         for case in (case for case in report["cases"] if case["work"] == work and case["length"]):
-            for result in case["results"]:
+            as_it_comes = (r for r in case["results"] if r["contestant"] == OURS or r["variant"] == AS_IT_COMES)
+            for result in as_it_comes:
                 points = lines.setdefault(result["contestant"], {})
                 rate = case["tokens"] / statistics.median(result["seconds"])
                 points[case["length"]] = max(rate, points.get(case["length"], 0.0))

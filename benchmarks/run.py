@@ -70,6 +70,7 @@ def main() -> None:
             console.print(line)
         if arguments.output:
             write_json(arguments.output, report)
+    console.print(ratios(report["cases"]))
     if not all(any(result["contestant"] == OURS for result in case["results"]) for case in report["cases"]):
         raise UserError("ours could not run everything: see what was left out above")
 
@@ -166,32 +167,46 @@ def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, 
     """
     running = {(name, variant): turns(name, variant, case, rounds, profile=profile) for name, variant in contestants}
     results, failed = [], []
-    for _ in range(1 + rounds):
-        for (name, variant), turn in list(running.items()):
+    for turn in range(1 + rounds + 1):
+        for (name, variant), steps in list(running.items()):
+            told = {"contestant": name, "variant": str(variant)}
             try:
-                next(turn)
+                outcome = next(steps)
             except RuntimeError as error:
-                failed.append({"contestant": name, "variant": str(variant), "why": str(error)})
+                failed.append({**told, "why": str(error)})
                 del running[name, variant]
-    for (name, variant), turn in running.items():
-        results.append({"contestant": name, "variant": str(variant), **next(turn)})
+            else:
+                results += [{**told, **outcome}] if turn == 1 + rounds else []
     return {"results": results, "left_out": failed}
 
 
 def turns(name: str, variant: Variant, case: Case, rounds: int, *, profile: bool) -> Iterator[dict[str, Any]]:
-    """Yields after the start and after each round; at last all that there is to tell."""
-    worker, told = Worker(name, variant, case), {}
+    """Yields after the start and after each round, and at last all that there is to tell."""
+    worker, seconds = Worker(name, variant, case), []
     try:
-        yield told
-        seconds = []
+        yield {}
         for _ in range(rounds):
             seconds.append(worker.repeat())
-            yield told
-        if profile and name == OURS:
-            told["profile"] = worker.profile()
-        yield {**worker.description, "seconds": seconds, **told, "peak_bytes": worker.peak()}
+            yield {}
+        operations = {"profile": worker.profile()} if profile and name == OURS else {}
+        yield {**worker.description, "seconds": seconds, **operations, "peak_bytes": worker.peak()}
     finally:
         worker.stop()
+
+
+def ratios(cases: list[dict[str, Any]]) -> Table:
+    """How many times as fast ours is as everyone in the fastest of their settings, a column a case."""
+    shown = Table("ours is", *(case["name"] for case in cases), title="Ratios, to the fastest setting of each")
+    for name in PEERS:
+        cells = []
+        for case in cases:
+            seconds = {who: [] for who in (OURS, name)}
+            for result in case["results"]:
+                seconds.setdefault(result["contestant"], []).append(statistics.median(result["seconds"]))
+            rivals = seconds[OURS] and seconds[name]
+            cells.append(f"{min(seconds[name]) / min(seconds[OURS]):.2f}x" if rivals else "")
+        shown.add_row(name, *cells)
+    return shown
 
 
 def work_of(case: Case) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """One contestant in a process of its own: its allocator, its peak memory and its crash are nobody else's."""
 
+import contextlib
 import multiprocessing
 import resource
+import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -93,7 +95,8 @@ class Worker:
         self._process.join()
 
     def _ask(self, what: str) -> Any:
-        self._connection.send(what)
+        with contextlib.suppress(BrokenPipeError):  # it has died: what it said last, or nothing, is still to be read
+            self._connection.send(what)
         return self._receive()
 
     def _receive(self) -> Any:
@@ -133,13 +136,16 @@ def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
 
 
 def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
     try:
         if variant.keep_memory:
             keep_freed_memory()
         device = best_device()
         if device.type == "cpu":  # an error of this process, before the system kills any other
             free = psutil.virtual_memory().available
-            resource.setrlimit(resource.RLIMIT_DATA, (free, free))
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            limit = free if hard == resource.RLIM_INFINITY else min(free, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
         before = _reset_peak(device)
         description, inputs, run = _prepare(name, variant, case, device)
         run(inputs)
