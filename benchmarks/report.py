@@ -72,7 +72,7 @@ def origin(report: dict[str, Any]) -> str:
             else []
         ),
         f"torch {versions['torch']}, transformers {versions['transformers']}",
-        f"commit {report['git_commit'][:7]}, {report['created'][:10]}",
+        f"commit {report['git_commit']}, {report['created'][:10]}",
     ]
     return "; ".join(parts) + "."
 
