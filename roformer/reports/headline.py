@@ -148,7 +148,12 @@ def _better_than_reference(encodings: Mapping[str, Any], names: list[str], oppon
     best = next(iter(name for name in names[1:] if name != opponent), "")
     difference = encodings[best]["difference"] if best else None
     # it is the best of many, so that its own interval flatters it: p is corrected for all of them
-    if not excludes(difference, 0.0) or difference["mean"] > 0 or difference["p_holm"] >= SIGNIFICANT:
+    if (
+        difference is None
+        or not excludes(difference, 0.0)
+        or difference["mean"] > 0
+        or difference["p_holm"] >= SIGNIFICANT
+    ):
         return ""
     winner, subject = display_name(best), display_name(names[0])
     return f"; {winner} ends {_size(difference)} nats lower than {subject} ({_bounds(difference)})"
