@@ -29,16 +29,18 @@ class AlibiPositionEncoding(PositionEncoding):
     def __init__(self, shape: ModelShape, *, asymmetric: bool = False) -> None:
         super().__init__()
         self.heads = shape.num_attention_heads
-        self.log_slopes = nn.Parameter(slopes(self.heads).log().repeat(2, 1)) if asymmetric else None
+        # logarithms of what the fixed slopes are multiplied by, before and after the query
+        self.log_changes = nn.Parameter(torch.zeros(2, self.heads)) if asymmetric else None
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         distance = distances(*state)
-        if self.log_slopes is None:
-            return -slopes(self.heads).to(distance.device)[:, None, None] * distance.abs()
-        before, after = self.log_slopes.exp()[..., None, None]
+        fixed = slopes(self.heads).to(distance.device)[:, None, None]
+        if self.log_changes is None:
+            return -fixed * distance.abs()
+        before, after = fixed * self.log_changes.float().exp()[..., None, None]
         return -before * distance.clamp(min=0) + after * distance.clamp(max=0)
 
 

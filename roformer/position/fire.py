@@ -40,17 +40,19 @@ class FirePositionEncoding(PositionEncoding):
             if not value > 0:
                 raise UserError(f"fire: {name} must be positive, got {value}")
         self.network = nn.Sequential(nn.Linear(1, width), nn.ReLU(), nn.Linear(width, shape.num_attention_heads))
-        self.log_threshold = nn.Parameter(torch.tensor(threshold).log())
-        self.log_compression = nn.Parameter(torch.tensor(compression).log())
+        self.threshold, self.compression = threshold, compression
+        # logarithms of what the two are multiplied by
+        self.threshold_change, self.compression_change = (nn.Parameter(torch.zeros(())) for _ in range(2))
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         (positions,) = state
-        distance, compression = distances(positions), self.log_compression.exp()
-        furthest = torch.maximum(positions[: distance.shape[0]], self.log_threshold.exp())
+        distance, compression = distances(positions), self.compression * self.compression_change.float().exp()
+        threshold = self.threshold * self.threshold_change.float().exp()
+        furthest = torch.maximum(positions[: distance.shape[0]], threshold)
         share = distance.sign() * (compression * distance.abs()).log1p() / (compression * furthest).log1p()
-        share = share[:, 0, :, :, None].to(self.log_threshold.dtype)
+        share = share[:, 0, :, :, None].to(self.threshold_change.dtype)
         bias: Tensor = self.network(share).permute(0, 3, 1, 2)
         return bias

@@ -62,14 +62,14 @@ class RotaryPositionEncoding(PositionEncoding):
         self.base = base
         self.layout = layout
 
-    def frequencies(self, length: Tensor) -> Tensor:
+    def frequencies(self, position_ids: Tensor) -> Tensor:
         """Returns theta_i (R/2,), radians a token (eq. 15), in the precision that angles need.
 
         Args:
-            length: 0-dimensional, positions of the longest document of the batch: some scalings depend on it.
+            position_ids: of the batch; some scalings depend on how far they reach.
         """
-        precise = torch.float32 if length.device.type == "mps" else torch.float64
-        exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=length.device)
+        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
+        exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=position_ids.device)
         return self.base ** (-exponents / self.rotary_size)
 
     def prepare(self, position_ids: Tensor) -> PositionState:
@@ -79,7 +79,7 @@ class RotaryPositionEncoding(PositionEncoding):
         is off by more than a radian.
         """
         with torch.autocast(position_ids.device.type, enabled=False):
-            frequencies = self.frequencies(position_ids.max() - position_ids.min() + 1)
+            frequencies = self.frequencies(position_ids)
             angles = position_ids[:, None, :, None].to(frequencies.dtype) * frequencies
             turns = torch.complex(angles.cos().float(), angles.sin().float())
             return (turns if self.magnitude == 1 else turns * self.magnitude,)
@@ -100,6 +100,11 @@ class RotaryPositionEncoding(PositionEncoding):
             turned = torch.cat((turned.real, turned.imag), dim=-1)
         turned = turned.to(x.dtype)
         return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
+
+    @staticmethod
+    def reach(position_ids: Tensor) -> Tensor:
+        """Returns the positions of the longest document of a batch, a 0-dimensional number."""
+        return position_ids.max() - position_ids.min() + 1
 
     def forward(self, query: Tensor, key: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Rotates (B, H, L, D) queries and keys at positions (B or 1, L); for use outside this package's models."""

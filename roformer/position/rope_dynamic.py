@@ -44,10 +44,10 @@ class DynamicRotaryPositionEncoding(RotaryPositionEncoding):
             )
         self.factor, self.original_length = factor, original_length
 
-    def frequencies(self, length: Tensor) -> Tensor:
-        frequencies = super().frequencies(length)
-        stretch = (length / self.original_length).clamp(min=1).to(frequencies.dtype)
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        frequencies = super().frequencies(position_ids)
+        stretch = (self.reach(position_ids) / self.original_length).clamp(min=1).to(frequencies.dtype)
         growth = self.factor * stretch - (self.factor - 1)
         # theta_i of base x growth^(R / (R - 2)) is theta_i x growth^(-2 i / (R - 2))
-        exponents = torch.arange(0, self.rotary_size, 2, dtype=frequencies.dtype, device=length.device)
+        exponents = torch.arange(0, self.rotary_size, 2, dtype=frequencies.dtype, device=position_ids.device)
         return frequencies * growth ** (-exponents / (self.rotary_size - 2))

@@ -13,7 +13,8 @@ from roformer.position.rope import Layout, RotaryPositionEncoding
 
 @POSITION_ENCODINGS.register("rope_learned")
 class LearnedRotaryPositionEncoding(RotaryPositionEncoding):
-    """As ``rope``, but the R/2 angles a token are parameters, shared by all layers and heads.
+    """As ``rope``, but the R/2 angles a token are trained, shared by all layers and heads: the logarithm of what each
+    is multiplied by, which a rounding to bfloat16 hurts less than the angle itself.
 
     Args:
         shape, layout, partial_factor: as in ``rope``.
@@ -32,8 +33,8 @@ class LearnedRotaryPositionEncoding(RotaryPositionEncoding):
         partial_factor: float = 1.0,
     ) -> None:
         super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
-        self.log_frequencies = nn.Parameter(super().frequencies(torch.tensor(0)).log().float())
+        self.log_change = nn.Parameter(torch.zeros(self.rotary_size // 2))
 
-    def frequencies(self, length: Tensor) -> Tensor:
-        precise = torch.float32 if length.device.type == "mps" else torch.float64
-        return self.log_frequencies.to(precise).exp()
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        frequencies = super().frequencies(position_ids)
+        return frequencies * self.log_change.to(frequencies.dtype).exp()

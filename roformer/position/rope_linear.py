@@ -37,5 +37,5 @@ class LinearRotaryPositionEncoding(RotaryPositionEncoding):
             raise UserError(f"rope_linear: factor must be at least 1, got {factor}")
         self.factor = factor
 
-    def frequencies(self, length: Tensor) -> Tensor:
-        return super().frequencies(length) / self.factor
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        return super().frequencies(position_ids) / self.factor

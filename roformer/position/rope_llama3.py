@@ -49,8 +49,8 @@ class Llama3RotaryPositionEncoding(RotaryPositionEncoding):
         self.factor, self.original_length = factor, original_length
         self.low_turns, self.high_turns = low_turns, high_turns
 
-    def frequencies(self, length: Tensor) -> Tensor:
-        frequencies = super().frequencies(length)
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        frequencies = super().frequencies(position_ids)
         turns = self.original_length * frequencies / (2 * math.pi)
         kept = ((turns - self.low_turns) / (self.high_turns - self.low_turns)).clamp(0, 1)
         return frequencies * (kept + (1 - kept) / self.factor)

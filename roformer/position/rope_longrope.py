@@ -59,7 +59,7 @@ class LongRotaryPositionEncoding(RotaryPositionEncoding):
         self.original_length = original_length
         self.magnitude = math.sqrt(1 + math.log(factor) / math.log(original_length))
 
-    def frequencies(self, length: Tensor) -> Tensor:
-        frequencies = super().frequencies(length)
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        frequencies = super().frequencies(position_ids)
         short, long = (frequencies.new_tensor(factors) for factors in (self.short_factors, self.long_factors))
-        return frequencies / torch.where(length > self.original_length, long, short)
+        return frequencies / torch.where(self.reach(position_ids) > self.original_length, long, short)

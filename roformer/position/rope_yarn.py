@@ -51,11 +51,11 @@ class YarnRotaryPositionEncoding(RotaryPositionEncoding):
         self.fast_turns, self.slow_turns = fast_turns, slow_turns
         self.magnitude = 0.1 * math.log(factor) + 1
 
-    def frequencies(self, length: Tensor) -> Tensor:
-        frequencies = super().frequencies(length)
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        frequencies = super().frequencies(position_ids)
         low = max(math.floor(self._pair_with(self.fast_turns)), 0)
         high = min(math.ceil(self._pair_with(self.slow_turns)), self.rotary_size - 1)
-        pairs = torch.arange(len(frequencies), dtype=frequencies.dtype, device=length.device)
+        pairs = torch.arange(len(frequencies), dtype=frequencies.dtype, device=position_ids.device)
         slowed = ((pairs - low) / max(high - low, 1e-3)).clamp(0, 1)
         return frequencies * (slowed / self.factor + 1 - slowed)
 

@@ -14,6 +14,7 @@ from x_transformers.x_transformers import CoPE, RotaryEmbedding, apply_rotary_po
 from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.position.alibi import slopes
 
 B, H, L, D, LAYER = 2, 4, 9, 8, 1
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H, num_hidden_layers=2, max_position_embeddings=64)
@@ -72,7 +73,7 @@ def test_alibi_is_blooms(heads):
 def test_asymmetric_alibi_has_a_slope_a_side(built, inputs):
     """Catches slopes that are swapped, or shared."""
     encoding = built("alibi", asymmetric=True)
-    before, after = encoding.log_slopes.exp().tolist()
+    before, after = (encoding.log_changes.exp() * slopes(H)).tolist()
 
     def term(b, h, i, j, m, n):
         return -before[h] * (m - n) if m > n else -after[h] * (n - m)
@@ -132,8 +133,8 @@ def test_fire(built, inputs):
     """Catches a denominator of the key's position, a threshold that is not used, and a sign that is lost."""
     encoding = built("fire")
     with torch.no_grad():
-        encoding.log_threshold.fill_(math.log(10.0))
-    c = encoding.log_compression.exp().item()
+        encoding.threshold_change.fill_(math.log(10.0 / encoding.threshold))
+    c = encoding.compression * encoding.compression_change.exp().item()
 
     def term(b, h, i, j, m, n):
         share = math.copysign(math.log(1 + c * abs(m - n)), m - n) / math.log(1 + c * max(m, 10.0))
@@ -306,7 +307,7 @@ def test_scaled_rope_is_transformers(name, length):
         rope_parameters={"rope_type": kind, "rope_theta": 10000.0, **theirs},
     )  # fmt: skip
     expected, magnitude = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), seq_len=length)
-    frequencies = encoding.frequencies(torch.tensor(length))
+    frequencies = encoding.frequencies(torch.arange(length))
     torch.testing.assert_close(frequencies.float(), expected, rtol=1e-5, atol=0)
     assert encoding.magnitude == pytest.approx(magnitude)
     (turns,) = encoding.prepare(torch.arange(length)[None])
@@ -316,7 +317,7 @@ def test_scaled_rope_is_transformers(name, length):
 def test_ntk_turns_the_slowest_pair_as_slowly_as_interpolation():
     """Catches a wrong exponent: the fastest pair keeps its pace, the slowest is slowed down by the factor."""
     plain, ntk = (POSITION_ENCODINGS[name](ModelShape(hidden_size=16)) for name in ("rope", "rope_ntk"))
-    ratio = plain.frequencies(torch.tensor(9)) / ntk.frequencies(torch.tensor(9))
+    ratio = plain.frequencies(POSITIONS) / ntk.frequencies(POSITIONS)
     assert ratio[0] == pytest.approx(1.0)
     assert ratio[-1] == pytest.approx(4.0)
 
@@ -329,7 +330,7 @@ def test_learned_frequencies_start_at_ropes_and_are_trained(inputs):
     for our, their in zip(ours, expected, strict=True):
         assert_same(our, their, atol=1e-5)
     (ours[0] * ours[1]).sum().backward()
-    assert learned.log_frequencies.grad.abs().min() > 0
+    assert learned.log_change.grad.abs().min() > 0
 
 
 def test_xpos_is_x_transformers(inputs):

@@ -73,6 +73,15 @@ def test_one_seed_with_an_interval_over_examples_is_still_no_claim(comparison):
     assert headline(comparison).startswith("One seed: no claim; RoPE classifies 71.3 % of the test documents")
 
 
+def test_the_best_of_many_is_named_only_if_it_stands_correction(comparison):
+    """Catches a winner among many encodings that one test in twenty finds by chance."""
+    set_difference(comparison, "sinusoidal", 0.73, 0.03)
+    set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.04)
+    assert "learned ends 0.050 nats lower" in headline(comparison)
+    set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.06)
+    assert "learned" not in headline(comparison)
+
+
 def test_only_classification_with_seeds(comparison):
     comparison["mlm"] = None
     difference = {"values": [-0.03, -0.034], "mean": -0.032, "low": -0.05, "high": -0.014, "p_value": 0.01}
