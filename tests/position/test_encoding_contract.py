@@ -42,10 +42,10 @@ def test_token_order_matters(encoding, tiny_model):
 
 def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
     """Catches a wrong claim of invariance: a query rotated but not its key, position_ids that are ignored."""
-    model = tiny_model(encoding, max_position_embeddings=1024)
+    model = tiny_model(encoding, max_position_embeddings=2048)
     positions = torch.arange(12)[None]
     difference = change(
-        model(TOKENS, position_ids=positions).logits, model(TOKENS, position_ids=positions + 600).logits
+        model(TOKENS, position_ids=positions).logits, model(TOKENS, position_ids=positions + 2030).logits
     )
     assert difference < ROUNDING if POSITION_ENCODINGS[encoding].shift_invariant else difference > VISIBLE
 
