@@ -65,7 +65,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("data=docs", "data has no setting 'path'; it is a setting of data=labelled, data=text"),
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
-        ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: learned, none, rope, sinusoidal)"),
+        ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: alibi, cope, "),
         ("trainer.max_steps=many", "trainer.max_steps: Value 'many' of type 'str' could not be converted to Integer"),
         ("trainer.batch_size=0", "trainer.batch_size must be at least 1, got 0"),
         ("data=text data.path=???", "data.path needs a value: give data.path=..."),

@@ -87,6 +87,18 @@ class AttentionBackend(nn.Module, ABC):
         self.dropout = Dropout(dropout)
         self.rotary_value = rotary_value
 
+    def write_out(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Attends as ``attend`` does, by eq. 2 as it stands, with memory for all (B, H, Q, L) weights."""
+        scores = (query * query.shape[-1] ** -0.5) @ key.mT
+        if bias is not None:
+            scores = scores + bias
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        weights = self.dropout(scores.softmax(dim=-1)).to(value.dtype)
+        return weights @ value, weights
+
     @abstractmethod
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
@@ -119,7 +131,7 @@ class AttentionBackend(nn.Module, ABC):
             (B, L, H D), or (N, H D) with ``query_mask``; and the weights, which are None for packed sequences, for a
             part of the tokens, and for backends without them.
         """
-        query, key = position.rotate(query, state), position.rotate(key, state)
+        query, key = position.rotate(query, state), position.rotate_key(key, state)
         if self.rotary_value:
             value = position.rotate(value, state)
         attend = partial(self._attend_part, position=position, mask=layout.mask, layer=layer)
@@ -157,8 +169,14 @@ class AttentionBackend(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor | None]:
         """Attends over rotated (B, H, L, D); returns what ``forward`` does."""
         bias = position.score_bias(query, key, state, layer=layer)
-        if query_mask is None or torch.compiler.is_compiling():  # a graph has no room for numbers that data decide
-            output, weights = self.attend(query, key, value, mask, bias)
+        if position.terms > 1:
+            query = query * position.terms**-0.5
+        whole = position.adds_to_values or torch.compiler.is_compiling()  # a graph has no room for data's own numbers
+        if query_mask is None or whole:
+            attend = self.write_out if position.adds_to_values else self.attend
+            output, weights = attend(query, key, value, mask, bias)
+            if position.adds_to_values and weights is not None:
+                output = output + position.value_bias(weights, state, layer=layer)
             output = output.transpose(1, 2).flatten(2)
             return (output, weights) if query_mask is None else (output[query_mask], None)
         counts = query_mask.sum(dim=1)

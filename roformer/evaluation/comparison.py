@@ -11,6 +11,7 @@ from roformer.errors import UserError
 from roformer.evaluation.statistics import (
     Interval,
     accuracy_interval,
+    correct_for_many,
     first_crossing,
     interval,
     macro_f1_interval,
@@ -100,6 +101,7 @@ def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
         other = groups.get(reference) if label != reference else None
         encodings[label]["difference"] = _pair(_losses(runs), _losses(other)) if other else None
         encodings[label]["race"] = _race(runs, other) if other else None
+    correct_for_many(encoding["difference"] for encoding in encodings.values())
     return {"settings": _settings(results), "warnings": _warnings(results), "encodings": encodings}
 
 
@@ -170,6 +172,7 @@ def _classification(results: list[Result], reference: str) -> dict[str, Any]:
     encodings = {label: _classifier(runs, groups.get(reference)) for label, runs in groups.items()}
     if reference in encodings:
         encodings[reference]["difference"] = None
+    correct_for_many(encoding["difference"] for encoding in encodings.values())
     test_documents = len(next(iter(baselines.values()))["labels"])
     labels = len(next(iter(next(iter(groups.values())).values()))["classification"]["label_names"])
     return {

@@ -1,6 +1,6 @@
-"""Means over seeds with their uncertainty, and paired differences. No torch."""
+"""Means over seeds with their uncertainty, paired differences, and their correction for many tests. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,13 +27,31 @@ def interval(values: Values) -> Interval:
 
 
 def paired_difference(values: Values, reference: Values) -> Interval:
-    """Returns the mean of ``values - reference``, pair by pair, with its interval and the two-sided t-test's p."""
+    """Returns the mean of ``values - reference``, pair by pair, with its interval, the two-sided t-test's p, and the
+    size of the effect: the mean over the standard deviation of the differences (Cohen's d of paired samples)."""
     differences = np.subtract(values, reference)
     result = interval(differences.tolist())
     varies = len(differences) > 1 and np.ptp(differences) > 0
     if not varies:  # equal by the coarseness of the measure, not by certainty: no interval, no claim
-        return {**result, "low": None, "high": None, "p_value": None}
-    return {**result, "p_value": float(stats.ttest_rel(values, reference).pvalue)}
+        return {**result, "low": None, "high": None, "p_value": None, "effect_size": None}
+    return {
+        **result,
+        "p_value": float(stats.ttest_rel(values, reference).pvalue),
+        "effect_size": float(np.mean(differences) / np.std(differences, ddof=1)),
+    }
+
+
+def correct_for_many(differences: Iterable[Interval | None]) -> None:
+    """Adds ``p_holm`` to each difference of one family: p by Holm's step-down method over all that have one."""
+    from statsmodels.stats.multitest import multipletests  # a second to import
+
+    family = [difference for difference in differences if difference is not None]
+    tested = [difference for difference in family if difference["p_value"] is not None]
+    corrected = multipletests([each["p_value"] for each in tested], method="holm")[1] if tested else []
+    for difference in family:
+        difference["p_holm"] = None
+    for difference, p_value in zip(tested, corrected, strict=True):
+        difference["p_holm"] = float(p_value)
 
 
 def accuracy_interval(correct: Values) -> Interval:

@@ -85,6 +85,7 @@ class RoFormerConfig(PretrainedConfig):
             num_attention_heads=self.num_attention_heads,
             embedding_size=self.embedding_size,
             max_position_embeddings=self.max_position_embeddings,
+            num_hidden_layers=self.num_hidden_layers,
         )
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:

@@ -154,6 +154,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 f"{tuple(query_mask.shape)}"
             )
         layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens)
+        position_ids = self.position.place(position_ids)
         state = self.position.prepare(position_ids)
         hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids)
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions

@@ -24,6 +24,7 @@ class ModelShape:
         num_attention_heads: H.
         embedding_size: E, width of the token embeddings; None means ``hidden_size``.
         max_position_embeddings: rows of a table of positions, for the encodings that have one.
+        num_hidden_layers: for the encodings that have parameters in each layer.
 
     Raises:
         UserError: if the heads do not divide the hidden size.
@@ -33,6 +34,7 @@ class ModelShape:
     num_attention_heads: int = 1
     embedding_size: int | None = None
     max_position_embeddings: int = 512
+    num_hidden_layers: int = 1
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
@@ -48,9 +50,9 @@ class ModelShape:
 class PositionEncoding(nn.Module):
     """Where the order of tokens enters the model. Override only what an encoding uses; every default is a no-op.
 
-    An attention backend calls ``rotate`` and ``score_bias`` itself, so that a backend may rotate elsewhere than
-    before the product (eq. 19 of the paper). Tables are computed in the forward pass and not kept as buffers:
-    ``model.to(torch.bfloat16)`` would round a buffer, and loading with transformers 5 leaves it unset.
+    An attention backend calls ``rotate``, ``score_bias`` and ``value_bias`` itself, so that a backend may rotate
+    elsewhere than before the product (eq. 19 of the paper). Tables are computed in the forward pass and not kept as
+    buffers: ``model.to(torch.bfloat16)`` would round a buffer, and loading with transformers 5 leaves it unset.
     """
 
     shift_invariant: ClassVar[bool]
@@ -58,6 +60,17 @@ class PositionEncoding(nn.Module):
 
     max_length: int | None = None
     """Positions from here on are refused; None for an encoding without a table."""
+
+    terms: ClassVar[int] = 1
+    """How many terms of like size the scores have, the product of query and key among them: it is divided by
+    sqrt(terms D), and what ``score_bias`` adds should be, too."""
+
+    adds_to_values: ClassVar[bool] = False
+    """True if ``value_bias`` has something to add; attention is then written out, for that needs its weights."""
+
+    def place(self, position_ids: Tensor) -> Tensor:
+        """Returns the positions (B or 1, L) that all other methods get; called first, once a forward pass."""
+        return position_ids
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         """Adds positions to token embeddings: (B, L, E), (B or 1, L) -> (B, L, E)."""
@@ -68,8 +81,12 @@ class PositionEncoding(nn.Module):
         return ()
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
-        """Rotates queries, or keys, or values: (B, H, L, D) -> (B, H, L, D)."""
+        """Rotates queries (and values, where they are rotated): (B, H, L, D) -> (B, H, L, D)."""
         return x
+
+    def rotate_key(self, x: Tensor, state: PositionState) -> Tensor:
+        """Rotates keys, as queries unless an encoding says otherwise: (B, H, L, D) -> (B, H, L, D)."""
+        return self.rotate(x, state)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor | None:
         """Returns what is added to the scaled scores, (B or 1, H or 1, L, L), or None for nothing.
@@ -80,6 +97,10 @@ class PositionEncoding(nn.Module):
             layer: number of the layer, from 0.
         """
         return None
+
+    def value_bias(self, weights: Tensor, state: PositionState, *, layer: int) -> Tensor:
+        """Returns what is added to the weighted sum of the values, (B, H, L, D), from (B, H, L, L) weights."""
+        raise NotImplementedError
 
 
 POSITION_ENCODINGS: Registry[PositionEncoding] = Registry("position encoding")

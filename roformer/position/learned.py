@@ -1,6 +1,7 @@
 """Learned absolute positions, as in BERT.
 
 Source: Devlin et al. 2019, arXiv:1810.04805; RoFormer paper, section 2.2 (trainable p_i in eq. 3).
+Checked against: ``nn.Embedding``.
 """
 
 import torch

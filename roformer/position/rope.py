@@ -1,6 +1,7 @@
 """Rotary position embedding (RoPE).
 
 Source: Su et al. 2021, arXiv:2104.09864, eq. 15 (frequencies) and eq. 34 (rotation).
+Checked against: Llama, GPT-NeoX, GPT-J and stock RoFormer in transformers.
 """
 
 from typing import Literal, get_args
@@ -33,6 +34,8 @@ class RotaryPositionEncoding(PositionEncoding):
     """
 
     shift_invariant = True
+    magnitude = 1.0
+    """Factor on queries and keys; scalings for long texts sharpen attention with it."""
 
     def __init__(
         self,
@@ -59,18 +62,27 @@ class RotaryPositionEncoding(PositionEncoding):
         self.base = base
         self.layout = layout
 
+    def frequencies(self, position_ids: Tensor) -> Tensor:
+        """Returns theta_i (R/2,), radians a token (eq. 15), in the precision that angles need.
+
+        Args:
+            position_ids: of the batch; some scalings depend on how far they reach.
+        """
+        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
+        exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=position_ids.device)
+        return self.base ** (-exponents / self.rotary_size)
+
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Maps positions (B or 1, L), whole or fractional, to e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12).
 
         The angles are float64 (where the device has it) and outside autocast: in bfloat16 the angle at position 500
         is off by more than a radian.
         """
-        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
         with torch.autocast(position_ids.device.type, enabled=False):
-            exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=position_ids.device)
-            frequencies = self.base ** (-exponents / self.rotary_size)
-            angles = position_ids[:, None, :, None].to(precise) * frequencies
-            return (torch.complex(angles.cos().float(), angles.sin().float()),)
+            frequencies = self.frequencies(position_ids)
+            angles = position_ids[:, None, :, None].to(frequencies.dtype) * frequencies
+            turns = torch.complex(angles.cos().float(), angles.sin().float())
+            return (turns if self.magnitude == 1 else turns * self.magnitude,)
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
         """Turns (..., L, D) by the angles of ``state``, in float32 at least; the result has the dtype of ``x``.
@@ -89,7 +101,12 @@ class RotaryPositionEncoding(PositionEncoding):
         turned = turned.to(x.dtype)
         return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
 
+    @staticmethod
+    def reach(position_ids: Tensor) -> Tensor:
+        """Returns the positions of the longest document of a batch, a 0-dimensional number."""
+        return position_ids.max() - position_ids.min() + 1
+
     def forward(self, query: Tensor, key: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Rotates (B, H, L, D) queries and keys at positions (B or 1, L); for use outside this package's models."""
         state = self.prepare(position_ids)
-        return self.rotate(query, state), self.rotate(key, state)
+        return self.rotate(query, state), self.rotate_key(key, state)

@@ -1,6 +1,7 @@
 """Sinusoidal absolute positions.
 
 Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; RoFormer paper, eq. 4.
+Checked against: the formula channel by channel.
 """
 
 import torch

@@ -54,6 +54,13 @@ def probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def effect(difference: Interval | None) -> str:
+    """Writes the size of the effect of a difference, or a dash where it has none."""
+    if difference is None or difference["effect_size"] is None:
+        return MISSING
+    return fixed(difference["effect_size"], 1, signed=True)
+
+
 def has_bounds(interval: Interval) -> bool:
     """Returns whether the interval carries a CI at all."""
     return interval.get("low") is not None and interval.get("high") is not None

@@ -7,10 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from roformer.reports.encodings import by_accuracy, by_loss
-from roformer.reports.numbers import MINUS, MISSING, TIMES, display_name, fixed, has_bounds, probability, with_interval
+from roformer.reports.numbers import (
+    MINUS,
+    MISSING,
+    TIMES,
+    display_name,
+    effect,
+    fixed,
+    has_bounds,
+    probability,
+    with_interval,
+)
 
 Comparison = Mapping[str, Any]
 
+CORRECTED = (
+    "p: two-sided paired t-test, corrected for all encodings of the table (Holm). d: mean difference over the "
+    "standard deviation of the differences."
+)
 BOUNDS = re.compile(r"(\[[^]]*\])$")  # the interval at the end of a cell
 
 
@@ -52,7 +66,8 @@ def mlm_loss(comparison: Comparison) -> Table:
                 display_name(name),
                 with_interval(result["loss"], 3),
                 with_interval(difference, 3, signed=True),
-                probability(difference["p_value"] if difference else None),
+                probability(difference["p_holm"] if difference else None),
+                effect(difference),
                 with_interval(result["accuracy"], 1, scale=100),
                 fixed(result["parameters"], 0),
                 str(len(result["seeds"])),
@@ -61,9 +76,18 @@ def mlm_loss(comparison: Comparison) -> Table:
     return Table(
         name="mlm_loss",
         title="Masked-language-model loss on the test split",
-        columns=("Encoding", "Loss (nats)", f"Loss {MINUS} {reference}'s", "p", "Accuracy (%)", "Parameters", "Seeds"),
+        columns=(
+            "Encoding",
+            "Loss (nats)",
+            f"Loss {MINUS} {reference}'s",
+            "p",
+            "d",
+            "Accuracy (%)",
+            "Parameters",
+            "Seeds",
+        ),
         rows=tuple(rows),
-        note=f"Per masked token. Positive differences favour {reference}. {_interval_note(part)}",
+        note=f"Per masked token. Positive differences favour {reference}. {_interval_note(part)} {CORRECTED}",
         warnings=tuple(part["warnings"]),
     )
 
@@ -129,7 +153,8 @@ def classification(comparison: Comparison) -> Table:
                 display_name(name),
                 with_interval(result["accuracy"], 1, scale=100),
                 with_interval(difference, 1, scale=100, signed=True),
-                probability(difference["p_value"] if difference else None),
+                probability(difference["p_holm"] if difference else None),
+                effect(difference),
                 with_interval(result["macro_f1"], 1, scale=100),
                 with_interval(result["tokens_per_second"], 0),
                 str(len(result["seeds"])),
@@ -137,13 +162,22 @@ def classification(comparison: Comparison) -> Table:
         )
     for name, result in part["baselines"].items():
         accuracy, macro_f1 = (with_interval(result[metric], 1, scale=100) for metric in ("accuracy", "macro_f1"))
-        rows.append((f"baseline: {name}", accuracy, MISSING, MISSING, macro_f1, MISSING, MISSING))
+        rows.append((f"baseline: {name}", accuracy, MISSING, MISSING, MISSING, macro_f1, MISSING, MISSING))
     return Table(
         name="classification",
         title="Classification of test documents",
-        columns=("Model", "Accuracy (%)", f"Points {MINUS} {reference}'s", "p", "Macro F1 (%)", "Tokens/s", "Seeds"),
+        columns=(
+            "Model",
+            "Accuracy (%)",
+            f"Points {MINUS} {reference}'s",
+            "p",
+            "d",
+            "Macro F1 (%)",
+            "Tokens/s",
+            "Seeds",
+        ),
         rows=tuple(rows),
-        note=f"Negative differences favour {reference}. {_interval_note(part)} "
+        note=f"Negative differences favour {reference}. {_interval_note(part)} {CORRECTED} "
         "The baselines read the same tokens of each document as the models.",
         warnings=tuple(part["warnings"]),
     )

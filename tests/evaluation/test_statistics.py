@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score
 
 from roformer.evaluation.statistics import (
     accuracy_interval,
+    correct_for_many,
     first_crossing,
     interval,
     macro_f1_interval,
@@ -54,6 +55,18 @@ def test_pairs_cancel_what_they_share():
     assert (result["mean"], result["low"], result["high"]) == pytest.approx((0.11, 0.11 - half, 0.11 + half))
     assert result["p_value"] == pytest.approx(stats.ttest_1samp([0.10, 0.11, 0.12], 0).pvalue)
     assert result["p_value"] < 0.01
+
+
+def test_effect_size_by_hand():
+    """Catches the spread of the values in place of that of the differences."""
+    assert paired_difference([1.1, 5.2, 9.3], [1.0, 5.0, 9.0])["effect_size"] == pytest.approx(0.2 / 0.1)
+
+
+def test_many_tests_are_corrected_by_holm():
+    """Catches Bonferroni, an order that is lost, and a p that falls below a smaller one's."""
+    family = [{"p_value": p} for p in (0.03, 0.01, None, 0.04)]
+    correct_for_many([*family, None])
+    assert [each["p_holm"] for each in family] == [pytest.approx(0.06), pytest.approx(0.03), None, pytest.approx(0.06)]
 
 
 def test_sign_of_a_difference():

@@ -14,7 +14,7 @@ from roformer.errors import UserError
     [
         ({"hiden_size": 32}, "RoFormerConfig has no setting 'hiden_size'; did you mean 'hidden_size'?"),
         ({"rope_theta": 500.0}, "RoFormerConfig has no setting 'rope_theta'"),
-        ({"position": {"name": "rop"}}, "unknown position encoding 'rop'; did you mean 'rope'? (available: learned, "),
+        ({"position": {"name": "rop"}}, "unknown position encoding 'rop'; did you mean 'rope'? (available: alibi, "),
         ({"position": {"name": "sinusodial"}}, "did you mean 'sinusoidal'?"),
         ({"position": {"base": 100.0}}, "position encoding"),
         ({"position": "rope"}, "position"),

@@ -83,6 +83,8 @@ def test_bfloat16(encoding, how, tiny_model, tmp_path):
     """Catches angles or positions that take the type of the weights: beyond 256 not every integer is a bfloat16."""
     model = tiny_model(encoding, max_position_embeddings=512)
     positions = torch.arange(500, 512)[None]
+    if encoding == "rope_learned":  # trained angles are as coarse as any weight
+        model.roformer.position.log_change.data.zero_()
     expected = model(TOKENS, position_ids=positions).logits
     (model.bfloat16() if how == "before saving" else model).save_pretrained(tmp_path)
     back = RoFormerForMaskedLM.from_pretrained(tmp_path, dtype=torch.bfloat16 if how == "on loading" else "auto")
@@ -99,6 +101,8 @@ def test_initial_weights(encoding, tiny_model):
         torch.manual_seed(0)
         models.append(RoFormerForMaskedLM(config).eval())
     for name, parameter in models[0].named_parameters():
+        if name.startswith("roformer.position.") and not parameter.any():
+            continue  # a change of something fixed
         if parameter.dim() > 1:
             assert parameter.std().item() == pytest.approx(0.05, rel=0.2), name
         else:

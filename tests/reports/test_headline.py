@@ -6,9 +6,9 @@ from roformer.reports.headline import headline, key_figures
 from roformer.reports.numbers import excludes
 
 
-def set_difference(comparison, name, mean, half):
+def set_difference(comparison, name, mean, half, p_holm=0.001):
     """Three paired seeds whose difference has this mean and half-width."""
-    difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_value": 0.5}
+    difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
     comparison["mlm"]["encodings"][name]["difference"] = difference
 
 
@@ -71,6 +71,15 @@ def test_one_seed_with_an_interval_over_examples_is_still_no_claim(comparison):
     """Catches an interval over test examples that passes for seed spread."""
     comparison["mlm"] = None
     assert headline(comparison).startswith("One seed: no claim; RoPE classifies 71.3 % of the test documents")
+
+
+def test_the_best_of_many_is_named_only_if_it_stands_correction(comparison):
+    """Catches a winner among many encodings that one test in twenty finds by chance."""
+    set_difference(comparison, "sinusoidal", 0.73, 0.03)
+    set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.04)
+    assert "learned ends 0.050 nats lower" in headline(comparison)
+    set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.06)
+    assert "learned" not in headline(comparison)
 
 
 def test_only_classification_with_seeds(comparison):

@@ -1,0 +1,44 @@
+"""What encodings of distances share: m - n for each query at m and key at n, and choosing by it."""
+
+import torch
+from torch import Tensor
+
+from roformer.errors import UserError
+from roformer.position._base import PositionState
+
+
+def positions_state(position_ids: Tensor) -> PositionState:
+    """Maps positions (B or 1, L) to themselves, as (B or 1, 1, L, 1) in float32: exact up to 2^24."""
+    return (position_ids[:, None, :, None].float(),)
+
+
+def distances(positions: Tensor) -> Tensor:
+    """Maps (B, 1, L, 1) positions to m - n, (B or 1, 1, L, L): query m in the rows, key n in the columns.
+
+    One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
+    """
+    if positions.shape[0] > 1 and not torch.compiler.is_compiling() and bool((positions == positions[:1]).all()):
+        positions = positions[:1]
+    return positions - positions.mT
+
+
+def clipped(distance: Tensor, furthest: int) -> Tensor:
+    """Maps distances to whole numbers from 0 to 2 ``furthest``: what is further away counts as ``furthest``."""
+    return distance.round().clamp(-furthest, furthest).long() + furthest
+
+
+def whole_range(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Returns all distances that occur, lowest to highest (K,), and the place of each in that list, (B or 1, 1, L, L).
+
+    Raises:
+        UserError: if a distance is fractional.
+    """
+    lowest, highest = distance.min(), distance.max()
+    if not torch.compiler.is_compiling() and bool((distance != distance.round()).any()):
+        raise UserError(f"{name} takes whole positions; fractional position_ids need rope, alibi or fire")
+    return torch.arange(int(lowest), int(highest) + 1, device=distance.device), (distance - lowest).long()
+
+
+def choose(scores: Tensor, index: Tensor) -> Tensor:
+    """Takes from (B, H, L, K) scores, for each query and key, that which ``index`` (B or 1, 1, L, L) says."""
+    return scores.gather(-1, index.expand(*scores.shape[:2], -1, -1))
