@@ -203,11 +203,11 @@ def ratios(cases: list[dict[str, Any]]) -> Table:
     for name in PEERS:
         cells = []
         for case in cases:
-            seconds = {who: [] for who in (OURS, name)}
-            for result in case["results"]:
-                seconds.setdefault(result["contestant"], []).append(statistics.median(result["seconds"]))
-            rivals = seconds[OURS] and seconds[name]
-            cells.append(f"{min(seconds[name]) / min(seconds[OURS]):.2f}x" if rivals else "")
+            ours, theirs = (
+                [statistics.median(result["seconds"]) for result in case["results"] if result["contestant"] == who]
+                for who in (OURS, name)
+            )
+            cells.append(f"{min(theirs) / min(ours):.2f}x" if ours and theirs else "")
         shown.add_row(name, *cells)
     return shown
 

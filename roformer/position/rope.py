@@ -11,6 +11,7 @@ from torch import Tensor
 
 from roformer.errors import UserError
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+from roformer.position._waves import frequencies
 
 Layout = Literal["interleaved", "half"]
 
@@ -68,9 +69,7 @@ class RotaryPositionEncoding(PositionEncoding):
         Args:
             position_ids: of the batch; some scalings depend on how far they reach.
         """
-        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
-        exponents = torch.arange(0, self.rotary_size, 2, dtype=precise, device=position_ids.device)
-        return self.base ** (-exponents / self.rotary_size)
+        return frequencies(self.rotary_size, self.base, position_ids.device)
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Maps positions (B or 1, L), whole or fractional, to e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12).
@@ -79,8 +78,8 @@ class RotaryPositionEncoding(PositionEncoding):
         is off by more than a radian.
         """
         with torch.autocast(position_ids.device.type, enabled=False):
-            frequencies = self.frequencies(position_ids)
-            angles = position_ids[:, None, :, None].to(frequencies.dtype) * frequencies
+            thetas = self.frequencies(position_ids)
+            angles = position_ids[:, None, :, None].to(thetas.dtype) * thetas
             turns = torch.complex(angles.cos().float(), angles.sin().float())
             return (turns if self.magnitude == 1 else turns * self.magnitude,)
 

@@ -24,7 +24,7 @@ class DynamicRotaryPositionEncoding(RotaryPositionEncoding):
         original_length: tokens trained at.
 
     Raises:
-        UserError: as ``rope`` does, or if the factor is below 1.
+        UserError: as ``rope`` does, or if the factor is below 1 or only one pair is rotated.
     """
 
     def __init__(
@@ -38,6 +38,10 @@ class DynamicRotaryPositionEncoding(RotaryPositionEncoding):
         original_length: int = 512,
     ) -> None:
         super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        if self.rotary_size == 2:
+            raise UserError(
+                "rope_dynamic needs two pairs of channels at least: widen the heads or raise partial_factor"
+            )
         if not factor >= 1 or original_length < 1:  # nan, too
             raise UserError(
                 f"rope_dynamic: factor and original_length must be at least 1, got {factor} and {original_length}"

@@ -31,6 +31,8 @@ class NtkRotaryPositionEncoding(RotaryPositionEncoding):
         factor: float = 4.0,
     ) -> None:
         super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        if self.rotary_size == 2:
+            raise UserError("rope_ntk needs two pairs of channels: widen the heads or raise partial_factor")
         if not factor >= 1:  # nan, too
             raise UserError(f"rope_ntk: factor must be at least 1, got {factor}")
         self.base *= factor ** (self.rotary_size / (self.rotary_size - 2))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from roformer.errors import UserError
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+from roformer.position._waves import frequencies
 
 
 @POSITION_ENCODINGS.register("sandwich")
@@ -37,9 +38,8 @@ class SandwichPositionEncoding(PositionEncoding):
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Maps positions (B or 1, L) to their waves, (B or 1, 1, L, S)."""
-        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
-        exponents = torch.arange(0, self.size, 2, dtype=precise, device=position_ids.device)
-        angles = position_ids[:, None, :, None].to(precise) * self.base ** (-exponents / self.size)
+        thetas = frequencies(self.size, self.base, position_ids.device)
+        angles = position_ids[:, None, :, None].to(thetas.dtype) * thetas
         return (torch.cat((angles.sin(), angles.cos()), dim=-1).float(),)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:

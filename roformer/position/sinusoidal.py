@@ -9,6 +9,7 @@ from torch import Tensor
 
 from roformer.errors import UserError
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from roformer.position._waves import frequencies
 
 
 @POSITION_ENCODINGS.register("sinusoidal")
@@ -37,8 +38,7 @@ class SinusoidalPositionEncoding(PositionEncoding):
         self.base, self.scale = base, scale
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
-        precise = torch.float32 if position_ids.device.type == "mps" else torch.float64
-        exponents = torch.arange(0, self.size, 2, dtype=precise, device=position_ids.device)
-        angles = position_ids[..., None].to(precise) * self.base ** (-exponents / self.size)
+        thetas = frequencies(self.size, self.base, position_ids.device)
+        angles = position_ids[..., None].to(thetas.dtype) * thetas
         waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)  # sin at 2t, cos at 2t + 1
         return hidden_states + self.scale * waves.to(hidden_states.dtype)

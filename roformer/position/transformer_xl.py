@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
 from roformer.position._relative import choose, distances, positions_state, whole_range
+from roformer.position._waves import frequencies
 
 
 @POSITION_ENCODINGS.register("transformer_xl")
@@ -37,8 +38,7 @@ class TransformerXLPositionEncoding(PositionEncoding):
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Raises ``UserError`` for fractional positions."""
         values, index = whole_range(distances(*state), "transformer_xl")
-        exponents = torch.arange(0, self.size, 2, dtype=torch.float32, device=values.device)
-        angles = values[:, None] * self.base ** (-exponents / self.size)
+        angles = values[:, None] * frequencies(self.size, self.base, values.device)
         waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
         keys = self.project[layer](waves.to(self.content_bias.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         content = self.content_bias[layer].to(key.dtype) @ key.mT

@@ -341,3 +341,10 @@ def test_xpos_is_x_transformers(inputs):
     expected = apply_rotary_pos_emb(query, angles, scale) @ apply_rotary_pos_emb(key, angles, scale**-1).mT
     ours = POSITION_ENCODINGS["xpos"](ModelShape(hidden_size=D))(query, key, positions[None])
     assert_same(ours[0] @ ours[1].mT, expected)
+
+
+@pytest.mark.parametrize("name", ["rope_ntk", "rope_dynamic"])
+def test_one_pair_has_no_slowest_and_fastest(name):
+    """Catches a division by zero where a single pair is rotated."""
+    with pytest.raises(UserError, match="needs two pairs"):
+        POSITION_ENCODINGS[name](ModelShape(hidden_size=2))
