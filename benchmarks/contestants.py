@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -24,7 +26,9 @@ from transformers import (
 from roformer import RoFormerConfig, RoFormerForMaskedLM
 from roformer.data.collators import IntArray, pack
 from roformer.model.loss import IGNORE
+from roformer.position import POSITION_ENCODINGS
 
+CONF = Path(__file__).parents[1] / "conf"
 Inputs = dict[str, Any]
 Documents = Sequence[tuple[IntArray, IntArray]]
 """Tokens and labels of each document, both (length,)."""
@@ -101,10 +105,12 @@ class _Sparse(RoFormerForMaskedLM):
         return super().forward(**inputs, sparse_prediction=True)
 
 
-def _ours(position: str) -> Contestant:
+def _ours(encoding: str) -> Contestant:
+    """Ours with a position encoding as its yaml has it."""
+
     def build(sizes: Sizes, backend: str) -> nn.Module:
-        config = RoFormerConfig(**_bert_like(sizes), position={"name": position}, attention_backend=backend)
-        return _Sparse(config)
+        position = yaml.safe_load((CONF / "position" / f"{encoding}.yaml").read_text(encoding="utf-8"))
+        return _Sparse(RoFormerConfig(**_bert_like(sizes), position=position, attention_backend=backend))
 
     return Contestant(build, packed)
 
@@ -141,6 +147,7 @@ class _XTransformers(nn.Module):
 
         self.model = TransformerWrapper(
             num_tokens=sizes.vocabulary, max_seq_len=sizes.length, use_abs_pos_emb=False, emb_dropout=sizes.dropout,
+            tie_embedding=True,
             attn_layers=Encoder(
                 dim=sizes.hidden_size, depth=sizes.layers, heads=sizes.heads, rotary_pos_emb=True, attn_flash=True,
                 attn_dim_head=sizes.hidden_size // sizes.heads, attn_dropout=sizes.dropout, ff_dropout=sizes.dropout,
@@ -158,15 +165,15 @@ class _XTransformers(nn.Module):
 
 
 OURS = "roformer (ours)"
-WITHOUT_POSITIONS = "ours without positions"
+WITHOUT_POSITIONS = "ours, none"
 STOCK = "RoFormer, transformers"
 MODERNBERT = "ModernBERT, transformers (SDPA, sparse)"
 CONTESTANTS = {
     OURS: _ours("rope"),
-    WITHOUT_POSITIONS: _ours("none"),
     STOCK: Contestant(_stock, padded),
     "BERT, transformers (SDPA)": Contestant(_bert, padded),
     MODERNBERT: Contestant(_modernbert, padded),
     "x-transformers (rotary, flash)": Contestant(lambda sizes, _: _XTransformers(sizes), padded),
 }
-PEERS = [name for name in CONTESTANTS if name not in (OURS, WITHOUT_POSITIONS)]
+PEERS = list(CONTESTANTS)[1:]
+ENCODINGS = {f"ours, {encoding}": _ours(encoding) for encoding in POSITION_ENCODINGS if encoding != "rope"}

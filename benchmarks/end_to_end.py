@@ -19,10 +19,12 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.run import CONF, WIDTH
+from benchmarks.contestants import CONF
+from benchmarks.run import WIDTH
 from roformer.build import Corpus
 from roformer.cli import one_line_errors
 from roformer.config import TrainConfig
+from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
 from roformer.training.checkpoint import write_json
 from roformer.training.provenance import provenance
@@ -91,13 +93,22 @@ def run_plain(text: str, tokenizer: str, arguments: argparse.Namespace) -> dict[
 
 
 def timed(command: list[str]) -> tuple[float, str]:
-    """Returns the seconds that a Python process takes, and what it prints."""
+    """Returns the seconds that a Python process takes, and what it prints.
+
+    Raises:
+        UserError: if it fails, with its last line.
+    """
     start = time.perf_counter()
     result = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if result.returncode:
-        sys.exit(f"error: {' '.join(command)} failed: {result.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"{' '.join(command)} failed: {last_line(result)}")
     return seconds, result.stdout
+
+
+def last_line(result: subprocess.CompletedProcess[str]) -> str:
+    """Returns what a process that failed said last."""
+    return (result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[-1]
 
 
 COLUMNS = ("", "seconds", "least - greatest", "real tokens", "tokens/s", "ours is")

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.end_to_end import ROOT
+from benchmarks.end_to_end import ROOT, last_line
 from roformer.cli import one_line_errors
 from roformer.errors import UserError
 from roformer.training.checkpoint import write_json
@@ -57,7 +57,7 @@ def git(*arguments: str) -> None:
     """
     result = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
     if result.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {result.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"git {' '.join(arguments)}: {last_line(result)}")
 
 
 def losses(checkout: Path, overrides: list[str], folder: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def losses(checkout: Path, overrides: list[str], folder: Path) -> dict[str, Any]
         [sys.executable, "train.py", *overrides, *paths], cwd=checkout, capture_output=True, text=True
     )
     if result.returncode:
-        raise UserError(f"train.py of {checkout} failed: {result.stderr.strip().splitlines()[-1]}")
+        raise UserError(f"train.py of {checkout} failed: {last_line(result)}")
     lines = read_metrics(folder / "run" / "metrics.jsonl")
     waits = [line["data_wait"] for line in lines if "data_wait" in line]
     return {

@@ -18,20 +18,18 @@ from transformers import (
 
 from roformer.training.precision import best_device, resolve_precision
 
+HIDDEN_SIZE = 256
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text")
     parser.add_argument("tokenizer")
     parser.add_argument("steps", type=int)
-    parser.add_argument("--documents", type=int, default=16)
     parser.add_argument("--max-length", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--hidden-size", type=int, default=256)
-    parser.add_argument("--heads", type=int, default=4)
     arguments = parser.parse_args()
     device = best_device()
-    precision, _ = resolve_precision("auto", hidden_size=arguments.hidden_size, device=device)
+    precision, _ = resolve_precision("auto", hidden_size=HIDDEN_SIZE, device=device)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
@@ -41,9 +39,9 @@ def main() -> None:
         documents = load_dataset("parquet", data_files=arguments.text, split="train", cache_dir=folder)
         documents = documents.map(tokenize, batched=True, remove_columns=documents.column_names)
         config = RoFormerConfig(
-            vocab_size=len(tokenizer), hidden_size=arguments.hidden_size, num_hidden_layers=arguments.layers,
-            num_attention_heads=arguments.heads, intermediate_size=4 * arguments.hidden_size, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0, max_position_embeddings=arguments.max_length,
+            vocab_size=len(tokenizer), hidden_size=HIDDEN_SIZE, num_hidden_layers=4, num_attention_heads=4,
+            intermediate_size=4 * HIDDEN_SIZE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            max_position_embeddings=arguments.max_length,
         )  # fmt: skip
         collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
         tokens = 0
@@ -54,7 +52,7 @@ def main() -> None:
             return collate(examples)
 
         settings = TrainingArguments(
-            output_dir=folder, max_steps=arguments.steps, per_device_train_batch_size=arguments.documents,
+            output_dir=folder, max_steps=arguments.steps, per_device_train_batch_size=16,
             learning_rate=1e-3, bf16=precision == "bf16", use_cpu=device.type == "cpu", logging_steps=20,
             save_strategy="no", report_to="none", disable_tqdm=True,
         )  # fmt: skip

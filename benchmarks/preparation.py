@@ -52,7 +52,6 @@ def main() -> None:
         "datasets.map": (plain, (None,)),
         f"datasets.map, num_proc={cores}": (plain, (cores,)),
     }
-    shown = Table("", "MB of text", "seconds", "MB/s", "peak MiB", title="From text to tokens")
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = train_tokenizer(str(arguments.text.resolve()), Path(folder))
         for megabytes in arguments.megabytes:
@@ -61,12 +60,26 @@ def main() -> None:
             for name, (work, options) in contestants.items():
                 seconds, peak = apart(work, corpus, tokenizer, *options)
                 results.append({"contestant": name, "megabytes": megabytes, "seconds": seconds, "peak_bytes": peak})
-                shown.add_row(
-                    name, f"{megabytes:,}", f"{seconds:.1f}", f"{megabytes / seconds:.1f}", f"{peak / 2**20:,.0f}"
-                )
     if arguments.output:
         write_json(arguments.output, {"schema_version": 1, **provenance(), "results": results})
+    shown = Table(*COLUMNS, title="From text to tokens")
+    for row in table_rows(results):
+        shown.add_row(*row)
     Console(width=WIDTH).print(shown)
+
+
+COLUMNS = ("", "MB of text", "seconds", "MB/s", "peak MiB")
+
+
+def table_rows(results: list[dict[str, Any]]) -> list[list[str]]:
+    """Returns ``COLUMNS`` of every run."""
+    return [
+        [
+            result["contestant"], f"{result['megabytes']:,}", f"{result['seconds']:.1f}",
+            f"{result['megabytes'] / result['seconds']:.1f}", f"{result['peak_bytes'] / 2**20:,.0f}",
+        ]
+        for result in results
+    ]  # fmt: skip
 
 
 def repeat(source: Path, target: Path, megabytes: int) -> None:
@@ -111,11 +124,17 @@ def _timed(work: Callable[..., None], *arguments: Any) -> tuple[float, int]:
 
 
 def _private_bytes() -> int:
-    """Returns the memory that this process and all below it have for themselves (their unique set sizes)."""
+    """Returns the memory of this process and all below it that no file backs, what they share counted once; what is
+    mapped from files the system takes back when it likes. Where it is not Linux, their unique set sizes."""
     total, this = 0, psutil.Process()
     for process in (this, *this.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
-            total += process.memory_full_info().uss
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup")
+        with contextlib.suppress(psutil.Error, OSError):  # it has just ended
+            if psutil.LINUX:
+                line = next(line for line in rollup.read_text().splitlines() if line.startswith("Pss_Anon"))
+                total += int(line.split()[1]) * 1024
+            else:
+                total += process.memory_full_info().uss
     return total
 
 

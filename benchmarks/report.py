@@ -18,9 +18,9 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks import end_to_end
+from benchmarks import end_to_end, preparation
 from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
-from benchmarks.run import COLUMNS, left_out, table_rows
+from benchmarks.run import COLUMNS, left_out, ratio, table_rows
 from benchmarks.worker import AS_IT_COMES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -101,24 +101,33 @@ def summary_table() -> str:
             for name, only in ((plain, AS_IT_COMES), (best, ""))
         ]
 
-    def twice(measure: Callable[[str, dict[str, Any]], str], lengths: str) -> list[str]:
-        return [" and ".join(measure(name, _case(name, f"training, {lengths}")) for name in ("lengths", "best")), ""]
+    def with_dropout() -> str:
+        return ", ".join(
+            _over(_case("dropout", f"training, {lengths}"), [STOCK], AS_IT_COMES) for lengths in (short, long, real)
+        )
 
     ends = {
         name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
         for name, runs in load("end_to_end")["runs"].items()
     }
     end_to_end_ratio = f"{ends[end_to_end.OURS] / ends[end_to_end.PLAIN]:.2f}x"
+    utilisation = " and ".join(_utilisation(name, f"training, {short}") for name in ("lengths", "best"))
     waiting = f"{load('loss_curve')['data_wait']:.2%}"
     unmeasured = ["not measured", "not measured"]
     rows = [
         ["training, 512 tokens, over stock RoFormer", "3x", *against("training", short, [STOCK])],
         ["training, 2,048 tokens, over stock RoFormer", "4x", *against("training", long, [STOCK])],
         ["training, real lengths, over stock RoFormer", "5x", *against("training", real, [STOCK])],
+        ["the same three, dropout 0.1", "3x, 4x, 5x", with_dropout(), "not measured"],
         ["training, 512 tokens, over the fastest peer", "1.5x", *against("training", short, PEERS)],
         ["inference, real lengths, over the fastest peer", "2x", *against("inference", real, PEERS)],
-        ["utilisation, training, 512 tokens", "50%", *twice(_utilisation, short)],
-        ["RoPE, what it costs of a step at 512 tokens", "at most 5%", *twice(_cost_of_positions, short)],
+        ["utilisation, training, 512 tokens", "50%", utilisation, ""],
+        [
+            "RoPE, what it costs of a step at 512 tokens",
+            "at most 5%",
+            _cost_of_positions(_case("positions", f"training, {short}")),
+            "",
+        ],
         ["peak memory, training, 2,048 tokens, of stock RoFormer's", "at most 1/3", _memory(f"training, {long}"), ""],
         ["from raw text to 200 steps, over a plain pipeline", "3x", end_to_end_ratio, "not measured"],
         ["share of the time that the loop waits for data", "at most 1%", waiting, ""],
@@ -136,20 +145,21 @@ def _case(name: str, title: str) -> dict[str, Any]:
 
 def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> str:
     """How many times as fast as the fastest of these peers ours is, where they run as ``variant`` (empty: as any)."""
-    ours = statistics.median(_result(case, OURS)["seconds"])
-    rivals = (each for each in case["results"] if each["contestant"] in peers and each["variant"].startswith(variant))
-    return f"{min(statistics.median(each['seconds']) for each in rivals) / ours:.2f}x"
+    return f"{ratio(case, lambda r: r['contestant'] in peers and r['variant'].startswith(variant)):.2f}x"
 
 
-def _utilisation(name: str, case: dict[str, Any]) -> str:
+def _utilisation(name: str, title: str) -> str:
+    case = _case(name, title)
     rate = max(load(name)["machine"]["matmul_rates"].values())
     return f"{case['flops'] / statistics.median(_result(case, OURS)['seconds']) / rate:.0%}"
 
 
-def _cost_of_positions(_: str, case: dict[str, Any]) -> str:
-    """The median over rounds: both had their turn in each."""
-    pairs = zip(_result(case, OURS)["seconds"], _result(case, WITHOUT_POSITIONS)["seconds"], strict=True)
-    return f"{statistics.median(ours / without - 1 for ours, without in pairs):.1%}"
+def _cost_of_positions(case: dict[str, Any]) -> str:
+    """The median over rounds, and between which values half of them lie."""
+    ours, without = (_result(case, name)["seconds"] for name in (OURS, WITHOUT_POSITIONS))
+    costs = [a / b - 1 for a, b in zip(ours, without, strict=True)]
+    low, middle, high = statistics.quantiles(costs, n=4)
+    return f"{middle:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _memory(case_name: str) -> str:
@@ -188,16 +198,7 @@ def runs_table(report: dict[str, Any]) -> str:
 
 def preparation_table(report: dict[str, Any]) -> str:
     """Text a second, and the most memory."""
-    return markdown(
-        ["", "MB of text", "seconds", "MB/s", "peak MiB"],
-        [
-            [
-                result["contestant"], f"{result['megabytes']:,}", f"{result['seconds']:.1f}",
-                f"{result['megabytes'] / result['seconds']:.1f}", f"{result['peak_bytes'] / 2**20:,.0f}",
-            ]
-            for result in report["results"]
-        ],
-    )  # fmt: skip
+    return markdown(list(preparation.COLUMNS), preparation.table_rows(report["results"]))
 
 
 def curves_table(report: dict[str, Any]) -> str:

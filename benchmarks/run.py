@@ -3,19 +3,21 @@
 python -m benchmarks.run                                                        # make bench, some minutes
 python -m benchmarks.run --lengths 128 512 2048 --best --rounds 9               # peers in the best setting they have
 python -m benchmarks.run --lengths --data data=labelled data.path=reviews.csv   # the lengths of your own documents
+python -m benchmarks.run --lengths 512 --data --positions all --rounds 15       # what each position encoding costs
 
 Every contestant has the same sizes and a process of its own; they take turns, round after round. A figure is the
 median over rounds of real tokens a second (padding is no token), with the least and the greatest. Utilisation is the
 arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measured in the same run. Ours runs as
 `train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds fastest and freed
 memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well. With --best all peers run
-with freed memory kept and documents sorted by length, in training uncompiled and compiled.
+with freed memory kept and documents sorted by length, uncompiled and compiled.
 """
 
 import argparse
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,19 +27,19 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestants import MODERNBERT, OURS, PEERS, STOCK, WITHOUT_POSITIONS, Documents, Sizes
+from benchmarks.contestants import CONF, ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
 from benchmarks.flops import forward_flops, training_flops
-from benchmarks.worker import Case, Variant, Worker, apart, measure_machine
+from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
 from roformer.build import build_corpus
 from roformer.cli import one_line_errors
 from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.errors import UserError
 from roformer.model.loss import IGNORE
+from roformer.position import POSITION_ENCODINGS
 from roformer.training.checkpoint import write_json
 from roformer.training.provenance import provenance
 
-CONF = Path(__file__).parents[1] / "conf"
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
 WIDTH = 118  # of a table that is written to a file
@@ -46,11 +48,15 @@ WIDTH = 118  # of a table that is written to a file
 @one_line_errors
 def main() -> None:
     arguments = parse(sys.argv[1:])
+    peers = chosen_peers(arguments)
+    texts = corpus(arguments.data) if arguments.data else None
     machine = apart(measure_machine, arguments.hidden_size, arguments.precision)
     rate = max(machine["matmul_rates"].values())
+    origin = apart(provenance)
+    origin["versions"]["x-transformers"] = version("x-transformers")
     report = {
         "schema_version": 1,
-        **apart(provenance),
+        **origin,
         "arguments": {**vars(arguments), "output": None},
         "machine": machine,
         "cases": [],
@@ -60,8 +66,8 @@ def main() -> None:
         f"{machine['precision']} ({machine['why']}), {machine['threads']} threads, "
         f"matmul rate {rate / 1e9:,.0f} GFLOP/s"
     )
-    for name, case in cases(arguments, machine["precision"]):
-        contestants = variants(case, best=arguments.best)
+    for name, case in cases(arguments, texts, machine["precision"]):
+        contestants = variants(case, peers, best=arguments.best)
         report["cases"].append(
             {"name": name, **work_of(case), **measure(case, contestants, arguments.rounds, profile=arguments.profile)}
         )
@@ -70,7 +76,7 @@ def main() -> None:
             console.print(line)
         if arguments.output:
             write_json(arguments.output, report)
-    console.print(ratios(report["cases"]))
+    console.print(ratios(report["cases"], peers))
     if not all(any(result["contestant"] == OURS for result in case["results"]) for case in report["cases"]):
         raise UserError("ours could not run everything: see what was left out above")
 
@@ -80,44 +86,77 @@ def parse(argv: list[str]) -> argparse.Namespace:
         prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=["training", "inference"])
-    parser.add_argument("--lengths", type=int, nargs="*", default=[512, 2048], help="batches of one length, in tokens")
-    parser.add_argument("--tokens", type=int, default=4096, help="of such a batch, or one sequence if it is longer")
+    parser.add_argument(
+        "--lengths", type=positive, nargs="*", default=[512, 2048], help="batches of one length, in tokens"
+    )
+    parser.add_argument(
+        "--tokens", type=positive, default=4096, help="of such a batch, or one sequence if it is longer"
+    )
     parser.add_argument("--data", nargs="*", default=["data=docs"], help="documents with their real lengths, or none")
-    parser.add_argument("--max-length", type=int, default=512, help="tokens at which such a document is cut")
+    parser.add_argument("--max-length", type=positive, default=512, help="tokens at which such a document is cut")
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--hidden-size", type=int, default=256)
-    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--layers", type=positive, default=4)
+    parser.add_argument("--hidden-size", type=positive, default=256)
+    parser.add_argument("--heads", type=positive, default=4)
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--peers", nargs="+", default=PEERS, help="how their names begin; all by default")
+    parser.add_argument(
+        "--positions", nargs="+", choices=("all", *POSITION_ENCODINGS), default=[], metavar="ENCODING",
+        help="in place of peers, our model with other position encodings",
+    )  # fmt: skip
     parser.add_argument("--best", action="store_true", help="peers in their best setting, not as they come")
     parser.add_argument("--profile", action="store_true", help="in the output, where the time of ours goes")
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
     return parser.parse_args(argv)
 
 
-def cases(arguments: argparse.Namespace, precision: str) -> Iterator[tuple[str, Case]]:
+def positive(text: str) -> int:
+    """Reads an argument that counts something."""
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
+
+
+def chosen_peers(arguments: argparse.Namespace) -> list[str]:
+    """Returns who runs beside ours.
+
+    Raises:
+        UserError: if nobody has such a name.
+    """
+    if arguments.positions:
+        asked = POSITION_ENCODINGS if "all" in arguments.positions else arguments.positions
+        return [name for encoding in asked if (name := f"ours, {encoding}") in ENCODINGS]
+    for part in arguments.peers:
+        if not any(name.lower().startswith(part.lower()) for name in PEERS):
+            raise UserError(f"--peers {part}: nobody has such a name; there are {'; '.join(PEERS)}")
+    return [name for name in PEERS if any(name.lower().startswith(part.lower()) for part in arguments.peers)]
+
+
+Corpus = tuple[list[np.ndarray], int]
+"""Tokens of documents, and the size of the vocabulary."""
+
+
+def cases(arguments: argparse.Namespace, texts: Corpus | None, precision: str) -> Iterator[tuple[str, Case]]:
     """Yields name and case: each kind of work at each length, and on documents as they are."""
     rng = np.random.default_rng(0)
-    texts = None
-    for work, length in product(arguments.work, [*arguments.lengths, *([None] if arguments.data else [])]):
-        if length is None:
-            texts = texts or corpus(arguments.data)
-            documents, vocabulary = texts
-            batches = real_batches(documents, arguments.max_length, rng)
-        else:
-            vocabulary = 8192
+    for work, length in product(arguments.work, [*arguments.lengths, *([None] if texts else [])]):
+        if length:
+            name, vocabulary = f"{work}, {length:,} tokens each", 8192
             rows = range(max(1, arguments.tokens // length))
             batches = [[masked(rng.integers(5, vocabulary, length), rng) for _ in rows]]
+        else:
+            documents, vocabulary = texts or ([], 0)
+            name = f"{work}, real lengths up to {arguments.max_length:,}"
+            batches = real_batches(documents, arguments.max_length, rng)
         sizes = Sizes(
-            arguments.hidden_size, arguments.layers, arguments.heads, vocabulary,
-            length or arguments.max_length, arguments.dropout,
+            arguments.hidden_size, arguments.layers, arguments.heads, vocabulary, length or arguments.max_length,
+            arguments.dropout,
         )  # fmt: skip
-        lengths = f"{length:,} tokens each" if length else f"real lengths up to {arguments.max_length:,}"
-        yield f"{work}, {lengths}", Case(work, batches, sizes, precision)
+        yield name, Case(work, batches, sizes, length, precision, apart(measure_backend, sizes, precision))
 
 
-def corpus(overrides: list[str]) -> tuple[list[np.ndarray], int]:
+def corpus(overrides: list[str]) -> Corpus:
     """Returns the tokens of each training document of a corpus, without special tokens, and the vocabulary's size."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         config = TrainConfig.from_hydra(compose("train", [*overrides, "tracker=none"]))
@@ -142,17 +181,16 @@ def masked(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     return tokens, labels
 
 
-def variants(case: Case, *, best: bool) -> list[tuple[str, Variant]]:
+def variants(case: Case, peers: list[str], *, best: bool) -> list[tuple[str, Variant]]:
     """Returns who runs how."""
     chosen = [(OURS, Variant(keep_memory=True))]
-    if case.work == "training":
-        chosen.append((WITHOUT_POSITIONS, Variant(keep_memory=True)))
-    differ = len({len(tokens) for batch in case.batches for tokens, _ in batch}) > 1
-    for name in PEERS:
-        if best:
+    differ = case.length is None
+    for name in peers:
+        if name in ENCODINGS:
+            chosen.append((name, Variant(keep_memory=True)))
+        elif best:
             chosen.append((name, Variant(keep_memory=True, by_length=differ)))
-            if case.work == "training":
-                chosen.append((name, Variant(keep_memory=True, by_length=differ, compiled=True)))
+            chosen.append((name, Variant(keep_memory=True, by_length=differ, compiled=True)))
         else:
             chosen.append((name, Variant()))
             if name in (STOCK, MODERNBERT):
@@ -197,19 +235,28 @@ def turns(name: str, variant: Variant, case: Case, rounds: int, *, profile: bool
         worker.stop()
 
 
-def ratios(cases: list[dict[str, Any]]) -> Table:
+def ratios(cases: list[dict[str, Any]], peers: list[str]) -> Table:
     """How many times as fast ours is as everyone in the fastest of their settings, a column a case."""
     shown = Table("ours is", *(case["name"] for case in cases), title="Ratios, to the fastest setting of each")
-    for name in PEERS:
-        cells = []
-        for case in cases:
-            ours, theirs = (
-                [statistics.median(result["seconds"]) for result in case["results"] if result["contestant"] == who]
-                for who in (OURS, name)
-            )
-            cells.append(f"{min(theirs) / min(ours):.2f}x" if ours and theirs else "")
-        shown.add_row(name, *cells)
+    for name in peers:
+        ratios = [ratio(case, lambda result, name=name: result["contestant"] == name) for case in cases]
+        shown.add_row(name, *(f"{each:.2f}x" if each else "" for each in ratios))
     return shown
+
+
+def ratio(case: dict[str, Any], rival: Callable[[dict[str, Any]], bool]) -> float | None:
+    """Returns how many times as fast ours is as the fastest rival; None where nobody, or not ours, was measured."""
+    rivals = sorted(filter(rival, case["results"]), key=lambda result: statistics.median(result["seconds"]))
+    ours = next((result for result in case["results"] if result["contestant"] == OURS), None)
+    if not rivals or not ours:
+        return None
+    return times_as_fast(ours, rivals[0])
+
+
+def times_as_fast(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
+    """Returns the median over rounds: both had their turn in each."""
+    pairs = zip(theirs["seconds"], ours["seconds"], strict=True)
+    return statistics.median(their_seconds / our_seconds for their_seconds, our_seconds in pairs)
 
 
 def work_of(case: Case) -> dict[str, Any]:
@@ -219,9 +266,8 @@ def work_of(case: Case) -> dict[str, Any]:
     predicted = sum(int((labels != IGNORE).sum()) for _, labels in documents)
     training = case.work == "training"
     flops = training_flops(case.sizes, lengths, predicted) if training else forward_flops(case.sizes, lengths, None)
-    length = lengths[0] if len(set(lengths)) == 1 else None
     return {
-        "work": case.work, "length": length, "documents": len(documents), "tokens": sum(lengths), "flops": flops,
+        "work": case.work, "length": case.length, "documents": len(documents), "tokens": sum(lengths), "flops": flops,
     }  # fmt: skip
 
 
@@ -231,7 +277,7 @@ COLUMNS = ("", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB",
 def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
     """Returns ``COLUMNS`` of everyone who was measured, the fastest first."""
     results = sorted(case["results"], key=lambda result: statistics.median(result["seconds"]))
-    ours = next((statistics.median(r["seconds"]) for r in results if r["contestant"] == OURS), None)
+    ours = next((result for result in results if result["contestant"] == OURS), None)
     rows = []
     for result in results:
         median = statistics.median(result["seconds"])
@@ -239,7 +285,7 @@ def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
         rows.append([
             result["contestant"], result["variant"], f"{case['tokens'] / median:,.0f}",
             f"{slowest:,.0f} - {fastest:,.0f}", f"{case['flops'] / median / rate:.0%}",
-            f"{result['peak_bytes'] / 2**20:,.0f}", f"{median / ours:.2f}x" if ours else "",
+            f"{result['peak_bytes'] / 2**20:,.0f}", f"{times_as_fast(ours, result):.2f}x" if ours else "",
         ])  # fmt: skip
     return rows
 

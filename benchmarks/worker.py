@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import resource
 import signal
 import statistics
@@ -16,7 +17,7 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.contestants import CONTESTANTS, OURS, WITHOUT_POSITIONS, Documents, Inputs, Sizes
+from benchmarks.contestants import CONTESTANTS, ENCODINGS, PEERS, Documents, Inputs, Sizes
 from roformer.allocator import keep_freed_memory
 from roformer.data.sampler import batches_by_length
 from roformer.training.backend import resolve_backend
@@ -31,12 +32,19 @@ _WARM_UP, _PROFILED = 5, 3  # passes under the profiler, whose own memory is new
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: ``training`` steps, or ``inference`` of the encoder, over these batches of documents."""
+    """What is measured: ``training`` steps, or ``inference`` of the encoder, over these batches of documents.
+
+    Attributes:
+        length: of every document, in tokens; None where they have their real lengths.
+        backend: of attention, for ours.
+    """
 
     work: str
     batches: Sequence[Documents]
     sizes: Sizes
+    length: int | None
     precision: str
+    backend: str
 
 
 @dataclass(frozen=True)
@@ -135,8 +143,18 @@ def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
     return {"precision": precision, "why": why, "matmul_rates": rates, "threads": threads, "accelerator": name}
 
 
+def measure_backend(sizes: Sizes, precision: str) -> str:
+    """Returns the attention backend that ``train.py`` would choose here: one for all of ours, so that they compare."""
+    backend, _ = resolve_backend(
+        "auto", length=sizes.length, head_size=sizes.hidden_size // sizes.heads, dropout=sizes.dropout,
+        precision=precision, device=best_device(),
+    )  # fmt: skip
+    return backend
+
+
 def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
+    parent = os.getppid()
     try:
         if variant.keep_memory:
             keep_freed_memory()
@@ -151,6 +169,9 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
         run(inputs)
         connection.send(("ready", description))
         while True:
+            while not connection.poll(timeout=1):
+                if os.getppid() != parent:  # it was killed, and others still hold its end of the connection
+                    return
             asked = connection.recv()
             if asked == "peak":
                 connection.send(("peak", _peak(device) - before))
@@ -163,7 +184,10 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
             start = time.perf_counter()
             run(inputs)
             _wait(device)
-            connection.send(("seconds", time.perf_counter() - start))
+            seconds = time.perf_counter() - start
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # the others' turns need the memory
+            connection.send(("seconds", seconds))
     except Exception as error:  # told by the parent, which goes on with the others
         connection.send(("error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"))
 
@@ -172,18 +196,16 @@ def _prepare(
     name: str, variant: Variant, case: Case, device: torch.device
 ) -> tuple[dict[str, Any], list[Inputs], Callable[[list[Inputs]], None]]:
     """Returns what is worth telling of the contestant, its batches, and a function that does the work on them."""
-    contestant, ours, backend = CONTESTANTS[name], name in (OURS, WITHOUT_POSITIONS), ""
-    if ours:
-        backend, _ = resolve_backend(
-            "auto", length=case.sizes.length, head_size=case.sizes.hidden_size // case.sizes.heads,
-            dropout=case.sizes.dropout, precision=case.precision, device=device,
-        )  # fmt: skip
+    contestant, ours = {**CONTESTANTS, **ENCODINGS}[name], name not in PEERS
     torch.manual_seed(0)
-    model = contestant.build(case.sizes, backend).to(device)
+    model = contestant.build(case.sizes, case.backend).to(device)
     batches = _rebatch(case, ours=ours, by_length=variant.by_length)
     inputs = [_to_device(contestant.collate(batch), device) for batch in batches]
     work = _training if case.work == "training" else _inference
-    description = {"parameters": sum(p.numel() for p in model.parameters()), "attention": backend or None}
+    description = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "attention": case.backend if ours else None,
+    }
     return description, inputs, work(model, case.precision, device, compiled=variant.compiled)
 
 

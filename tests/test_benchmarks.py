@@ -13,7 +13,6 @@ from benchmarks.contestants import (
     OURS,
     PEERS,
     STOCK,
-    WITHOUT_POSITIONS,
     Contestant,
     Sizes,
     packed,
@@ -83,7 +82,7 @@ def test_a_small_run(small, work, capsys):
     assert [case["length"] for case in result["cases"]] == [24, None]
     for case in result["cases"]:
         measured = {each["contestant"] for each in case["results"]}
-        assert measured == set(CONTESTANTS) - (set() if work == "training" else {WITHOUT_POSITIONS})
+        assert measured == set(CONTESTANTS)
         assert case["left_out"] == []
         for each in case["results"]:
             assert len(each["seconds"]) == 2
@@ -96,11 +95,39 @@ def test_a_small_run(small, work, capsys):
 
 def test_peers_in_their_best_setting(small, monkeypatch):
     """Catches a comparison that holds something back from peers."""
-    monkeypatch.setattr(torch, "compile", lambda model: model)  # it needs a compiler, and minutes
-    short, real = small("--work", "training", "--best")["cases"]
-    assert {each["variant"] for each in short["results"]} == {"memory kept", "memory kept, compiled"}
-    best = {each["variant"] for each in real["results"] if each["contestant"] in PEERS}
-    assert best == {"memory kept, sorted by length", "memory kept, compiled, sorted by length"}
+
+    def compile(model):  # it needs a compiler, and minutes
+        raise RuntimeError("reached")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    for case, kept in zip(small("--best")["cases"], ["memory kept", "memory kept, sorted by length"] * 2, strict=True):
+        assert {(each["contestant"], each["variant"]) for each in case["results"]} == {
+            (OURS, "memory kept"),
+            *((name, kept) for name in PEERS),
+        }
+        compiled = kept.replace("kept", "kept, compiled")
+        assert {(each["contestant"], each["variant"], each["why"]) for each in case["left_out"]} == {
+            (name, compiled, "RuntimeError: reached") for name in PEERS
+        }
+
+
+def test_chosen_peers_and_encodings(small):
+    """Catches a filter that measures nobody, or drops ours."""
+    for case in small("--work", "training", "--peers", "bert")["cases"]:
+        assert {each["contestant"] for each in case["results"]} == {OURS, "BERT, transformers (SDPA)"}
+    for case in small("--work", "training", "--positions", "none", "rope", "t5")["cases"]:
+        sizes = {each["contestant"]: each["parameters"] for each in case["results"]}
+        assert list(sizes) == [OURS, "ours, none", "ours, t5"]
+        assert sizes["ours, none"] == sizes[OURS] < sizes["ours, t5"]
+    with pytest.raises(SystemExit, match="--peers gpt: nobody has such a name"):
+        small("--peers", "gpt")
+
+
+def test_arguments_that_count_nothing(small, capsys):
+    """Catches a division by zero in place of a line."""
+    with pytest.raises(SystemExit):
+        small("--rounds", "0")
+    assert "invalid positive value: '0'" in capsys.readouterr().err
 
 
 def test_who_dies_between_rounds_is_named(small, monkeypatch):
@@ -123,7 +150,7 @@ def test_sorting_by_length_keeps_the_documents():
     documents = [(np.full(n, n), np.full(n, n)) for n in (3, 9, 5, 2, 7, 4)]
     batches = [documents[:3], documents[3:]]
     for work in ("training", "inference"):
-        case = Case(work, batches, SIZES, "fp32")
+        case = Case(work, batches, SIZES, None, "fp32", "sdpa")
         plain, ordered = (_rebatch(case, ours=False, by_length=by_length) for by_length in (False, True))
         assert plain is batches
         lengths = [len(tokens) for batch in ordered for tokens, _ in batch]
