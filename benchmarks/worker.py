@@ -145,6 +145,7 @@ def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
 
 def measure_backend(sizes: Sizes, precision: str) -> str:
     """Returns the attention backend that ``train.py`` would choose here: one for all of ours, so that they compare."""
+    keep_freed_memory()
     backend, _ = resolve_backend(
         "auto", length=sizes.length, head_size=sizes.hidden_size // sizes.heads, dropout=sizes.dropout,
         precision=precision, device=best_device(),
