@@ -93,41 +93,34 @@ def cases_table(report: dict[str, Any]) -> str:
 def summary_table() -> str:
     """What was aimed at, against peers as they come and in the best setting that was found for them."""
     real, short, long = "real lengths up to 512", "512 tokens each", "2,048 tokens each"
-    plain, best = ("lengths", "lengths"), ("best", "best_inference")
 
-    def against(work: str, lengths: str, peers: Sequence[str]) -> list[str]:
-        return [
-            _over(_case(name[work == "inference"], f"{work}, {lengths}"), peers, only)
-            for name, only in ((plain, AS_IT_COMES), (best, ""))
-        ]
+    def training(plain: str, lengths: str, peers: Sequence[str]) -> list[str]:
+        return against(plain, "best", f"training, {lengths}", peers)
 
-    def with_dropout() -> str:
-        return ", ".join(
-            _over(_case("dropout", f"training, {lengths}"), [STOCK], AS_IT_COMES) for lengths in (short, long, real)
-        )
+    def against(plain: str, best: str, title: str, peers: Sequence[str]) -> list[str]:
+        return [_over(_case(plain, title), peers, AS_IT_COMES), _over(_case(best, title), peers, "")]
 
+    inference = against("lengths", "best_inference", f"inference, {real}", PEERS)
+    dropout = [
+        _over(_case("alone_dropout", f"training, {each}"), [STOCK], AS_IT_COMES) for each in (short, long, real)
+    ]
     ends = {
         name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
         for name, runs in load("end_to_end")["runs"].items()
     }
     end_to_end_ratio = f"{ends[end_to_end.OURS] / ends[end_to_end.PLAIN]:.2f}x"
-    utilisation = " and ".join(_utilisation(name, f"training, {short}") for name in ("lengths", "best"))
+    utilisation = " and ".join(_utilisation(name, f"training, {short}") for name in ("alone", "best"))
     waiting = f"{load('loss_curve')['data_wait']:.2%}"
     unmeasured = ["not measured", "not measured"]
     rows = [
-        ["training, 512 tokens, over stock RoFormer", "3x", *against("training", short, [STOCK])],
-        ["training, 2,048 tokens, over stock RoFormer", "4x", *against("training", long, [STOCK])],
-        ["training, real lengths, over stock RoFormer", "5x", *against("training", real, [STOCK])],
-        ["the same three, dropout 0.1", "3x, 4x, 5x", with_dropout(), "not measured"],
-        ["training, 512 tokens, over the fastest peer", "1.5x", *against("training", short, PEERS)],
-        ["inference, real lengths, over the fastest peer", "2x", *against("inference", real, PEERS)],
+        ["training, 512 tokens, over stock RoFormer", "3x", *training("alone", short, [STOCK])],
+        ["training, 2,048 tokens, over stock RoFormer", "4x", *training("alone", long, [STOCK])],
+        ["training, real lengths, over stock RoFormer", "5x", *training("alone", real, [STOCK])],
+        ["the same three, dropout 0.1", "3x, 4x, 5x", ", ".join(dropout), "not measured"],
+        ["training, 512 tokens, over the fastest peer", "1.5x", *training("lengths", short, PEERS)],
+        ["inference, real lengths, over the fastest peer", "2x", *inference],
         ["utilisation, training, 512 tokens", "50%", utilisation, ""],
-        [
-            "RoPE, what it costs of a step at 512 tokens",
-            "at most 5%",
-            _cost_of_positions(_case("positions", f"training, {short}")),
-            "",
-        ],
+        ["RoPE, what it costs of a step at 512 tokens", "at most 5%", _cost_of_positions(f"training, {short}"), ""],
         ["peak memory, training, 2,048 tokens, of stock RoFormer's", "at most 1/3", _memory(f"training, {long}"), ""],
         ["from raw text to 200 steps, over a plain pipeline", "3x", end_to_end_ratio, "not measured"],
         ["share of the time that the loop waits for data", "at most 1%", waiting, ""],
@@ -154,8 +147,9 @@ def _utilisation(name: str, title: str) -> str:
     return f"{case['flops'] / statistics.median(_result(case, OURS)['seconds']) / rate:.0%}"
 
 
-def _cost_of_positions(case: dict[str, Any]) -> str:
+def _cost_of_positions(title: str) -> str:
     """The median over rounds, and between which values half of them lie."""
+    case = _case("rope", title)
     ours, without = (_result(case, name)["seconds"] for name in (OURS, WITHOUT_POSITIONS))
     costs = [a / b - 1 for a, b in zip(ours, without, strict=True)]
     low, middle, high = statistics.quantiles(costs, n=4)
@@ -164,7 +158,7 @@ def _cost_of_positions(case: dict[str, Any]) -> str:
 
 def _memory(case_name: str) -> str:
     """Against the least that stock RoFormer takes in any setting."""
-    cases = [_case(name, case_name) for name in ("lengths", "best")]
+    cases = [_case(name, case_name) for name in ("alone", "best")]
     least = min(each["peak_bytes"] for case in cases for each in case["results"] if each["contestant"] == STOCK)
     return f"{_result(cases[0], OURS)['peak_bytes'] / least:.2f}"
 

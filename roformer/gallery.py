@@ -4,8 +4,10 @@ python -m roformer.gallery                 # docs/encodings.md and docs/encoding
 """
 
 import inspect
+import json
 import math
 import re
+import statistics
 from pathlib import Path
 
 import matplotlib
@@ -20,6 +22,7 @@ from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs" / "encodings.md", ROOT / "docs" / "encodings.svg"
+COSTS = ROOT / "docs" / "performance" / "positions.json"
 BASE = ModelShape(hidden_size=768, num_attention_heads=12, num_hidden_layers=12, max_position_embeddings=512)
 SMALL = ModelShape(hidden_size=64, num_attention_heads=2, num_hidden_layers=1, max_position_embeddings=64)
 TOKENS = 48  # of a picture
@@ -34,12 +37,13 @@ def main() -> None:
 def page() -> str:
     """The page: a table, then what each encoding computes."""
     encodings = {name: build(name, BASE) for name in POSITION_ENCODINGS}
+    cost = costs()
     table = [
-        "| encoding | what | parameters added | scores | shift changes nothing | longer than trained |",
-        "|---|---|---:|---|---|---|",
+        "| encoding | what | parameters added | scores | time | memory | unchanged by a shift | longer than trained |",
+        "|---|---|---:|---|---:|---:|---|---|",
         *(
             f"| [`{name}`](#{name}) | {title(encoding)} | {parameters(encoding):,} | {scores(encoding)} "
-            f"| {'yes' if encoding.shift_invariant else 'no'} | {reach(encoding)} |"
+            f"| {cost.get(name, ' | ')} | {'yes' if encoding.shift_invariant else 'no'} | {reach(encoding)} |"
             for name, encoding in encodings.items()
         ),
     ]
@@ -56,8 +60,10 @@ yaml in `conf/position/`, and all work with every attention backend, padded and 
 FOOT = """
 *Parameters added*: to a model of base size (12 layers, hidden 768, 12 heads, 512 positions). *Scores*: `as they are`
 keeps the backend's fast path and its linear memory; `biased` adds a matrix of all pairs of tokens; `written out` needs
-the weights themselves, whatever the backend. *Longer than trained*: `runs` says that it has no table that ends, not
-that it is any good there; that is measured, in [results.md](results.md).
+the weights themselves, whatever the backend. *Time* and *memory*: of a training step of a small model at 512 tokens on
+a CPU, over those of `none`; all rounds, and how they were measured, are in [performance.md](performance.md). *Longer
+than trained*: `runs` says that it has no table that ends, not that it is any good there; that is measured, in
+[results.md](results.md).
 
 ![Scores of equal queries and keys](encodings.svg)
 
@@ -71,6 +77,19 @@ def build(name: str, shape: ModelShape) -> PositionEncoding:
     """Builds an encoding as its yaml has it."""
     settings = yaml.safe_load((ROOT / "conf" / "position" / f"{name}.yaml").read_text(encoding="utf-8"))
     return POSITION_ENCODINGS.build(settings, shape)
+
+
+def costs() -> dict[str, str]:
+    """Returns the two cells of each encoding that was measured; the time is the median over rounds."""
+    (case,) = json.loads(COSTS.read_text(encoding="utf-8"))["cases"]
+    results = {result["contestant"].removeprefix("ours, "): result for result in case["results"]}
+    results["rope"] = results.pop("roformer (ours)")
+    none = results["none"]
+    cells = {}
+    for name, result in results.items():
+        time = statistics.median(a / b for a, b in zip(result["seconds"], none["seconds"], strict=True))
+        cells[name] = f"{time:.2f}x | {result['peak_bytes'] / none['peak_bytes']:.1f}x"
+    return cells
 
 
 def title(encoding: PositionEncoding) -> str:
