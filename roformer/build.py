@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
@@ -60,6 +61,8 @@ def checkpoint_folder(init_from: str) -> Path:
 def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
     """Puts the model, positions and tokenizer of ``init_from``, which its weights fix, in place of the configured.
 
+    A scaling of the checkpoint's encoding (``rope`` to ``rope_yarn``) may be asked for: it needs no weights.
+
     Args:
         config: as composed.
         overridden: groups and values that the user set on the command line ("position", "model.hidden_size").
@@ -72,10 +75,26 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     folder = checkpoint_folder(config.init_from)
     stored = _stored_settings(folder)
     position = stored.get("position") or {"name": "rope"}
+    if "position" in overridden and _scales(config.position, position):
+        trained = _stored_yaml(folder.parent).get("task", {}).get("sequence_length")
+        known = {**position, "name": config.position["name"], **({"original_length": trained} if trained else {})}
+        position = {key: known.get(key, value) for key, value in config.position.items()}
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
     _refuse_contradictions(config, overridden, {"model": model, "position": position})
     tokenizer = config.tokenizer if "tokenizer" in overridden else {"name": "pretrained", "path": str(folder)}
     return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
+
+
+def _scales(asked: Settings, stored: Settings) -> bool:
+    """Returns whether an encoding is the stored one, changed for longer texts, with all of its settings."""
+    ours, theirs = POSITION_ENCODINGS[asked["name"]], POSITION_ENCODINGS[stored["name"]]
+    return ours is not theirs and issubclass(ours, theirs) and stored.get("pairs", "all") == "all"
+
+
+def _stored_yaml(folder: Path) -> dict[str, Any]:
+    """Returns the configuration of the run in a folder, empty where it holds none."""
+    file = folder / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _stored_settings(folder: Path) -> dict[str, Any]:

@@ -23,9 +23,15 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW: learning rate (a step), betas, epsilon, and decoupled weight decay on matrices only."""
+    """AdamW: betas, epsilon, and decoupled weight decay on matrices only.
+
+    Attributes:
+        learning_rate: the greatest of the schedule, a step.
+        grid: a folder of finished runs; the learning rate is then that of the best of them with the same encoding.
+    """
 
     learning_rate: float
+    grid: str | None
     beta1: float
     beta2: float
     epsilon: float

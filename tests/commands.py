@@ -45,16 +45,17 @@ class Commands:
 
     Args:
         folder: where their output goes.
+        root: of the repository, or of a copy.
     """
 
-    def __init__(self, folder):
-        self.folder, self.count = folder, 0
+    def __init__(self, folder, root=ROOT):
+        self.folder, self.root, self.count = folder, root, 0
         self.server = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("command_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+            cwd=root,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)},
             text=True,
         )
 
@@ -75,7 +76,7 @@ class Commands:
         with stdout.open("w") as out, stderr.open("w") as err:
             process = subprocess.Popen(
                 [sys.executable, *map(str, arguments)],
-                cwd=ROOT,
+                cwd=self.root,
                 env={**os.environ, **ENVIRONMENT, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

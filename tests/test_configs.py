@@ -21,6 +21,7 @@ from roformer.training.tracking import check_tracker
 from tests.workshop import ROOT, Workshop, composed, metrics
 
 CHOICES = sorted(str(path.relative_to(ROOT / "conf"))[: -len(".yaml")] for path in ROOT.glob("conf/*/**/*.yaml"))
+CHOICES.remove("experiment/compare")  # for evaluate.py
 EXPERIMENTS = [choice.partition("/")[2] for choice in CHOICES if choice.startswith("experiment/")]
 REGISTRIES = {
     "position": POSITION_ENCODINGS,
@@ -96,6 +97,9 @@ def test_an_experiment_wins_over_the_defaults_and_the_user_over_both(chosen, nam
         stored = settings if isinstance(settings, dict) else vars(settings)
         assert stored.items() >= own.get(group, {}).items()
     for override in own["defaults"]:
+        if isinstance(override, str):  # another recipe that this one changes
+            assert override in ("_self_", *EXPERIMENTS)
+            continue
         ((group, choice),) = override.items()
         assert choice in names(group.removeprefix("override /"))
     assert chosen(f"experiment/{name}", "trainer.save_steps=77").trainer.save_steps == 77
@@ -118,7 +122,7 @@ def test_what_the_manual_names_exists(file):
     groups = {choice.split("/")[0] for choice in CHOICES}
     for group, value in re.findall(r"\b([a-z]+)=([a-z0-9_/,]+)", text):
         for name in value.split(",") if group in groups else []:
-            assert f"{group}/{name}" in CHOICES
+            assert f"{group}/{name}" in [*CHOICES, "experiment/compare"]
     documented = re.findall(r"^\| ((?:`[a-z]+` ?)+) \| ([^|]+) \|", text, flags=re.MULTILINE)
     assert bool(documented) == (file == "README.md")
     for row, choices in documented:
@@ -155,7 +159,12 @@ def test_folders_of_runs_tell_them_apart(chosen):
 
 
 def test_evaluation_composes():
-    """Catches a default that the typed configuration does not know."""
+    """Catches a default that the typed configuration does not know, and a recipe that looks for other folders."""
+    recipe = EvaluateConfig.from_hydra(composed("evaluate", "experiment=compare"))
+    (pattern,) = recipe.patterns
+    trained = TrainConfig.from_hydra(composed("train", "experiment=compare/pretrain", "data.path=x"))
+    assert trained.output_dir.match(pattern)
+    assert recipe.length_factors[-1] == 16
     config = EvaluateConfig.from_hydra(composed("evaluate", "runs=a/*"))
     assert (config.patterns, config.reference, config.length_factors) == (["a/*"], "rope", [1, 2, 4])
     assert EvaluateConfig.from_hydra(composed("evaluate", "runs=[a,b]")).patterns == ["a", "b"]

@@ -8,6 +8,8 @@ import numpy as np
 
 from roformer.config import EvaluateConfig
 from roformer.errors import UserError
+from roformer.evaluation import probes
+from roformer.evaluation.probes import BySeed
 from roformer.evaluation.statistics import (
     Interval,
     accuracy_interval,
@@ -19,9 +21,6 @@ from roformer.evaluation.statistics import (
 )
 
 Result = dict[str, Any]
-BySeed = dict[int, dict[str, dict[str, Any]]]
-"""seed -> evaluator -> metrics, of one encoding."""
-
 # What may differ between the runs of one comparison; anything else is reported.
 _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
 
@@ -102,7 +101,29 @@ def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
         encodings[label]["difference"] = _pair(_losses(runs), _losses(other)) if other else None
         encodings[label]["race"] = _race(runs, other) if other else None
     correct_for_many(encoding["difference"] for encoding in encodings.values())
-    return {"settings": _settings(results), "warnings": _warnings(results), "encodings": encodings}
+    seconds, reached = probes.at_equal_time(groups)
+    for label, loss in reached.items():
+        encodings[label]["loss_at_equal_time"] = loss
+    return {
+        "settings": _settings(results),
+        "warnings": _warnings(results),
+        "equal_time": seconds,
+        "learning_rates": _learning_rates(results),
+        "encodings": encodings,
+    }
+
+
+def _learning_rates(results: list[Result]) -> dict[str, dict[str, Any]] | None:
+    """Returns what each encoding's learning rate was chosen from: ``grid``, pairs of rate and validation loss, and the
+    one that was ``taken``; None where it was not chosen so."""
+    labels = label_runs(result["run"] for result in results)
+    return {
+        labels[result["run"]["name"]]: {
+            "grid": result["trained"]["learning_rate_grid"], "taken": result["config"]["optimizer"]["learning_rate"],
+        }
+        for result in results
+        if result["trained"].get("learning_rate_grid")
+    } or None  # fmt: skip
 
 
 def _losses(runs: BySeed) -> dict[int, float]:
@@ -136,8 +157,6 @@ def _crossing(curve: dict[str, Any], axis: str, target: float) -> float:
 
 
 def _mlm_encoding(runs: BySeed) -> dict[str, Any]:
-    by_length = [metrics["length_extrapolation"]["by_length"] for metrics in runs.values()]
-    lengths = [length for length in by_length[0] if all(length in other for other in by_length)]
     return {
         "seeds": list(runs),
         "parameters": next(iter(runs.values()))["mlm_loss"]["parameters"],
@@ -145,10 +164,9 @@ def _mlm_encoding(runs: BySeed) -> dict[str, Any]:
         "accuracy": interval([metrics["mlm_loss"]["accuracy"] for metrics in runs.values()]),
         "tokens_per_second": interval([m["training_curve"]["tokens_per_second"] for m in runs.values()]),
         "curve": _curve([metrics["training_curve"] for metrics in runs.values()]),
-        "loss_by_length": {
-            length: interval([m["length_extrapolation"]["by_length"][length]["loss"] for m in runs.values()])
-            for length in lengths
-        },
+        **probes.beyond_training(runs),
+        "stretching": probes.stretching(runs),
+        "attention_distance": probes.attention_distance(runs),
     }
 
 
@@ -174,10 +192,12 @@ def _classification(results: list[Result], reference: str) -> dict[str, Any]:
         encodings[reference]["difference"] = None
     correct_for_many(encoding["difference"] for encoding in encodings.values())
     test_documents = len(next(iter(baselines.values()))["labels"])
-    labels = len(next(iter(next(iter(groups.values())).values()))["classification"]["label_names"])
+    first = next(iter(next(iter(groups.values())).values()))
+    labels = len(first["classification"]["label_names"])
     return {
         "settings": {**_settings(results), "labels": labels, "test_documents": test_documents},
         "warnings": _warnings(results),
+        "cell": first["synthetic"]["cell"] if "synthetic" in first else None,
         "encodings": encodings,
         "baselines": {
             name: {
@@ -202,6 +222,7 @@ def _classifier(runs: BySeed, reference: BySeed | None) -> dict[str, Any]:
         "accuracy": accuracy,
         "macro_f1": macro_f1,
         "difference": _classifier_difference(runs, reference),
+        "synthetic": probes.synthetic(runs),
         "tokens_per_second": interval([m["training_curve"]["tokens_per_second"] for m in runs.values()]),
     }
 
@@ -226,12 +247,13 @@ def _correct(metrics: dict[str, Any]) -> "np.ndarray[Any, np.dtype[np.bool_]]":
 def _settings(results: list[Result]) -> dict[str, Any]:
     """Returns the settings that a reader needs to judge the comparison, from the first run."""
     config = results[0]["config"]
+    optimizer = config["optimizer"]
     bases = {r["run"]["position"].get("base") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
         "data": config["data"].get("dataset") or config["data"].get("path") or config["data"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
-        "learning_rate": config["optimizer"]["learning_rate"],
+        "learning_rate": "best of a grid" if optimizer.get("grid") else optimizer["learning_rate"],
         "schedule": config["scheduler"]["name"],
         **{key: config["model"][key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
         "attention": config["attention"]["name"],
@@ -245,7 +267,8 @@ def _compared(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         items = settings.items() if isinstance(settings, dict) else [(None, settings)]
         for key, value in items:
             name = f"{group}.{key}" if key else group
-            if group not in _VARIES and name not in _VARIES:
+            chosen = name == "optimizer.learning_rate" and config[group].get("grid")  # by one rule for all
+            if group not in _VARIES and name not in _VARIES and not chosen:
                 yield prefix + name, str(value)
 
 

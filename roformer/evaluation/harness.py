@@ -71,7 +71,7 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[s
     results = []
     for name in EVALUATORS:
         evaluator = EVALUATORS[name](config)
-        if run.task not in evaluator.tasks:
+        if not evaluator.fits(run):
             continue
 
         def measure() -> dict[str, Any]:

@@ -20,7 +20,7 @@ _SHARED_SETTINGS = (
     "initializer_range", "layer_norm_eps", "rotary_value", "pad_token_id", "tie_word_embeddings",
 )  # fmt: skip
 
-_STOCK_POSITION = {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0}
+_STOCK_POSITION = {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0, "pairs": "all"}
 
 # Our module -> the stock module with the same parameters, outside the layers and inside one.
 _MODULES = {

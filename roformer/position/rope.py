@@ -14,6 +14,7 @@ from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEnco
 from roformer.position._waves import frequencies
 
 Layout = Literal["interleaved", "half"]
+Pairs = Literal["all", "fast", "slow"]
 
 
 @POSITION_ENCODINGS.register("rope")
@@ -29,9 +30,11 @@ class RotaryPositionEncoding(PositionEncoding):
         layout: which channels form a pair: ``interleaved`` (2i, 2i+1) as in the paper and GPT-J, or ``half``
             (i, i + R/2) as in GPT-NeoX and Llama. Weights trained with one are wrong with the other.
         partial_factor: R/D, the share of the channels that are rotated, from the first on.
+        pairs: of these, which turn: ``all``, or to find out what they are good for the half of them that turns
+            ``fast`` or ``slow``.
 
     Raises:
-        UserError: if R is odd or zero, the base is not above 1, or the layout is unknown.
+        UserError: if R is odd or zero, the base is not above 1, or layout or pairs are unknown.
     """
 
     shift_invariant = True
@@ -45,6 +48,7 @@ class RotaryPositionEncoding(PositionEncoding):
         base: float = 10000.0,
         layout: Layout = "interleaved",
         partial_factor: float = 1.0,
+        pairs: Pairs = "all",
     ) -> None:
         super().__init__()
         if not 0 < partial_factor <= 1:  # nan, too
@@ -60,8 +64,11 @@ class RotaryPositionEncoding(PositionEncoding):
             raise UserError(f"rope: base must be above 1, got {base}")
         if layout not in get_args(Layout):
             raise UserError(f"rope: unknown layout '{layout}' (available: {', '.join(get_args(Layout))})")
+        if pairs not in get_args(Pairs):
+            raise UserError(f"rope: unknown pairs '{pairs}' (available: {', '.join(get_args(Pairs))})")
         self.base = base
         self.layout = layout
+        self.pairs = pairs
 
     def frequencies(self, position_ids: Tensor) -> Tensor:
         """Returns theta_i (R/2,), radians a token (eq. 15), in the precision that angles need.
@@ -69,7 +76,11 @@ class RotaryPositionEncoding(PositionEncoding):
         Args:
             position_ids: of the batch; some scalings depend on how far they reach.
         """
-        return frequencies(self.rotary_size, self.base, position_ids.device)
+        thetas = frequencies(self.rotary_size, self.base, position_ids.device)
+        if self.pairs != "all":
+            half = len(thetas) // 2
+            thetas[slice(half, None) if self.pairs == "fast" else slice(half)] = 0
+        return thetas
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Maps positions (B or 1, L), whole or fractional, to e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12).

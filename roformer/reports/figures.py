@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from roformer.reports.canvas import (
     INK,
@@ -22,13 +21,12 @@ from roformer.reports.canvas import (
     text_width,
     themed,
 )
-from roformer.reports.encodings import COLOURS, by_accuracy, by_loss, rival, styles
+from roformer.reports.encodings import by_accuracy, by_loss, rival, styles
 from roformer.reports.numbers import Interval, display_name, fixed, has_bounds, with_interval
-from roformer.reports.tables import length_label
-from roformer.theory import relative_upper_bound
+from roformer.reports.probe_figures import attention_distance, loss_by_length, loss_by_position, synthetic_cells
+from roformer.reports.theory_figures import rotation, upper_bound
 
 Comparison = Mapping[str, Any]
-PAPER_HEAD_SIZE, PAPER_BASE = 128, 10_000.0  # Figure 2; the paper prints no head size, its curve fits this one
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,37 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
     """Returns the figures that the comparison has numbers for, in the order of the page, numbered from 1."""
     figures: list[tuple[str, str, str, Callable[[Comparison, int], Figure]]] = []
     if by_loss(comparison):
+        text = "Large: mean; bar: 95 % CI; small, below: every seed."
+        figures.append(("ranking", "Test loss of every encoding.", text, ranking))
         if _with_curve(comparison):
             figures.append(
                 ("loss_curves", "Validation loss during training.", _curve_caption(comparison), loss_curves)
             )
+        text = "Down and to the right is better. Speed is that of this machine."
+        figures.append(("cost", "Test loss against training speed.", text, cost))
         if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
             text = "The same tokens are predicted at each length; bars: 95 % CI over seeds. Lower is better."
             figures.append(("loss_by_length", "Test loss against sequence length.", text, loss_by_length))
+        if any(len(result["loss_by_position"]) > 1 for result in comparison["mlm"]["encodings"].values()):
+            text = "In the longest windows that an encoding takes: does it fail everywhere in them, or only far in?"
+            figures.append(("loss_by_position", "Test loss by place in the text.", text, loss_by_position))
+        if any(result["attention_distance"] for result in comparison["mlm"]["encodings"].values()):
+            text = (
+                "A dot a head, a row a layer, the first above: the mean distance, in tokens, between a token and what "
+                "it attends to at the training length. Line: attention to all tokens alike."
+            )
+            figures.append(("attention_distance", "How far heads look.", text, attention_distance))
     if by_accuracy(comparison):
         text = "Dots: mean; bars: 95 % CI; open dots: baselines without a position encoding."
         figures.append(("accuracy", "Classification accuracy on the test documents.", text, accuracy))
+        if comparison["classification"]["cell"]:
+            text = f"Across each length: {comparison['classification']['cell']}, from the first eighth to the last."
+            figures.append(("synthetic_cells", "Accuracy by length and place.", text, synthetic_cells))
+    text = (
+        "Each pair of channels of a query or key turns by an angle of its own for each token; drawn for 64 tokens, "
+        "from the first at the centre to the last at the rim."
+    )
+    figures.append(("rotation", "What RoPE does: a fast, a middle and a slow pair.", text, rotation))
     text = (
         "Recomputed from the formula above. The bound falls with distance, though not steadily, and it is only a "
         "bound: it does not say that attention itself falls."
@@ -112,38 +131,29 @@ def loss_curves(comparison: Comparison, width: int = WIDE) -> Figure:
 
 
 @themed
-def loss_by_length(comparison: Comparison, width: int = WIDE) -> Figure:
-    """Test loss at each sequence length on a logarithmic axis, with intervals, lines slightly apart."""
+def ranking(comparison: Comparison, width: int = WIDE) -> Figure:
+    """Test loss: one row per encoding with its interval, every seed as a small dot."""
     part, look = comparison["mlm"], styles(comparison)
-    names = [name for name in by_loss(comparison) if part["encodings"][name]["loss_by_length"]]
-    labels = [shorten(display_name(name)) for name in names]
-    height = max(340 if width >= 600 else 280, 110 + 18 * len(names))
-    figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14)
-    lengths = sorted({int(length) for name in names for length in part["encodings"][name]["loss_by_length"]})
-    ends = []
-    for i, (name, label) in enumerate(zip(names, labels, strict=True)):
-        style = look[name]
-        points = sorted((int(length), loss) for length, loss in part["encodings"][name]["loss_by_length"].items())
-        x = np.array([length for length, _ in points]) * 2 ** (0.02 * (i - (len(names) - 1) / 2))
-        y = [loss["mean"] for _, loss in points]
-        axes.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker, ms=7, mec=PAGE, mew=1)
-        for at, (_, loss) in zip(x, points, strict=True):
-            if has_bounds(loss):
-                axes.plot([at, at], [loss["low"], loss["high"]], color=style.colour, lw=1.6)
-        if points[-1][0] == lengths[-1]:
-            ends.append(LineEnd(x[-1], y[-1], label, style.colour))
-        else:  # it cannot go on, or was not measured: named where it stops
-            axes.annotate(label, (x[-1], y[-1]), xytext=(10, -4), textcoords="offset points", va="top", fontsize=11.5)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(lengths))
-    axes.xaxis.set_minor_locator(NullLocator())
-    trained = part["settings"].get("sequence_length")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda length, _: length_label(round(length), trained)))
-    axes.set(xlabel="Sequence length in tokens (multiple of the training length)", ylabel="Test loss (nats)")
-    if width < 600:
-        axes.set_xlabel("Sequence length (tokens)")
-    axes.margins(x=0.06)
-    label_line_ends(axes, ends, gap=17)
+    rows = [
+        Row(shorten(display_name(name)), part["encodings"][name]["loss"], look[name].colour, look[name].marker)
+        for name in sorted(part["encodings"], key=lambda name: part["encodings"][name]["loss"]["mean"])
+    ]
+    return _dots(rows, width, decimals=3, scale=1, label="Test loss (nats)")
+
+
+@themed
+def cost(comparison: Comparison, width: int = WIDE) -> Figure:
+    """Test loss against training speed, a point per encoding."""
+    part, look = comparison["mlm"], styles(comparison)
+    figure, axes = new_axes(width, 360 if width >= 600 else 280, left=52, right=20, bottom=50, top=14)
+    for name in by_loss(comparison):
+        result, style = part["encodings"][name], look[name]
+        x, y = result["tokens_per_second"]["mean"], result["loss"]["mean"]
+        axes.plot(x, y, color=style.colour, marker=style.marker, ms=8, mec=PAGE, mew=1)
+        axes.annotate(shorten(display_name(name)), (x, y), xytext=(7, 4), textcoords="offset points", fontsize=11)
+    axes.set(xlabel="Training tokens/s", ylabel="Test loss (nats)")
+    axes.margins(x=0.16, y=0.12)
+    _plain_ticks(axes, width)
     return figure
 
 
@@ -151,60 +161,51 @@ def loss_by_length(comparison: Comparison, width: int = WIDE) -> Figure:
 def accuracy(comparison: Comparison, width: int = WIDE) -> Figure:
     """Classification accuracy: one row per model with its interval, the value written at the right."""
     part, look = comparison["classification"], styles(comparison)
-    rows: list[tuple[str, Interval, str, str, bool]] = []
-    for name in by_accuracy(comparison):
-        interval = part["encodings"][name]["accuracy"]
-        rows.append((shorten(display_name(name)), interval, look[name].colour, look[name].marker, True))
+    rows = [
+        Row(shorten(display_name(name)), part["encodings"][name]["accuracy"], look[name].colour, look[name].marker)
+        for name in by_accuracy(comparison)
+    ]
     for name, result in part["baselines"].items():
-        rows.append((_wrap(name), result["accuracy"], MUTED, "o", False))
-    values = [with_interval(row[1], 1, scale=100) for row in rows]
+        rows.append(Row(_wrap(name), result["accuracy"], MUTED, "o", filled=False))
+    return _dots(rows, width, decimals=1, scale=100, label="Accuracy (%)")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One mean with its interval, and how it is drawn."""
+
+    label: str
+    interval: Interval
+    colour: str
+    marker: str
+    filled: bool = True
+
+
+def _dots(rows: list[Row], width: int, *, decimals: int, scale: float, label: str) -> Figure:
+    """Draws means, intervals and the values of single seeds, a row each; the numbers stand at the right."""
+    values = [with_interval(row.interval, decimals, scale=scale) for row in rows]
     values = [value.partition(" [")[0] for value in values] if width < 600 else values
-    left = 22 + text_width([line for row in rows for line in row[0].split("\n")], width)
+    left = 22 + text_width([line for row in rows for line in row.label.split("\n")], width)
     right = 18 + text_width(values, width)
     figure, axes = new_axes(width, 66 + 34 * len(rows), left=left, right=right, bottom=50, top=8)
-    for y, (_, interval, colour, marker, filled) in enumerate(rows):
-        if has_bounds(interval):
-            axes.plot(
-                [100 * interval["low"], 100 * interval["high"]], [y, y], color=colour, lw=2, solid_capstyle="butt"
-            )
-        face = colour if filled else PAGE
+    for y, row in enumerate(rows):
+        if has_bounds(row.interval):
+            bounds = [scale * row.interval["low"], scale * row.interval["high"]]
+            axes.plot(bounds, [y, y], color=row.colour, lw=2, solid_capstyle="butt")
+        face, edge = (row.colour, PAGE) if row.filled else (PAGE, row.colour)
         axes.plot(
-            100 * interval["mean"],
-            y,
-            color=colour,
-            marker=marker,
-            ms=8,
-            mfc=face,
-            mec=PAGE if filled else colour,
-            mew=1.4,
+            scale * row.interval["mean"], y, color=row.colour, marker=row.marker, ms=8, mfc=face, mec=edge, mew=1.4
         )
+        if len(row.interval["values"]) > 1:
+            seeds = [scale * value for value in row.interval["values"]]
+            axes.plot(seeds, [y + 0.27] * len(seeds), color=row.colour, ls="none", marker=".", ms=4)
         axes.text(1.015, y, values[y], transform=axes.get_yaxis_transform(), va="center", fontsize=11.5, color=INK)
-    axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.xaxis.set_major_locator(MaxNLocator(6 if width >= 600 else 4))
     axes.margins(x=0.06)
-    axes.set_xlabel("Accuracy (%)")
+    axes.set_xlabel(label)
     axes.grid(visible=False, axis="y")
-    return figure
-
-
-@themed
-def upper_bound(comparison: Comparison, width: int = WIDE) -> Figure:
-    """Figure 2 of the paper, and the same bound for this model's head size where the settings tell it."""
-    distances = np.arange(257)
-    sizes = dict.fromkeys([PAPER_HEAD_SIZE, *_own_head_size(comparison)])
-    colours = dict(zip(sizes, COLOURS, strict=False))
-    labels = [f"d = {size} ({'paper' if size == PAPER_HEAD_SIZE else 'these runs'})" for size in sizes]
-    height = 320 if width >= 600 else 270
-    figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14)
-    ends = []
-    for (size, colour), label in zip(colours.items(), labels, strict=True):
-        bound = relative_upper_bound(distances, head_size=size, base=PAPER_BASE)
-        axes.plot(distances, bound, color=colour, ls="-" if size == PAPER_HEAD_SIZE else (0, (5, 2)))
-        ends.append(LineEnd(distances[-1], bound[-1], label, colour))
-    axes.set(xlabel="Relative distance (tokens)", ylabel="Relative upper bound", xlim=(0, 256), ylim=(0, None))
-    axes.xaxis.set_major_locator(FixedLocator([0, 50, 100, 150, 200, 250] if width >= 600 else [0, 100, 200]))
-    label_line_ends(axes, ends, gap=17)
     return figure
 
 
@@ -216,6 +217,20 @@ def describe(comparison: Comparison, name: str) -> str:
         return f"Line chart of validation loss against steps: {'; '.join(ends)}."
     if name == "loss_by_length":
         return "Line chart of test loss against sequence length; the extrapolation table gives its values."
+    if name == "ranking":
+        results = ((key, comparison["mlm"]["encodings"][key]["loss"]) for key in by_loss(comparison))
+        values = (f"{display_name(key)} {with_interval(value, 3)}" for key, value in results)
+        return f"Dot chart of the test loss in nats: {'; '.join(values)}."
+    if name == "cost":
+        return "Scatter plot of test loss against training tokens a second; the tables give both."
+    if name == "rotation":
+        return "Three spirals of 64 points: the first winds ten times, the second once, the third hardly turns."
+    if name == "loss_by_position":
+        return "Line chart of test loss against the place in the longest windows."
+    if name == "attention_distance":
+        return "Dot chart of the mean attention distance of every head, by encoding and layer."
+    if name == "synthetic_cells":
+        return "Heat map of accuracy by encoding, length and place; the table gives the means by length."
     if name == "accuracy":
         results = (
             (key, comparison["classification"]["encodings"][key]["accuracy"]) for key in by_accuracy(comparison)
@@ -256,15 +271,6 @@ def _tokens_per_step(curves: Iterable[Mapping[str, Any]]) -> float | None:
     """The one rate that turns steps into tokens, or None where the runs do not share one to 1 %."""
     rates = [t / s for curve in curves for s, t in zip(curve["steps"], curve["tokens"], strict=True) if s]
     return rates[-1] if rates and max(rates) <= 1.01 * min(rates) and min(rates) > 0 else None
-
-
-def _own_head_size(comparison: Comparison) -> list[int]:
-    settings = (comparison["mlm"] or {"settings": {}})["settings"]
-    if settings.get("rope_base", 10000) != 10000:  # the figure is the paper's, which has this base only
-        return []
-    if "hidden_size" in settings and "num_attention_heads" in settings:
-        return [settings["hidden_size"] // settings["num_attention_heads"]]
-    return []
 
 
 def _curve_caption(comparison: Comparison) -> str:

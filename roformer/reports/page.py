@@ -13,7 +13,8 @@ from roformer.errors import UserError
 from roformer.reports import canvas
 from roformer.reports.figures import Drawing, all_figures
 from roformer.reports.headline import headline, key_figures
-from roformer.reports.tables import Table, all_tables, to_html, to_markdown
+from roformer.reports.table import Table, to_html, to_markdown
+from roformer.reports.tables import all_tables
 
 Comparison = Mapping[str, Any]
 SCHEMA_VERSION = 1

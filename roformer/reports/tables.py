@@ -1,9 +1,7 @@
-"""The tables of a report, as data, and their two renderings: Markdown and HTML."""
+"""The tables of a report: pure functions from the comparison to a ``Table``."""
 
-import html
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from roformer.reports.encodings import by_accuracy, by_loss
@@ -14,10 +12,11 @@ from roformer.reports.numbers import (
     display_name,
     effect,
     fixed,
-    has_bounds,
     probability,
     with_interval,
 )
+from roformer.reports.probe_tables import extrapolation, interval_note, stretching, synthetic
+from roformer.reports.table import Table
 
 Comparison = Mapping[str, Any]
 
@@ -25,19 +24,6 @@ CORRECTED = (
     "p: two-sided paired t-test, corrected for all encodings of the table (Holm). d: mean difference over the "
     "standard deviation of the differences."
 )
-BOUNDS = re.compile(r"(\[[^]]*\])$")  # the interval at the end of a cell
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: the first column is text, the others are numbers written as text."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-    warnings: tuple[str, ...] = ()
 
 
 def all_tables(comparison: Comparison) -> list[Table]:
@@ -45,10 +31,16 @@ def all_tables(comparison: Comparison) -> list[Table]:
     tables: list[Table] = []
     if comparison["mlm"]:
         tables += [mlm_loss(comparison), learning_speed(comparison)]
-        if _lengths(comparison):
+        if comparison["mlm"]["learning_rates"]:
+            tables.append(learning_rates(comparison))
+        if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
             tables.append(extrapolation(comparison))
+        if any(result["stretching"] for result in comparison["mlm"]["encodings"].values()):
+            tables.append(stretching(comparison))
     if comparison["classification"]:
         tables.append(classification(comparison))
+        if any(result["synthetic"] for result in comparison["classification"]["encodings"].values()):
+            tables.append(synthetic(comparison))
     if comparison["mlm"] and _paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
@@ -87,7 +79,7 @@ def mlm_loss(comparison: Comparison) -> Table:
             "Seeds",
         ),
         rows=tuple(rows),
-        note=f"Per masked token. Positive differences favour {reference}. {_interval_note(part)} {CORRECTED}",
+        note=f"Per masked token. Positive differences favour {reference}. {interval_note(part)} {CORRECTED}",
         warnings=tuple(part["warnings"]),
     )
 
@@ -106,38 +98,48 @@ def learning_speed(comparison: Comparison) -> Table:
                 with_interval(race.get("reference_steps"), 0),
                 with_interval(race.get("ratio"), 2, unit=TIMES),
                 with_interval(race.get("tokens"), 2, scale=1e-6),
+                with_interval(part["encodings"][name]["loss_at_equal_time"], 3),
                 with_interval(part["encodings"][name]["tokens_per_second"], 0),
             )
         )
-    columns = ("Validation loss", "Steps", f"{reference}'s steps", "Ratio", "Tokens (millions)", "Training tokens/s")
+    seconds = part["equal_time"]
+    columns = (
+        "Validation loss",
+        "Steps",
+        f"{reference}'s steps",
+        "Ratio",
+        "Tokens (millions)",
+        f"Loss after {seconds:,.0f} s" if seconds else "Loss at equal time",
+        "Training tokens/s",
+    )
     return Table(
         name="learning_speed",
         title="Steps to a common loss, and training speed",
         columns=("Encoding", *columns),
         rows=tuple(rows),
         note=f"The loss is the lowest that every run of the encoding and of {reference} reached; steps between two "
-        "evaluations are interpolated. Tokens/s depends on the hardware below.",
+        "evaluations are interpolated. Loss at equal time: validation loss when the fastest run of all had ended, "
+        "evaluations left out; the learning rate of slower ones had not come down by then. Time depends on the "
+        "hardware below.",
     )
 
 
-def extrapolation(comparison: Comparison) -> Table:
-    """Test loss at the training length and beyond it."""
-    part = comparison["mlm"]
-    lengths, trained = _lengths(comparison), part["settings"].get("sequence_length")
+def learning_rates(comparison: Comparison) -> Table:
+    """What each encoding's learning rate was chosen from."""
+    grids = comparison["mlm"]["learning_rates"]
+    rates = sorted({rate for each in grids.values() for rate, _ in each["grid"]})
     rows = []
-    for name in by_loss(comparison):
-        losses = part["encodings"][name]["loss_by_length"]
-        first, last = (losses.get(str(length)) for length in (lengths[0], lengths[-1]))
-        change = fixed(last["mean"] - first["mean"], 3, signed=True) if first and last else MISSING
-        cells = (with_interval(losses.get(str(length)), 3) for length in lengths)
-        rows.append((display_name(name), *cells, change))
+    for name in (name for name in by_loss(comparison) if name in grids):
+        losses = dict(map(tuple, grids[name]["grid"]))
+        cells = {rate: fixed(loss, 3) for rate, loss in losses.items()}
+        cells[grids[name]["taken"]] += " (taken)"
+        rows.append((display_name(name), *(cells.get(rate, MISSING) for rate in rates)))
     return Table(
-        name="extrapolation",
-        title="Test loss (nats) beyond the training length",
-        columns=("Encoding", *(length_label(length, trained) for length in lengths), f"{lengths[0]} to {lengths[-1]}"),
+        name="learning_rates",
+        title="Validation loss by learning rate, of which the best is taken",
+        columns=("Encoding", *(f"{rate:g}" for rate in rates)),
         rows=tuple(rows),
-        note="The same tokens are predicted at each length. They are not those of the test loss above: only documents "
-        f"long enough for the greatest length are used. A dash: not measured. {_interval_note(part)}",
+        note="One seed a cell, the whole budget each. Test data play no part in the choice.",
     )
 
 
@@ -177,7 +179,7 @@ def classification(comparison: Comparison) -> Table:
             "Seeds",
         ),
         rows=tuple(rows),
-        note=f"Negative differences favour {reference}. {_interval_note(part)} {CORRECTED} "
+        note=f"Negative differences favour {reference}. {interval_note(part)} {CORRECTED} "
         "The baselines read the same tokens of each document as the models.",
         warnings=tuple(part["warnings"]),
     )
@@ -201,60 +203,8 @@ def beside_the_paper(comparison: Comparison) -> Table:
     )
 
 
-def length_label(length: int, trained: int | None) -> str:
-    """Writes "256 (2x)", with a multiplication sign, where the training length is known, else "256"."""
-    return f"{length} ({length / trained:g}{TIMES})" if trained else str(length)
-
-
-def to_markdown(table: Table) -> str:
-    """Renders one table as GitHub Markdown: heading, warnings, table, note."""
-    cells = [[_escape_markdown(cell) for cell in row] for row in (table.columns, *table.rows)]
-    head, *body = (f"| {' | '.join(row)} |" for row in cells)
-    rule = "|".join(["", " --- ", *[" ---: "] * (len(table.columns) - 1), ""])
-    warnings = [f"> **Warning:** {_escape_markdown(text)}\n" for text in table.warnings]
-    return "\n".join([f"## {_escape_markdown(table.title)}\n", *warnings, head, rule, *body, "", table.note, ""])
-
-
-def to_html(table: Table) -> str:
-    """Renders one table as ``<table>`` with a caption; intervals are marked up, so that CSS can set them smaller."""
-    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in table.columns)
-    body = "".join(_html_row(row) for row in table.rows)
-    title = html.escape(table.title)
-    return f"<table><caption><span>{title}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _html_row(row: Sequence[str]) -> str:
-    first, *rest = (html.escape(cell) for cell in row)
-    mark = r'<span class="ci">\1</span>'
-    cells = "".join(f"<td>{BOUNDS.sub(mark, cell)}</td>" for cell in rest)
-    return f'<tr><th scope="row">{first}</th>{cells}</tr>'
-
-
-def _escape_markdown(text: str) -> str:
-    return re.sub(r"([|<>*_`\\])", r"\\\1", text).replace("\n", " ")
-
-
-def _lengths(comparison: Comparison) -> list[int]:
-    encodings = comparison["mlm"]["encodings"].values()
-    return sorted({int(length) for result in encodings for length in result["loss_by_length"]})
-
-
 def _paper_rival(comparison: Comparison) -> str:
     """The encoding that stands for the paper's BERT: sinusoidal in its text, learned in BERT's code; or nothing."""
     encodings = comparison["mlm"]["encodings"]
     rivals = [name for name in ("sinusoidal", "learned") if name in encodings and encodings[name]["difference"]]
     return rivals[0] if comparison["reference"] == "rope" and rivals else ""
-
-
-def _interval_note(part: Mapping[str, Any]) -> str:
-    results = [*part["encodings"].values(), *part.get("baselines", {}).values()]
-    intervals = [result["accuracy"] for result in results]
-    over = {interval.get("over", "seeds") for interval in intervals if has_bounds(interval)}
-    if not over:
-        return "One seed: no interval."
-    sources = {
-        "seeds": "the seeds",
-        "examples": "the test examples of one run (it does not show how the seed changes the result)",
-    }
-    where = " or ".join(sources[key] for key in sorted(over, reverse=True))
-    return f"Brackets: 95 % confidence interval over {where}."

@@ -1,11 +1,14 @@
 """Masked language modelling on packed documents (Devlin et al. 2019; RoFormer paper, section 4.2)."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray, TokenMasker, pack
@@ -133,22 +136,43 @@ def spread(count: int, limit: int) -> list[int]:
     return np.linspace(0, count - 1, min(count, limit)).round().astype(int).tolist()
 
 
-@torch.no_grad()
-def score_batches(model: nn.Module, batches: Iterator[Batch]) -> tuple[float, float, int]:
+def score_batches(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float, int]:
     """Returns the loss in nats a predicted token, the accuracy, and the number of predicted tokens."""
+    tokens = score_tokens(model, batches)
+    return float(tokens.losses.mean()), float(tokens.correct.mean()), len(tokens.losses)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Of each predicted token, in the order of the batches: (predicted,) each.
+
+    Attributes:
+        losses: in nats.
+        correct: whether the token is the most probable one.
+        position_ids: its place in its document, from 0, [CLS] included.
+    """
+
+    losses: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    position_ids: NDArray[np.int64]
+
+
+@torch.no_grad()
+def score_tokens(model: nn.Module, batches: Iterable[Batch]) -> TokenScores:
+    """Returns loss, correctness and position of every predicted token; the model is in evaluation mode meanwhile."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    losses: list[torch.Tensor] = []  # summed up at the end: no batch waits for the device
-    correct, predicted = torch.zeros((), dtype=torch.long, device=device), 0
+    found: list[list[torch.Tensor]] = [[], [], []]  # fetched at the end: no batch waits for the device
     for batch in batches:
-        labels = batch.inputs["labels"]
         inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.inputs.items()}
-        output = model(**inputs, num_items_in_batch=1)
-        losses.append(output.loss)
-        labels = labels[labels != IGNORE].to(device)
-        correct += (output.logits.argmax(-1) == labels).sum()
-        predicted += len(labels)
+        logits = model(**inputs).logits.float()
+        chosen = inputs["labels"] != IGNORE
+        labels, bounds = inputs["labels"][chosen], inputs["cu_seqlens"]
+        found[0].append(F.cross_entropy(logits, labels, reduction="none"))
+        found[1].append(logits.argmax(-1) == labels)
+        places = chosen[0].nonzero()[:, 0]
+        found[2].append(places - bounds[torch.searchsorted(bounds, places, right=True) - 1])
     model.train(was_training)
-    loss = torch.stack(losses).cpu().double().sum().item()
-    return loss / predicted, correct.item() / predicted, predicted
+    losses, correct, position_ids = (torch.cat(each).cpu() for each in found)
+    return TokenScores(losses.double().numpy(), correct.numpy(), position_ids.numpy())

@@ -22,6 +22,7 @@ from roformer.build import checkpoint_folder
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.training.checkpoint import stored_config, write_json
+from roformer.training.learning_rate import learning_rate_grid
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")
 
@@ -53,7 +54,12 @@ def record_start(config: TrainConfig, data_fingerprint: str, *, resumed: bool) -
     folder = config.output_dir
     file = folder / "provenance.json"
     if not (folder / "config.yaml").is_file():
-        start = {"data_fingerprint": data_fingerprint, "initial_weights": initial_weights(config.init_from)}
+        grid = learning_rate_grid(config.optimizer.grid, config.position)
+        start = {
+            "data_fingerprint": data_fingerprint,
+            "initial_weights": initial_weights(config.init_from),
+            "learning_rate_grid": grid and list(grid.items()),
+        }
         write_json(file, {**provenance(), **start, "resumed": []})
         (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     record = json.loads(file.read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from roformer.errors import UserError
 from roformer.tasks import Batch, Task
 from roformer.training.backend import resolve_backend
 from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_config
+from roformer.training.learning_rate import resolve_learning_rate
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
 from roformer.training.precision import resolve_precision
@@ -97,8 +98,8 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
 
 
 def _settle(config: TrainConfig, state: PartialState) -> TrainConfig:
-    """Puts the precision and the attention backend of the first part of the run, or else what a measurement finds
-    the fastest, in place of ``auto``."""
+    """Puts the precision, the attention backend and the learning rate of the first part of the run, or else what a
+    measurement or a grid finds best, in place of ``auto``."""
     stored = stored_config(config.output_dir)
     precision, backend, model = config.trainer.precision, config.attention["name"], config.model
     if stored:
@@ -113,12 +114,20 @@ def _settle(config: TrainConfig, state: PartialState) -> TrainConfig:
         precision=precision,
         device=state.device,
     )
+    learning_rate = config.optimizer.learning_rate
+    if stored and config.optimizer.grid:
+        learning_rate = stored["optimizer"]["learning_rate"]
     if not stored:
-        state.print(f"precision {precision} ({why}), attention {backend} ({why_backend})")
+        learning_rate = resolve_learning_rate(config)
+        state.print(
+            f"precision {precision} ({why}), attention {backend} ({why_backend}), learning rate {learning_rate:g}"
+            + (f" (the best in {config.optimizer.grid})" if config.optimizer.grid else "")
+        )
     precision, backend = broadcast_object_list([precision, backend])  # every process takes the path of the first
     return replace(
         config,
         trainer=replace(config.trainer, precision=precision),
+        optimizer=replace(config.optimizer, learning_rate=learning_rate),
         attention={**config.attention, "name": backend},
     )
 

@@ -18,7 +18,7 @@ CONFIG = {
     "data": {"name": "text"},
     "tokenizer": {"name": "wordpiece"},
     "task": {"name": "mlm", "sequence_length": 32},
-    "optimizer": {"learning_rate": 0.001},
+    "optimizer": {"learning_rate": 0.001, "grid": None},
     "scheduler": {"name": "linear"},
     "trainer": {"batch_size": 8, "max_steps": 40, "num_train_epochs": 1, "precision": "fp32"},
     "tracker": {"name": "none"},
@@ -30,6 +30,7 @@ TRAINED = {
     "git_commit": "abc",
     "data_fingerprint": "f",
     "initial_weights": None,
+    "learning_rate_grid": None,
 }
 
 
@@ -54,15 +55,19 @@ def result():
 
 @pytest.fixture
 def mlm_results(result):
-    """Makes the results of one MLM run: its test loss, and the validation loss at steps 10, 20, 30, 40."""
+    """Makes the results of one MLM run: its test loss, and the validation loss at steps 10, 20, 30, 40, of a second
+    each."""
 
     def make(loss, curve, **run):
         lengths = {str(32 * factor): {"loss": loss + factor, "predicted_tokens": 100} for factor in (1, 2, 4)}
         points = {"steps": [10, 20, 30, 40], "tokens": [1000, 2000, 3000, 4000], "validation_loss": curve}
+        points["seconds"] = [10.0 * second for second in (1, 2, 3, 4)]
+        beyond = {"windows": 5, "by_length": lengths, "by_position": [loss, loss + 2], "sliding": loss - 0.1}
         return [
-            result("length_extrapolation", {"windows": 5, "by_length": lengths}, **run),
+            result("length_extrapolation", beyond, **run),
             result("mlm_loss", {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77}, **run),
             result("training_curve", {**points, "tokens_per_second": 50.0}, **run),
+            result("attention_distance", {"rows": 9, "tokens": [[2 * loss, loss]]}, **run),
         ]
 
     return make
@@ -75,7 +80,7 @@ def classifier_results(result):
     def make(predictions, labels, **run):
         accuracy = sum(p == label for p, label in zip(predictions, labels, strict=True)) / len(labels)
         scores = {"accuracy": accuracy, "macro_f1": accuracy / 2, "predictions": predictions, "labels": labels}
-        curve = {"steps": [], "tokens": [], "validation_loss": [], "tokens_per_second": 70.0}
+        curve = {"steps": [], "tokens": [], "seconds": [], "validation_loss": [], "tokens_per_second": 70.0}
         baselines = {"majority class": {"predictions": [0] * len(labels), "labels": labels}}
         run["task"] = "classification"
         return [

@@ -76,7 +76,7 @@ def test_curves_are_means_over_seeds(two_by_two):
 def test_curves_keep_the_steps_that_all_seeds_have(mlm_results):
     """Catches a mean over different steps where one run was evaluated more often."""
     often, rarely = mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], seed=1), mlm_results(2.0, [5.0, 1.0], seed=2)
-    rarely[2]["metrics"].update(steps=[20, 40], tokens=[2000, 4000])
+    rarely[2]["metrics"].update(steps=[20, 40], tokens=[2000, 4000], seconds=[20, 40])
     curve = compared([*often, *rarely])["mlm"]["encodings"]["rope"]["curve"]
     assert (curve["steps"], curve["mean"]) == ([20, 40], [4.0, 1.5])
 
@@ -84,9 +84,83 @@ def test_curves_keep_the_steps_that_all_seeds_have(mlm_results):
 def test_seeds_without_a_common_step_have_no_curve(mlm_results):
     """Catches a traceback where the seeds of one encoding were trained for different times."""
     early, late = mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], seed=1), mlm_results(2.0, [4.0], seed=2)
-    late[2]["metrics"].update(steps=[60], tokens=[6000])
+    late[2]["metrics"].update(steps=[60], tokens=[6000], seconds=[60])
     encodings = compared([*early, *late])["mlm"]["encodings"]
     assert encodings["rope"]["curve"]["steps"] == encodings["rope"]["curve"]["mean"] == []
+
+
+def test_losses_at_equal_time(mlm_results):
+    """Catches a comparison at the end of the slowest run, or at a time that some run never reached."""
+    fast, slow = mlm_results(2.0, [4, 3, 2, 2]), mlm_results(3.0, [6, 5, 4, 3], position="none")
+    slow[2]["metrics"]["seconds"] = [16, 32, 48, 64]
+    mlm = compared([*fast, *slow])["mlm"]
+    assert mlm["equal_time"] == 40
+    assert mlm["encodings"]["rope"]["loss_at_equal_time"]["mean"] == 2
+    assert mlm["encodings"]["none"]["loss_at_equal_time"]["mean"] == pytest.approx(4.5)
+    slow[2]["metrics"]["seconds"] = [41, 50, 60, 70]
+    assert compared([*fast, *slow])["mlm"]["encodings"]["none"]["loss_at_equal_time"] is None
+
+
+def test_places_windows_and_heads_are_means_over_seeds(two_by_two):
+    """Catches probes of one seed that stand for all, and heads of two seeds that are taken for the same."""
+    rope = compared(two_by_two)["mlm"]["encodings"]["rope"]
+    assert [place["values"] for place in rope["loss_by_position"]] == [[2.0, 2.2], [4.0, 4.2]]
+    assert rope["loss_sliding"]["values"] == pytest.approx([1.9, 2.1])
+    assert rope["attention_distance"] == [pytest.approx([2.1, 4.2])]
+    two_by_two[0]["metrics"].update(sliding=None, by_position=[])
+    two_by_two[4]["metrics"].update(sliding=None, by_position=[])
+    rope = compared(two_by_two)["mlm"]["encodings"]["rope"]
+    assert (rope["loss_by_position"], rope["loss_sliding"]) == ([], None)
+
+
+def test_stretching_is_held_against_no_scaling(mlm_results, result):
+    """Catches differences to the training length, of other seeds, or that are corrected for one test only."""
+    results = []
+    for seed, gain in ((1, 0.2), (2, 0.4)):
+        losses = {"rope": {"64": 3.0, "128": 4.0}, "rope_ntk": {"64": 3.0 - gain, "128": 4.0 - 2 * gain}}
+        results += mlm_results(2.0, [4, 3, 2, 2], seed=seed)
+        results.append(result("stretching", {"by_scaling": losses}, seed=seed))
+    results += mlm_results(2.0, [4, 3, 2, 2], seed=1, position="none")
+    encodings = compared(results)["mlm"]["encodings"]
+    assert encodings["none"]["stretching"] is None
+    table = encodings["rope"]["stretching"]
+    assert table["rope"]["64"] == {"loss": table["rope"]["64"]["loss"], "difference": None}
+    assert table["rope"]["128"]["loss"]["mean"] == 4.0
+    difference = table["rope_ntk"]["64"]["difference"]
+    assert difference["values"] == pytest.approx([-0.2, -0.4])
+    assert difference["p_holm"] == pytest.approx(min(1, 2 * difference["p_value"]))
+
+
+def test_learning_rates_of_a_grid_are_told_and_may_differ(two_by_two):
+    """Catches a warning about what one rule has chosen for each encoding, and a choice that nobody can follow."""
+    assert compared(two_by_two)["mlm"]["learning_rates"] is None
+    for result in two_by_two:
+        rate = 0.002 if result["run"]["position"]["name"] == "rope" else 0.001
+        result["config"]["optimizer"] = {"learning_rate": rate, "grid": "outputs/grid"}
+        result["trained"]["learning_rate_grid"] = [[0.001, 3.0], [0.002, 4.0]]
+    mlm = compared(two_by_two)["mlm"]
+    assert mlm["warnings"] == []
+    assert mlm["settings"]["learning_rate"] == "best of a grid"
+    assert mlm["learning_rates"]["rope"] == {"grid": [[0.001, 3.0], [0.002, 4.0]], "taken": 0.002}
+    two_by_two[0]["config"]["optimizer"]["grid"] = None
+    assert "optimizer.grid" in compared(two_by_two)["mlm"]["warnings"][0]
+
+
+def test_synthetic_cells_are_means_over_seeds(classifier_results, result):
+    """Catches cells of one seed, and an accuracy that is a mean over lengths."""
+    results = []
+    for seed, share in ((1, 0.5), (2, 0.7)):
+        results += classifier_results([0, 1], [0, 1], seed=seed)
+        cells = {"cell": "place", "by_length": {"30": [1.0, share], "60": [0.0, 0.2]}}
+        results.append(result("synthetic", cells, task="classification", seed=seed))
+    part = compared(results)["classification"]
+    assert part["cell"] == "place"
+    probe = part["encodings"]["rope"]["synthetic"]
+    assert probe["30"]["cells"] == pytest.approx([1.0, 0.6])
+    assert probe["30"]["accuracy"]["values"] == pytest.approx([0.75, 0.85])
+    assert probe["60"]["accuracy"]["mean"] == pytest.approx(0.1)
+    alone = compared(classifier_results([0, 1], [0, 1]))["classification"]
+    assert (alone["cell"], alone["encodings"]["rope"]["synthetic"]) == (None, None)
 
 
 def test_losses_by_length(two_by_two):

@@ -6,7 +6,7 @@ import torch
 
 from roformer.build import build_task
 from roformer.evaluation.evaluators import EVALUATORS
-from roformer.evaluation.evaluators.length_extrapolation import _batches, _masked_windows
+from roformer.evaluation.evaluators.length_extrapolation import masked_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
@@ -22,12 +22,12 @@ def task(workshop):
 
 @pytest.fixture(scope="module")
 def windows(task):
-    return _masked_windows(task, 4 * PIECE)
+    return masked_windows(task, 4)
 
 
-def shown(task, windows, length):
+def shown(task, windows, factor):
     """What the model sees of all windows, without [CLS] and [SEP], and the labels; in order of the documents."""
-    batches = list(_batches(task, windows, length, batch_tokens=10**6))
+    batches = list(window_batches(task, windows, factor, batch_tokens=10**6))
     assert len(batches) == 1
     inputs = batches[0].inputs
     inside = torch.ones(inputs["input_ids"].shape[1], dtype=torch.bool)
@@ -39,7 +39,7 @@ def shown(task, windows, length):
 def test_every_length_predicts_the_same_tokens_from_the_same_input(task, windows, factor):
     """Catches masks drawn anew at each length: the losses would be about other tokens."""
     assert len(windows) > 1
-    tokens, labels, lengths = shown(task, windows, PIECE * factor)
+    tokens, labels, lengths = shown(task, windows, factor)
     assert tokens.tolist() == np.concatenate([visible for visible, _ in windows]).tolist()
     assert labels.tolist() == np.concatenate([targets for _, targets in windows]).tolist()
     assert set(lengths.tolist()) == {PIECE * factor + 2}
@@ -58,7 +58,7 @@ def test_windows_are_heads_of_different_test_documents(task, windows):
 def test_windows_do_not_depend_on_the_seed(workshop, windows):
     """Catches models that are compared on different windows."""
     other = build_task(workshop.config("unused", "seed=2"))
-    for (visible, labels), ours in zip(_masked_windows(other, 4 * PIECE), windows, strict=True):
+    for (visible, labels), ours in zip(masked_windows(other, 4), windows, strict=True):
         np.testing.assert_array_equal(visible, ours[0])
         np.testing.assert_array_equal(labels, ours[1])
 
@@ -88,7 +88,12 @@ def test_batches_change_no_loss(runs):
 
 def test_documents_that_are_too_short_give_nothing(runs):
     """Catches a loss over no token, or one over padding."""
-    assert measured(runs[0], length_factors=[1, 1000]) == {"windows": 0, "by_length": {}}
+    assert measured(runs[0], length_factors=[1, 1000]) == {
+        "windows": 0,
+        "by_length": {},
+        "by_position": [],
+        "sliding": None,
+    }
 
 
 def test_a_table_ends_where_it_ends(workshop, tmp_path):

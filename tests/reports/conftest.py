@@ -64,7 +64,24 @@ def mlm_result(name, final, speed, seeds, reference):
         "loss_by_length": {
             key: interval(values) for key, values in lengths.items() if name != "learned" or key == "128"
         },
+        "loss_by_position": [interval(np.array(final) + place / 9) for place in range(1 if name == "learned" else 4)],
+        "loss_sliding": interval(np.array(final) - 0.02),
+        "loss_at_equal_time": interval(np.array(final) + 0.1),
+        "attention_distance": [[3.5, 20.25], [31.0, 41.5]],
+        "stretching": stretched(final) if name == "rope" else None,
     }
+
+
+def stretched(final):
+    """Losses at two lengths, without scaling and with YaRN, which gains 0.05 nats."""
+    table = {}
+    for scaling, gain in (("rope", 0.0), ("rope_yarn", 0.05)):
+        table[scaling] = {}
+        for length, beyond in (("256", 0.2), ("512", 0.4)):
+            loss = interval(np.array(final) + beyond - gain)
+            difference = interval([-gain] * len(final)) | {"p_value": 0.01, "p_holm": 0.02, "effect_size": -3.0}
+            table[scaling][length] = {"loss": loss, "difference": difference if gain else None}
+    return table
 
 
 def make_mlm(finals, seeds=(1, 2, 3)):
@@ -77,7 +94,9 @@ def make_mlm(finals, seeds=(1, 2, 3)):
         reference = encodings.get("rope")
     settings = {"sequence_length": 128, "batch_size": 32, "max_steps": 600, "learning_rate": 0.001, "hidden_size": 128}
     settings |= {"num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 4096, "precision": "bf16"}
-    return {"settings": settings, "warnings": [], "encodings": encodings}
+    grid = {"grid": [[0.001, 4.9], [0.002, 4.6]], "taken": 0.002}
+    part = {"settings": settings, "warnings": [], "equal_time": 87.5, "learning_rates": {"rope": grid}}
+    return {**part, "encodings": encodings}
 
 
 def make_classification():
@@ -89,6 +108,7 @@ def make_classification():
             "macro_f1": over_examples(a - 0.02, 0.03),
             "difference": None,
             "tokens_per_second": interval([18_250]),
+            "synthetic": None,
         }
         for a in (0.713, 0.681)
     )
@@ -99,7 +119,8 @@ def make_classification():
     }
     settings = {"data": "docs_topics", "max_length": 512, "epochs": 3, "labels": 9, "test_documents": 812}
     encodings = {"rope": reference, "sinusoidal": other}
-    return {"settings": settings, "warnings": ["One seed only."], "encodings": encodings, "baselines": baselines}
+    part = {"settings": settings, "warnings": ["One seed only."], "cell": None}
+    return {**part, "encodings": encodings, "baselines": baselines}
 
 
 def make_comparison(mlm, classification):
@@ -124,6 +145,18 @@ CLEAR = {"rope": (4.63, 1.0), "sinusoidal": (5.36, 0.48), "learned": (5.29, 0.53
 def comparison():
     """Both parts, three seeds for the first and one for the second; fresh for every test."""
     return make_comparison(make_mlm(CLEAR), make_classification())
+
+
+@pytest.fixture
+def synthetic(comparison):
+    """The same with classifiers of synthetic documents; one of them ends at its table."""
+    comparison["classification"]["cell"] = "place of the pair"
+    for name, lengths in (("rope", ("30", "60")), ("sinusoidal", ("30",))):
+        comparison["classification"]["encodings"][name]["synthetic"] = {
+            length: {"accuracy": interval([0.5 + int(length) / 300]), "cells": [0.2, 0.4, 0.6, 1.0]}
+            for length in lengths
+        }
+    return comparison
 
 
 @pytest.fixture

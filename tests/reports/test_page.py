@@ -103,7 +103,13 @@ def drop_both(comparison):
 
 def drop_lengths(comparison):
     for result in comparison["mlm"]["encodings"].values():
-        result["loss_by_length"] = {}
+        result.update(loss_by_length={}, loss_by_position=[], loss_sliding=None, stretching=None)
+
+
+def drop_probes(comparison):
+    comparison["mlm"].update(learning_rates=None, equal_time=None)
+    for result in comparison["mlm"]["encodings"].values():
+        result.update(stretching=None, attention_distance=None, loss_at_equal_time=None)
 
 
 def drop_reference(comparison):
@@ -123,7 +129,16 @@ def drop_baselines(comparison):
     comparison["classification"]["baselines"] = {}
 
 
-DROPS = [drop_mlm, drop_classification, drop_both, drop_lengths, drop_reference, drop_settings, drop_baselines]
+DROPS = [
+    drop_mlm,
+    drop_classification,
+    drop_both,
+    drop_lengths,
+    drop_probes,
+    drop_reference,
+    drop_settings,
+    drop_baselines,
+]
 
 
 @pytest.mark.parametrize("drop", DROPS)
@@ -154,6 +169,14 @@ def test_an_encoding_without_a_curve_is_left_out_of_the_figure(comparison, tmp_p
     assert write_report(comparison, tmp_path).is_file()
 
 
+def test_synthetic_documents_have_their_figure(synthetic, tmp_path):
+    """Catches a heat map that dies where an encoding ends before the others."""
+    text = page_of(synthetic, tmp_path)
+    Outline(text)
+    assert 'id="synthetic_cells"' in text
+    assert "place of the pair" in text
+
+
 def test_many_encodings(comparison, tmp_path):
     """Catches labels that leave the figure when there are more lines than colours."""
     encodings = comparison["mlm"]["encodings"]
@@ -172,14 +195,15 @@ def test_labels_are_apart_and_inside():
 
 def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     write_report(comparison, tmp_path)
-    names = {"loss_curves", "loss_by_length", "accuracy", "relative_upper_bound"}
+    probes = {"loss_by_length", "loss_by_position", "attention_distance"}
+    names = {"ranking", "cost", "loss_curves", "accuracy", "rotation", "relative_upper_bound", *probes}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
-    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 5
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 7
     comparison["mlm"] = None
     write_report(comparison, tmp_path)
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "relative_upper_bound"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}
 
 
 def test_same_input_same_bytes(comparison, tmp_path):

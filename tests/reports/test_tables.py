@@ -3,7 +3,8 @@
 import pytest
 
 from roformer.reports.numbers import fixed, probability, with_interval
-from roformer.reports.tables import all_tables, to_html, to_markdown
+from roformer.reports.table import to_html, to_markdown
+from roformer.reports.tables import all_tables
 
 
 def by_name(comparison):
@@ -37,6 +38,37 @@ def test_renderings_hold_the_numbers(comparison, render):
     assert "71.3" in text["classification"]
     assert "TF-IDF + logistic regression" in text["classification"]
     assert "about 2.1" in text["beside_the_paper"]
+    assert "4.600 (taken)" in text["learning_rates"]
+    assert "Loss after 88 s" in text["learning_speed"]
+    sliding = comparison["mlm"]["encodings"]["rope"]["loss_sliding"]
+    assert f"{sliding['mean']:.3f}" in text["extrapolation"]
+
+
+def test_stretched_rotations_stand_beside_none(comparison):
+    """Catches a difference in another column, or a p that is not corrected."""
+    table = by_name(comparison)["stretching"]
+    shorter, longer = (f"{n} ({n // 128}\u00d7)" for n in (256, 512))
+    assert table.columns == ("Scaling", shorter, "\u2212 none at 256", "p", longer, "\u2212 none at 512", "p")
+    none, yarn = table.rows
+    assert (none[0], none[2], none[3], yarn[0]) == ("none", "\u2013", "\u2013", "YaRN")
+    assert yarn[2].startswith("\u22120.050 [")
+    assert yarn[3] == yarn[6] == "0.020"
+    losses = comparison["mlm"]["encodings"]["rope"]["stretching"]["rope_yarn"]
+    assert yarn[4].startswith(f"{losses['512']['loss']['mean']:.3f}")
+
+
+def test_two_kinds_of_rope_are_stretched_apart(comparison):
+    encodings = comparison["mlm"]["encodings"]
+    encodings["rope (base=100)"] = encodings["rope"]
+    rows = by_name(comparison)["stretching"].rows
+    assert [row[0] for row in rows][2:] == ["rope (base=100): rope", "rope (base=100): rope_yarn"]
+
+
+def test_synthetic_lengths(synthetic):
+    """Catches a length that an encoding cannot take and that is filled from another."""
+    table = by_name(synthetic)["synthetic"]
+    assert table.columns == ("Encoding", "30 (1\u00d7)", "60 (2\u00d7)")
+    assert table.rows == (("RoPE", "60.0", "70.0"), ("sinusoidal", "60.0", "\u2013"))
 
 
 def test_reference_first_then_by_loss(comparison):
@@ -48,7 +80,7 @@ def test_reference_first_then_by_loss(comparison):
 
 def test_a_length_that_was_not_measured_is_a_dash(comparison):
     rows = {row[0]: row for row in by_name(comparison)["extrapolation"].rows}
-    assert rows["learned"][2:] == ("\u2013", "\u2013", "\u2013")
+    assert rows["learned"][2:5] == ("\u2013", "\u2013", "\u2013")
 
 
 def test_note_says_what_the_interval_is_over(comparison, one_seed):

@@ -94,6 +94,19 @@ def test_another_encoding_is_refused(workshop, pretrained, tmp_path):
     )
 
 
+def test_rope_may_be_scaled_for_longer_texts(workshop, finished, tmp_path):
+    """Catches a scaling that is refused or ignored, or does not know the length that the model was trained at."""
+    longer = ("position=rope_yarn", "position.factor=2", "task.sequence_length=64", f"init_from={finished}")
+    run = workshop.train(tmp_path / "run", *longer, "trainer.max_steps=2")
+    position = yaml.safe_load((run / "config.yaml").read_text())["position"]
+    assert (position["name"], position["factor"], position["original_length"]) == ("rope_yarn", 2, 32)
+    assert position["base"] == 10000
+    with pytest.raises(UserError, match=r"whose weights have position\.original_length=32"):
+        workshop.train(tmp_path / "other", *longer, "position.original_length=512")
+    with pytest.raises(UserError, match="has no fitting weights for roformer"):
+        workshop.train(tmp_path / "trained", f"init_from={finished}", "position=rope_learned")
+
+
 def test_other_sizes_are_refused(workshop, pretrained, tmp_path):
     """Catches a size on the command line that is dropped in silence."""
     for override in ("model=small", "model.hidden_size=64"):

@@ -34,6 +34,10 @@ class Evaluator(ABC):
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
 
+    def fits(self, run: Run) -> bool:
+        """Returns whether this can be measured on a run."""
+        return run.task in self.tasks
+
     @abstractmethod
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns the metrics as plain JSON; the test split only, never what was trained on."""

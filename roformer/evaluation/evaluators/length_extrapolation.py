@@ -2,7 +2,8 @@
 
 A longer window shows a token more of its context, so that losses at different lengths compare only if the tokens to
 predict are the same. Windows of the greatest length are cut from long test documents, masked once, and shown whole,
-in halves, in quarters: what changes is the context alone.
+in halves, in quarters: what changes is the context alone. Windows of the training length that overlap by half, of
+which the middle counts, are what one does without a model that reaches further.
 """
 
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import numpy as np
 
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
+from roformer.model.loss import IGNORE
 from roformer.tasks import Batch
-from roformer.tasks.mlm import EVALUATION_SEED, MaskedLanguageModelling, Piece, score_batches, spread
+from roformer.tasks.mlm import EVALUATION_SEED, MaskedLanguageModelling, Piece, score_batches, score_tokens, spread
 
 _MAX_WINDOWS = 128
 _STREAM = 2  # of random numbers; the task's own evaluation uses another
@@ -23,28 +25,36 @@ _STREAM = 2  # of random numbers; the task's own evaluation uses another
 class LengthExtrapolation(Evaluator):
     """Loss at 1x, 2x, 4x, ... the training length; nothing where no test document is long enough, or no table."""
 
-    version = 1
+    version = 2
     tasks = ("mlm",)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
+        """Returns ``by_length``, by tokens of a window; ``by_position``, the loss at the greatest length that the
+        model takes, in each part of a window that is as long as the training's; and the loss of the ``sliding``
+        window."""
         task = loaded.task
         assert isinstance(task, MaskedLanguageModelling)
         factors = sorted(self.config.length_factors)
-        piece = task.sequence_length - SPECIAL_TOKENS
-        windows = _masked_windows(task, piece * factors[-1])
-        limit = loaded.model.roformer.position.max_length
-        by_length = {}
-        for factor in factors if windows else []:
-            if limit and piece * factor + SPECIAL_TOKENS > limit:
-                continue
-            batches = _batches(task, windows, piece * factor, self.config.batch_tokens)
-            loss, _, predicted = score_batches(loaded.model, batches)
+        windows = masked_windows(task, factors[-1])
+        if not windows:
+            return {"windows": 0, "by_length": {}, "by_position": [], "sliding": None}
+        by_length, by_position = {}, []
+        for factor in factors:
+            if not reaches(loaded, factor):
+                break
+            scores = score_tokens(loaded.model, window_batches(task, windows, factor, self.config.batch_tokens))
+            loss, predicted = float(scores.losses.mean()), len(scores.losses)
             by_length[str(task.sequence_length * factor)] = {"loss": loss, "predicted_tokens": predicted}
-        return {"windows": len(windows), "by_length": by_length}
+            parts = (scores.position_ids - 1) // _ordinary(task)
+            by_position = [float(scores.losses[parts == part].mean()) for part in range(factor)]
+        sliding, _, _ = score_batches(loaded.model, _sliding_batches(task, windows, self.config.batch_tokens))
+        return {"windows": len(windows), "by_length": by_length, "by_position": by_position, "sliding": sliding}
 
 
-def _masked_windows(task: MaskedLanguageModelling, length: int) -> list[Piece]:
-    """Returns up to ``_MAX_WINDOWS`` (visible, labels) windows of that many tokens, one of each test document."""
+def masked_windows(task: MaskedLanguageModelling, factor: int) -> list[Piece]:
+    """Returns up to 128 (visible, labels) windows, ``factor`` times as long as a training row, one of each test
+    document that is long enough."""
+    length = _ordinary(task) * factor
     split = task.corpus.splits["test"]
     long_enough = np.flatnonzero(np.diff(split.offsets) >= length)
     windows = []
@@ -54,13 +64,49 @@ def _masked_windows(task: MaskedLanguageModelling, length: int) -> list[Piece]:
     return windows
 
 
-def _batches(task: MaskedLanguageModelling, windows: list[Piece], length: int, batch_tokens: int) -> Iterator[Batch]:
-    """Yields the windows cut into pieces of so many tokens, [CLS] and [SEP] around each."""
+def reaches(loaded: LoadedRun, factor: int) -> bool:
+    """Returns whether the model takes texts ``factor`` times as long as a training row: a table of positions ends."""
+    task, limit = loaded.task, loaded.model.roformer.position.max_length
+    assert isinstance(task, MaskedLanguageModelling)
+    return limit is None or _ordinary(task) * factor + SPECIAL_TOKENS <= limit
+
+
+def window_batches(
+    task: MaskedLanguageModelling, windows: list[Piece], factor: int, batch_tokens: int
+) -> Iterator[Batch]:
+    """Yields the windows cut into pieces of ``factor`` training rows, [CLS] and [SEP] around each."""
+    length = _ordinary(task) * factor
     pieces = [
-        task.frame(visible[start : start + length], labels[start : start + length])
+        (visible[start : start + length], labels[start : start + length])
         for visible, labels in windows
         for start in range(0, len(visible), length)
     ]
-    size = max(1, batch_tokens // (length + SPECIAL_TOKENS))
+    yield from _framed(task, pieces, batch_tokens)
+
+
+def _sliding_batches(task: MaskedLanguageModelling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+    """Yields pieces as long as a training row, each half a row after the one before it. A token is predicted in the
+    piece that has it in its middle half (at the ends of a window: nearest to it), so that each is predicted once."""
+    length = _ordinary(task)
+    pieces = []
+    for visible, labels in windows:
+        starts = [*range(0, len(visible) - length, length // 2), len(visible) - length]
+        done = 0
+        for start in starts:
+            stop = len(visible) if start == starts[-1] else start + length // 4 + length // 2
+            inside = labels[start : start + length].copy()
+            inside[: done - start] = inside[stop - start :] = IGNORE
+            pieces.append((visible[start : start + length], inside))
+            done = stop
+    yield from _framed(task, pieces, batch_tokens)
+
+
+def _framed(task: MaskedLanguageModelling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+    size = max(1, batch_tokens // (len(pieces[0][0]) + SPECIAL_TOKENS))
     for start in range(0, len(pieces), size):
-        yield task.collate(pieces[start : start + size])
+        yield task.collate(task.frame(*piece) for piece in pieces[start : start + size])
+
+
+def _ordinary(task: MaskedLanguageModelling) -> int:
+    """Returns the ordinary tokens of a full training row."""
+    return task.sequence_length - SPECIAL_TOKENS

@@ -1,6 +1,7 @@
-"""How training went: validation loss by step, and speed. Read from ``metrics.jsonl``, no model needed."""
+"""How training went: validation loss by step and by time, and speed. Read from ``metrics.jsonl``, no model needed."""
 
 import statistics
+from itertools import pairwise
 from typing import Any
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
@@ -9,17 +10,25 @@ from roformer.training.meter import read_metrics
 
 @EVALUATORS.register("training_curve")
 class TrainingCurve(Evaluator):
-    """Validation loss at each evaluation, and the median of the logged tokens a second."""
+    """Validation loss at each evaluation, and the median of the logged tokens a second.
 
-    version = 1
+    The seconds are those of training alone, evaluations and checkpoints left out.
+    """
+
+    version = 2
     tasks = ("mlm", "classification")
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         lines = read_metrics(loaded.run.folder / "metrics.jsonl")
-        evaluated = [line for line in lines if "validation_loss" in line]
+        seconds, total = [], 0.0
+        for before, line in pairwise([{"tokens": 0.0}, *lines]):
+            total += (line["tokens"] - before["tokens"]) / line["tokens_per_second"]
+            seconds.append(total)
+        evaluated = [(line, time) for line, time in zip(lines, seconds, strict=True) if "validation_loss" in line]
         return {
-            "steps": [line["step"] for line in evaluated],
-            "tokens": [line["tokens"] for line in evaluated],
-            "validation_loss": [line["validation_loss"] for line in evaluated],
+            "steps": [line["step"] for line, _ in evaluated],
+            "tokens": [line["tokens"] for line, _ in evaluated],
+            "seconds": [time for _, time in evaluated],
+            "validation_loss": [line["validation_loss"] for line, _ in evaluated],
             "tokens_per_second": statistics.median(line["tokens_per_second"] for line in lines),
         }

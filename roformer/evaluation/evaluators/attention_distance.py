@@ -1,0 +1,46 @@
+"""How far each head looks: the mean distance between a token and what it attends to, on test rows."""
+
+from typing import Any
+
+import torch
+
+from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
+from roformer.evaluation.evaluators.length_extrapolation import masked_windows
+from roformer.tasks.mlm import MaskedLanguageModelling
+
+_BATCH = 16
+
+
+@EVALUATORS.register("attention_distance")
+class AttentionDistance(Evaluator):
+    """Mean of |m - n| under the weights of each head, over all queries m, at the training length.
+
+    A head that looks at all tokens alike has about a third of the length.
+    """
+
+    version = 1
+    tasks = ("mlm",)
+
+    def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
+        """Returns ``tokens``, the mean distance (layers, heads), and how many ``rows`` it is a mean of."""
+        task, model = loaded.task, loaded.model
+        assert isinstance(task, MaskedLanguageModelling)
+        rows = [task.frame(*window)[0] for window in masked_windows(task, 1)]
+        if not rows:
+            return {"rows": 0, "tokens": []}
+        places = torch.arange(task.sequence_length, device=model.device)
+        distances = (places[:, None] - places).abs()
+        layers = model.roformer.layers
+        for layer in layers:  # the backend that writes all weights out, whatever the run was trained with
+            layer.backend.attend = layer.backend.write_out
+        total = torch.zeros(len(layers), model.config.num_attention_heads, device=model.device)
+        try:
+            for start in range(0, len(rows), _BATCH):
+                input_ids = torch.stack([torch.from_numpy(row) for row in rows[start : start + _BATCH]])
+                attentions = model.roformer(input_ids.to(model.device), output_attentions=True).attentions
+                # (layers, B, H, L, L) -> a sum over rows of the mean over queries
+                total += torch.stack([(w.float() * distances).sum(-1).mean(-1).sum(0) for w in attentions])
+        finally:
+            for layer in layers:
+                del layer.backend.attend
+        return {"rows": len(rows), "tokens": (total / len(rows)).tolist()}

@@ -1,0 +1,123 @@
+"""The tables of what probes measured: longer texts, stretched rotations, synthetic documents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from roformer.reports.encodings import by_accuracy, by_loss
+from roformer.reports.numbers import MINUS, MISSING, TIMES, display_name, fixed, has_bounds, probability, with_interval
+from roformer.reports.table import Table
+
+Comparison = Mapping[str, Any]
+
+SCALINGS = {
+    "rope": "none",
+    "rope_linear": "position interpolation",
+    "rope_ntk": "NTK-aware base",
+    "rope_dynamic": "dynamic NTK, factor 2",
+    "rope_yarn": "YaRN",
+}
+
+
+def extrapolation(comparison: Comparison) -> Table:
+    """Test loss at the training length and beyond it."""
+    part = comparison["mlm"]
+    lengths, trained = _lengths(comparison), part["settings"].get("sequence_length")
+    rows = []
+    for name in by_loss(comparison):
+        losses = part["encodings"][name]["loss_by_length"]
+        first, last = (losses.get(str(length)) for length in (lengths[0], lengths[-1]))
+        change = fixed(last["mean"] - first["mean"], 3, signed=True) if first and last else MISSING
+        cells = (with_interval(losses.get(str(length)), 3) for length in lengths)
+        sliding = with_interval(part["encodings"][name]["loss_sliding"], 3)
+        rows.append((display_name(name), *cells, change, sliding))
+    return Table(
+        name="extrapolation",
+        title="Test loss (nats) beyond the training length",
+        columns=(
+            "Encoding",
+            *(length_label(length, trained) for length in lengths),
+            f"{lengths[0]} to {lengths[-1]}",
+            f"{lengths[0]}, sliding",
+        ),
+        rows=tuple(rows),
+        note="The same tokens are predicted at each length. They are not those of the test loss above: only documents "
+        f"long enough for the greatest length are used. Sliding: windows of {lengths[0]} tokens that overlap by half, "
+        "of which the middle counts: what one does without a model that reaches further. A dash: not measured. "
+        f"{interval_note(part)}",
+    )
+
+
+def stretching(comparison: Comparison) -> Table:
+    """Test loss of trained RoPE models beyond their length, their rotations scaled without training."""
+    part = comparison["mlm"]
+    stretched = {name: part["encodings"][name]["stretching"] for name in by_loss(comparison)}
+    stretched = {name: table for name, table in stretched.items() if table}
+    lengths = list(next(iter(next(iter(stretched.values())).values())))
+    rows = []
+    for name, table in stretched.items():
+        for scaling, cells in table.items():
+            label = SCALINGS.get(scaling, scaling) if len(stretched) == 1 else f"{display_name(name)}: {scaling}"
+            row = [label]
+            for length in lengths:
+                difference = cells[length]["difference"]
+                row += [with_interval(cells[length]["loss"], 3), with_interval(difference, 3, signed=True)]
+                row.append(probability(difference["p_holm"] if difference else None))
+            rows.append(tuple(row))
+    trained = part["settings"].get("sequence_length")
+    columns = [
+        column
+        for length in lengths
+        for column in (length_label(int(length), trained), f"{MINUS} none at {length}", "p")
+    ]
+    return Table(
+        name="stretching",
+        title="Test loss (nats) of trained RoPE models, stretched without training",
+        columns=("Scaling", *columns),
+        rows=tuple(rows),
+        note="Each scaling is set to the length of its column; the texts and the predicted tokens are those of the "
+        "table above. Negative differences favour the scaling. p: two-sided paired t-test, corrected for all of the "
+        f"table (Holm). {interval_note(part)}",
+    )
+
+
+def synthetic(comparison: Comparison) -> Table:
+    """Accuracy on synthetic documents at the training length and beyond it."""
+    part = comparison["classification"]
+    probes = {name: part["encodings"][name]["synthetic"] for name in by_accuracy(comparison)}
+    lengths = sorted({int(length) for probe in probes.values() for length in probe or {}})
+    rows = []
+    for name, probe in probes.items():
+        cells = ((probe or {}).get(str(length)) for length in lengths)
+        accuracies = (with_interval(cell["accuracy"], 1, scale=100) if cell else MISSING for cell in cells)
+        rows.append((display_name(name), *accuracies))
+    return Table(
+        name="synthetic",
+        title="Accuracy (%) by length of synthetic documents",
+        columns=("Encoding", *(length_label(length, lengths[0]) for length in lengths)),
+        rows=tuple(rows),
+        note=f"Over 1,024 new documents a length, in words. A dash: no such positions. {interval_note(part)}",
+    )
+
+
+def length_label(length: int, trained: int | None) -> str:
+    """Writes "256 (2x)", with a multiplication sign, where the training length is known, else "256"."""
+    return f"{length} ({length / trained:g}{TIMES})" if trained else str(length)
+
+
+def _lengths(comparison: Comparison) -> list[int]:
+    encodings = comparison["mlm"]["encodings"].values()
+    return sorted({int(length) for result in encodings for length in result["loss_by_length"]})
+
+
+def interval_note(part: Mapping[str, Any]) -> str:
+    results = [*part["encodings"].values(), *part.get("baselines", {}).values()]
+    intervals = [result["accuracy"] for result in results]
+    over = {interval.get("over", "seeds") for interval in intervals if has_bounds(interval)}
+    if not over:
+        return "One seed: no interval."
+    sources = {
+        "seeds": "the seeds",
+        "examples": "the test examples of one run (it does not show how the seed changes the result)",
+    }
+    where = " or ".join(sources[key] for key in sorted(over, reverse=True))
+    return f"Brackets: 95 % confidence interval over {where}."

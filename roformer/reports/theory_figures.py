@@ -1,0 +1,64 @@
+"""The figures that need no run: what the rotation does, and the bound on its decay (Figure 2 of the paper)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from roformer.reports.canvas import MUTED, WIDE, LineEnd, label_line_ends, new_axes, text_width, themed
+from roformer.reports.encodings import COLOURS
+from roformer.theory import relative_upper_bound
+
+Comparison = Mapping[str, Any]
+PAPER_HEAD_SIZE, PAPER_BASE = 128, 10_000.0  # Figure 2; the paper prints no head size, its curve fits this one
+TOKENS = 64  # of a spiral
+
+
+@themed
+def rotation(comparison: Comparison, width: int = WIDE) -> Figure:
+    """Three pairs of channels as spirals: the angle is that of the position, the radius grows with it."""
+    figure, axes = new_axes(width, round(width / 3) + 40, left=4, right=4, bottom=36, top=4)
+    positions = np.arange(TOKENS)
+    pairs = (0, PAPER_HEAD_SIZE // 8, PAPER_HEAD_SIZE // 4)
+    for place, (pair, colour) in enumerate(zip(pairs, COLOURS, strict=False)):
+        theta = PAPER_BASE ** (-2 * pair / PAPER_HEAD_SIZE)
+        radius = 0.1 + 0.85 * positions / (TOKENS - 1)
+        x, y = 2.2 * place + radius * np.cos(positions * theta), radius * np.sin(positions * theta)
+        axes.plot(x, y, color=colour, lw=1, marker=".", ms=5)
+        name = f"pair {pair}: {theta:.3g} radians a token"
+        axes.text(2.2 * place, -1.12, name, ha="center", va="top", fontsize=11.5 if width >= 600 else 7.5)
+        axes.plot([2.2 * place], [0], marker="+", ms=6, color=MUTED)
+    axes.set(xlim=(-1.1, 5.5), ylim=(-1.1, 1.1), aspect="equal")
+    axes.set_axis_off()
+    return figure
+
+
+@themed
+def upper_bound(comparison: Comparison, width: int = WIDE) -> Figure:
+    """Figure 2 of the paper, and the same bound for this model's head size where the settings tell it."""
+    distances = np.arange(257)
+    sizes = dict.fromkeys([PAPER_HEAD_SIZE, *_own_head_size(comparison)])
+    colours = dict(zip(sizes, COLOURS, strict=False))
+    labels = [f"d = {size} ({'paper' if size == PAPER_HEAD_SIZE else 'these runs'})" for size in sizes]
+    height = 320 if width >= 600 else 270
+    figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14)
+    ends = []
+    for (size, colour), label in zip(colours.items(), labels, strict=True):
+        bound = relative_upper_bound(distances, head_size=size, base=PAPER_BASE)
+        axes.plot(distances, bound, color=colour, ls="-" if size == PAPER_HEAD_SIZE else (0, (5, 2)))
+        ends.append(LineEnd(distances[-1], bound[-1], label, colour))
+    axes.set(xlabel="Relative distance (tokens)", ylabel="Relative upper bound", xlim=(0, 256), ylim=(0, None))
+    axes.xaxis.set_major_locator(FixedLocator([0, 50, 100, 150, 200, 250] if width >= 600 else [0, 100, 200]))
+    label_line_ends(axes, ends, gap=17)
+    return figure
+
+
+def _own_head_size(comparison: Comparison) -> list[int]:
+    settings = (comparison["mlm"] or {"settings": {}})["settings"]
+    if settings.get("rope_base", 10000) != 10000:  # the figure is the paper's, which has this base only
+        return []
+    if "hidden_size" in settings and "num_attention_heads" in settings:
+        return [settings["hidden_size"] // settings["num_attention_heads"]]
+    return []

@@ -1,0 +1,171 @@
+"""The probes of a run: places in a text, sliding windows, stretched rotations, attention, synthetic documents."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from roformer.build import build_task
+from roformer.config import TrainConfig
+from roformer.evaluation.evaluators import EVALUATORS, attention_distance
+from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, masked_windows, window_batches
+from roformer.evaluation.harness import load_run
+from roformer.evaluation.runs import find_runs
+from roformer.model.loss import IGNORE
+from roformer.tasks.mlm import score_tokens
+from roformer.training.trainer import train
+from tests.workshop import TINY, composed, evaluation
+
+
+def load(folder):
+    (found,), _ = find_runs([str(folder)])
+    return load_run(found)
+
+
+@pytest.fixture(scope="module")
+def rope(runs):
+    return load(runs[0])
+
+
+def measure(name, loaded, **settings):
+    evaluator = EVALUATORS[name](evaluation([], **settings))
+    assert evaluator.fits(loaded.run)
+    with torch.inference_mode():
+        return evaluator.evaluate(loaded)
+
+
+def test_scores_of_tokens_are_those_of_the_model(rope):
+    """Catches losses of other tokens, and positions that do not begin anew in each document."""
+    batches = list(window_batches(rope.task, masked_windows(rope.task, 4), 2, batch_tokens=200))
+    scores = score_tokens(rope.model, batches)
+    expected, positions = [], []
+    for batch in batches:
+        with torch.no_grad():
+            logits = rope.model(batch.inputs["input_ids"], cu_seqlens=batch.inputs["cu_seqlens"]).logits[0]
+        labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
+        for start, stop in pairwise(bounds):
+            for place in range(start, stop):
+                if labels[place] != IGNORE:
+                    expected.append(-logits[place].log_softmax(-1)[labels[place]].item())
+                    positions.append(place - start)
+    assert scores.losses == pytest.approx(expected, rel=1e-4)
+    assert scores.position_ids.tolist() == positions
+    assert 0 < scores.correct.mean() < 1
+
+
+def test_places_add_up_to_the_whole(rope):
+    """Catches parts of a window that are counted twice, or in another order."""
+    result = measure("length_extrapolation", rope)
+    assert len(result["by_position"]) == 4
+    batches = window_batches(rope.task, masked_windows(rope.task, 4), 4, batch_tokens=512)
+    scores = score_tokens(rope.model, batches)
+    counts, _ = np.histogram(scores.position_ids, bins=[1, 31, 61, 91, 121])
+    mean = np.average(result["by_position"], weights=counts)
+    assert mean == pytest.approx(result["by_length"]["128"]["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("length", [32, 33, 37])
+def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(workshop, length):
+    """Catches tokens that are lost between two windows, counted in both, or predicted at an edge."""
+    task = build_task(workshop.config("unused", f"task.sequence_length={length}"))
+    ordinary, windows = length - 2, masked_windows(task, 3)
+    (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
+    labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
+    pieces = [labels[start + 1 : stop - 1] for start, stop in pairwise(bounds)]
+    assert {len(piece) for piece in pieces} == {ordinary}
+    assert len(windows) > 1
+    assert (labels != IGNORE).sum() == sum((targets != IGNORE).sum() for _, targets in windows)
+    per_window = len(pieces) // len(windows)
+    for number, (_, targets) in enumerate(windows):
+        own = pieces[number * per_window : (number + 1) * per_window]
+        found = torch.cat([piece[piece != IGNORE] for piece in own])
+        assert found.tolist() == targets[targets != IGNORE].tolist()
+        for piece in own[1:-1]:
+            places = (piece != IGNORE).nonzero()
+            assert ((places >= ordinary // 4) & (places < ordinary // 4 + ordinary // 2 + 1)).all()
+
+
+def test_stretching_is_what_its_name_says(rope):
+    """Catches a scaling that is not applied, applied at the wrong length, or left in the model."""
+    before = rope.model.roformer.position
+    losses = measure("stretching", rope)["by_scaling"]
+    assert rope.model.roformer.position is before
+    plain = measure("length_extrapolation", rope)["by_length"]
+    assert list(losses) == ["rope", "rope_linear", "rope_ntk", "rope_dynamic", "rope_yarn"]
+    for length in ("64", "128"):
+        assert losses["rope"][length] == pytest.approx(plain[length]["loss"], rel=1e-6)
+        assert len({by_length[length] for by_length in losses.values()}) == 5
+        factor = int(length) // 32
+        found, weights = 0.0, 0
+        for batch in window_batches(rope.task, masked_windows(rope.task, 4), factor, batch_tokens=1):
+            places = torch.arange(batch.inputs["input_ids"].shape[1])[None] / factor
+            with torch.no_grad():
+                logits = rope.model(batch.inputs["input_ids"], position_ids=places).logits[0]
+            chosen = batch.inputs["labels"][0] != IGNORE
+            targets = batch.inputs["labels"][0][chosen]
+            found += torch.nn.functional.cross_entropy(logits[chosen], targets, reduction="sum").item()
+            weights += len(targets)
+        assert losses["rope_linear"][length] == pytest.approx(found / weights, rel=1e-4)
+
+
+def test_only_rope_is_stretched(runs):
+    """Catches rotations that are forced upon a model that was trained without."""
+    none = load(runs[4])
+    assert none.run.config["position"]["name"] == "none"
+    assert not EVALUATORS["stretching"](evaluation([])).fits(none.run)
+
+
+def test_attention_distance(rope, monkeypatch):
+    """Catches weights of another layer or head, rows lost between batches, and a backend that stays changed."""
+    monkeypatch.setattr(attention_distance, "_BATCH", 3)
+    result = measure("attention_distance", rope)
+    assert "attend" not in vars(rope.model.roformer.layers[0].backend)
+    rows = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in masked_windows(rope.task, 1)])
+    assert result["rows"] == len(rows) > 3
+    eager = type(rope.model).from_pretrained(rope.run.export, attention_backend="eager")
+    with torch.no_grad():
+        weights = torch.stack(eager.roformer(rows, output_attentions=True).attentions)
+    places = torch.arange(32)
+    distances = (weights * (places[:, None] - places).abs()).sum(-1).mean(dim=(1, 3))
+    assert np.array(result["tokens"]) == pytest.approx(distances.numpy(), rel=1e-4)
+    assert distances.flatten().unique().numel() == 4
+
+
+def test_a_head_that_looks_everywhere(rope):
+    """Catches a mean that is not one over queries and keys: without scores it is (L^2 - 1) / 3L."""
+    blind = load(rope.run.folder)
+    with torch.no_grad():
+        for layer in blind.model.roformer.layers:
+            layer.query_key_value.weight.zero_()
+            layer.query_key_value.bias.zero_()
+    distances = np.array(measure("attention_distance", blind)["tokens"])
+    assert distances == pytest.approx(np.full((2, 2), (32**2 - 1) / (3 * 32)), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def ordered(workshop, tmp_path_factory):
+    """A classifier of synthetic documents that always says "alpha first, near"."""
+    data = ("task=classification", "task.max_length=36", "data=order", "data.length=34", "data.documents=400")
+    folder = tmp_path_factory.mktemp("order") / "run"
+    paths = (f"paths.cache_dir={workshop.cache}", f"paths.output_dir={folder}")
+    train(TrainConfig.from_hydra(composed("train", *data, *TINY, *paths, "trainer.max_steps=2")), frozenset())
+    loaded = load(folder)
+    with torch.no_grad():
+        loaded.model.classifier.weight.zero_()
+        loaded.model.classifier.bias.zero_()
+        loaded.model.classifier.bias[loaded.task.corpus.label_names.index("alpha first, near")] = 1
+    return loaded
+
+
+def test_synthetic_cells(ordered):
+    """Catches cells in another order, labels of other documents, and lengths that do not grow."""
+    result = measure("synthetic", ordered, length_factors=[1, 4])
+    assert result["cell"] == "distance of the two words"
+    assert list(result["by_length"]) == ["34", "136"]
+    short, long = result["by_length"].values()
+    # at 34 words the cells have distances of 1 to 5, 5 to 9, ...; up to 16 is near, and half of them has alpha first
+    assert all(0.35 < accuracy < 0.65 for accuracy in short[:3])
+    assert short[5:] == [0, 0, 0]
+    assert 0.3 < long[0] < 0.65  # distances of 1 to 17
+    assert long[1:] == [0] * 7

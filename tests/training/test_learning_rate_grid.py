@@ -1,0 +1,65 @@
+"""The learning rate of a grid: chosen on validation data, for the same encoding, written down, and kept to."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from roformer.errors import UserError
+from roformer.training.learning_rate import learning_rate_grid, resolve_learning_rate
+
+RATES = (1e-4, 1e-2, 3e-3)
+
+
+@pytest.fixture(scope="module")
+def grid(workshop, tmp_path_factory):
+    """Finished runs of two encodings at three rates."""
+    folder = tmp_path_factory.mktemp("grid")
+    for rate in RATES:
+        for position in ("rope", "alibi"):
+            workshop.train(folder / f"{position}-{rate}", f"position={position}", f"optimizer.learning_rate={rate}")
+    return folder
+
+
+def last_loss(run):
+    return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["validation_loss"]
+
+
+def test_the_best_rate_of_the_same_encoding_is_taken(workshop, grid, tmp_path):
+    """Catches a rate chosen by training loss, for another encoding, or left out of the records."""
+    losses = {rate: last_loss(grid / f"rope-{rate}") for rate in RATES}
+    run = workshop.train(tmp_path / "run", f"optimizer.grid={grid}")
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    assert stored["optimizer"]["learning_rate"] == min(losses, key=losses.get) != 1e-3
+    recorded = json.loads((run / "provenance.json").read_text())["learning_rate_grid"]
+    assert recorded == [[rate, losses[rate]] for rate in sorted(RATES)]
+
+
+def test_validation_decides(workshop, grid, tmp_path):
+    """Catches a minimum over the whole curve, or of another column: the end of the run counts."""
+    shutil.copytree(grid, tmp_path / "grid")
+    file = tmp_path / "grid" / "rope-0.0001" / "metrics.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[-1]["validation_loss"] = 0.01
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = workshop.config("unused", f"optimizer.grid={tmp_path / 'grid'}")
+    assert resolve_learning_rate(config) == 1e-4
+
+
+def test_a_run_goes_on_with_the_rate_that_it_began_with(workshop, grid, tmp_path):
+    """Catches a schedule that jumps because the grid has grown in between."""
+    shutil.copytree(grid, tmp_path / "grid")
+    run = tmp_path / "run"
+    workshop.train(run, f"optimizer.grid={tmp_path / 'grid'}")
+    shutil.rmtree(tmp_path / "grid")
+    workshop.train(run, f"optimizer.grid={tmp_path / 'grid'}")  # finished: the same settings
+
+
+def test_an_encoding_that_is_not_in_the_grid_is_an_error(workshop, grid):
+    """Catches a silent default."""
+    for other in ("position=learned", "position.base=500"):
+        config = workshop.config("unused", f"optimizer.grid={grid}", other)
+        with pytest.raises(UserError, match="no finished run with position="):
+            resolve_learning_rate(config)
+    assert learning_rate_grid(None, config.position) is None
