@@ -26,7 +26,8 @@ def test_reads_a_folder(stock, tmp_path):
     model = RoFormerForMaskedLM.from_transformers(str(tmp_path)).eval()
     torch.testing.assert_close(model(TOKENS).logits, stock(TOKENS).logits, atol=1e-5, rtol=0)
     assert model.config.embedding_size == 16
-    assert model.config.position == {"name": "rope", "base": 10_000.0, "layout": "interleaved", "partial_factor": 1.0}
+    expected = {"name": "rope", "base": 10_000.0, "layout": "interleaved", "partial_factor": 1.0, "pairs": "all"}
+    assert model.config.position == expected
 
 
 def test_there_and_back_is_bit_exact(tiny_model, tmp_path):

@@ -1,5 +1,7 @@
 """Masked language modelling: what is predicted in training, and what every model is judged on."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -90,23 +92,24 @@ def test_loss_is_a_mean_over_predictions_not_over_batches(mlm):
     """Catches a mean of batch means, which weighs the predictions of a short last batch more."""
 
     class Unequal(torch.nn.Module):
-        """Loss 1 for each of 3 labels, then 5 for a single one."""
+        """Loss 1, and right, for each of 3 labels, then loss 5, and wrong, for a single one."""
 
         def __init__(self):
             super().__init__()
             self.anchor = torch.nn.Parameter(torch.zeros(()))
 
-        def forward(self, labels, num_items_in_batch, **_):
+        def forward(self, labels, **_):
             chosen = labels[labels != IGNORE]
-            loss = {3: 3.0, 1: 5.0}[len(chosen)] / num_items_in_batch
-            return type("Output", (), {"loss": torch.tensor(loss), "logits": torch.eye(9)[chosen]})
+            loss = {3: 1.0, 1: 5.0}[len(chosen)]
+            own = math.log(8 / (math.exp(loss) - 1))  # beside 8 logits of 0 it makes -log softmax that loss
+            return type("Output", (), {"logits": torch.eye(9)[chosen] * own})
 
     def batch(labels):
         return mlm.collate([(np.zeros(len(labels), dtype=int), np.array(labels))])
 
     model = Unequal().train()
     loss, accuracy, predicted = score_batches(model, iter([batch([IGNORE, 1, 2, 3]), batch([4, IGNORE])]))
-    assert (loss, accuracy, predicted) == (2.0, 1.0, 4)
+    assert (loss, accuracy, predicted) == (pytest.approx(2.0), 0.75, 4)
     assert model.training
 
 
