@@ -88,7 +88,8 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
 def _scales(asked: Settings, stored: Settings) -> bool:
     """Returns whether an encoding is the stored one, changed for longer texts, with all of its settings."""
     ours, theirs = POSITION_ENCODINGS[asked["name"]], POSITION_ENCODINGS[stored["name"]]
-    return ours is not theirs and issubclass(ours, theirs) and stored.get("pairs", "all") == "all"
+    named = asked["name"].startswith(f"{stored['name']}_")  # xpos, too, derives from rope, but is no scaling of it
+    return named and issubclass(ours, theirs) and stored.get("pairs", "all") == "all"
 
 
 def _stored_yaml(folder: Path) -> dict[str, Any]:

@@ -13,11 +13,12 @@ UNSTRETCHED = "rope"
 
 
 def beyond_training(runs: BySeed) -> dict[str, Any]:
-    """Returns the loss by length of the window, by place in the longest one that all seeds take, and with a sliding
-    window of the training length (None where no test document is long enough)."""
+    """Returns the loss by length of the window, by place in the longest one (empty where not all seeds take it), and
+    with a sliding window of the training length (None where no test document is long enough)."""
     probes = [metrics["length_extrapolation"] for metrics in runs.values()]
     lengths = [length for length in probes[0]["by_length"] if all(length in probe["by_length"] for probe in probes)]
-    places = zip(*(probe["by_position"] for probe in probes), strict=True)
+    same_reach = len({len(probe["by_position"]) for probe in probes}) == 1
+    places = zip(*(probe["by_position"] for probe in probes), strict=True) if same_reach else ()
     sliding = [probe["sliding"] for probe in probes]
     return {
         "loss_by_length": {

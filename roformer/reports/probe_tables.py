@@ -37,11 +37,11 @@ def extrapolation(comparison: Comparison) -> Table:
             "Encoding",
             *(length_label(length, trained) for length in lengths),
             f"{lengths[0]} to {lengths[-1]}",
-            f"{lengths[0]}, sliding",
+            f"{trained or lengths[0]}, sliding",
         ),
         rows=tuple(rows),
         note="The same tokens are predicted at each length. They are not those of the test loss above: only documents "
-        f"long enough for the greatest length are used. Sliding: windows of {lengths[0]} tokens that overlap by half, "
+        "long enough for the greatest length are used. Sliding: windows of the training length that overlap by half, "
         "of which the middle counts: what one does without a model that reaches further. A dash: not measured. "
         f"{interval_note(part)}",
     )

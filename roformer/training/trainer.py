@@ -63,6 +63,10 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     keep_freed_memory()
     config = resolve_checkpoint(config, overridden)
     check_settings(config)
+    if config.optimizer.grid and "optimizer.learning_rate" in overridden:
+        raise UserError(
+            "optimizer.learning_rate has no effect with optimizer.grid; leave it out, or set the grid to null"
+        )
     check_tracker(config.tracker)
     # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
@@ -123,7 +127,8 @@ def _settle(config: TrainConfig, state: PartialState) -> TrainConfig:
             f"precision {precision} ({why}), attention {backend} ({why_backend}), learning rate {learning_rate:g}"
             + (f" (the best in {config.optimizer.grid})" if config.optimizer.grid else "")
         )
-    precision, backend = broadcast_object_list([precision, backend])  # every process takes the path of the first
+    # every process takes the path of the first
+    precision, backend, learning_rate = broadcast_object_list([precision, backend, learning_rate])
     return replace(
         config,
         trainer=replace(config.trainer, precision=precision),

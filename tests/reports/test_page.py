@@ -151,6 +151,13 @@ def test_any_part_may_be_missing(comparison, tmp_path, drop):
     assert "Undefined" not in text
 
 
+def test_learning_rates_of_a_grid_are_no_shared_hyperparameters(comparison, tmp_path):
+    """Catches a page that denies what its table of learning rates shows."""
+    assert "share one set of hyperparameters" not in page_of(comparison, tmp_path)
+    comparison["mlm"]["learning_rates"] = None
+    assert "share one set of hyperparameters" in page_of(comparison, tmp_path)
+
+
 def test_one_seed_has_no_brackets(one_seed, tmp_path):
     text = page_of(one_seed, tmp_path)
     assert 'class="ci"' not in text

@@ -105,6 +105,8 @@ def test_rope_may_be_scaled_for_longer_texts(workshop, finished, tmp_path):
         workshop.train(tmp_path / "other", *longer, "position.original_length=512")
     with pytest.raises(UserError, match="has no fitting weights for roformer"):
         workshop.train(tmp_path / "trained", f"init_from={finished}", "position=rope_learned")
+    with pytest.raises(UserError, match=r"whose weights have position\.name=rope"):
+        workshop.train(tmp_path / "another", f"init_from={finished}", "position=xpos")
 
 
 def test_other_sizes_are_refused(workshop, pretrained, tmp_path):

@@ -56,6 +56,13 @@ def test_a_run_goes_on_with_the_rate_that_it_began_with(workshop, grid, tmp_path
     workshop.train(run, f"optimizer.grid={tmp_path / 'grid'}")  # finished: the same settings
 
 
+def test_a_rate_of_the_user_and_a_grid_contradict_each_other(workshop, grid, tmp_path):
+    """Catches a rate on the command line that is dropped in silence."""
+    with pytest.raises(UserError, match="no effect with"):
+        workshop.train(tmp_path / "run", f"optimizer.grid={grid}", "optimizer.learning_rate=0.5")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_encoding_that_is_not_in_the_grid_is_an_error(workshop, grid):
     """Catches a silent default."""
     for other in ("position=learned", "position.base=500"):

@@ -35,7 +35,7 @@ class Stretching(Evaluator):
         factors = [factor for factor in sorted(self.config.length_factors) if factor > 1]
         windows = masked_windows(task, max(self.config.length_factors))
         trained: PositionEncoding = encoder.position
-        losses: dict[str, dict[str, float]] = {name: {} for name in _SCALINGS if windows}
+        losses: dict[str, dict[str, float]] = {name: {} for name in _SCALINGS if windows and factors}
         try:
             for name, by_length in losses.items():
                 for factor in factors:
