@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
 from roformer.attention import ATTENTION_BACKENDS
-from roformer.config import Settings, TrainConfig
+from roformer.config import Settings, TrainConfig, stored_config
 from roformer.data import SOURCES, Source
 from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
 from roformer.errors import UserError
@@ -76,7 +75,8 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     stored = _stored_settings(folder)
     position = stored.get("position") or {"name": "rope"}
     if "position" in overridden and _scales(config.position, position):
-        trained = _stored_yaml(folder.parent).get("task", {}).get("sequence_length")
+        run = stored_config(folder.parent) if folder.name == "export" else None
+        trained = run["task"].get("sequence_length") if run else None
         known = {**position, "name": config.position["name"], **({"original_length": trained} if trained else {})}
         position = {key: known.get(key, value) for key, value in config.position.items()}
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
@@ -90,12 +90,6 @@ def _scales(asked: Settings, stored: Settings) -> bool:
     ours, theirs = POSITION_ENCODINGS[asked["name"]], POSITION_ENCODINGS[stored["name"]]
     named = asked["name"].startswith(f"{stored['name']}_")  # xpos, too, derives from rope, but is no scaling of it
     return named and issubclass(ours, theirs) and stored.get("pairs", "all") == "all"
-
-
-def _stored_yaml(folder: Path) -> dict[str, Any]:
-    """Returns the configuration of the run in a folder, empty where it holds none."""
-    file = folder / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _stored_settings(folder: Path) -> dict[str, Any]:

@@ -222,6 +222,12 @@ class EvaluateConfig:
         return self.runs if isinstance(self.runs, list) else [self.runs]
 
 
+def stored_config(output_dir: Path) -> dict[str, Any] | None:
+    """Returns the configuration that a run in this folder was started with, or None."""
+    file = output_dir / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
 def _typed(cls: type[Any], raw: DictConfig) -> Any:
     """Merges into the dataclass's schema, so that a wrong type, a missing value or a stray key dies by name."""
     schema = OmegaConf.structured(cls)

@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from roformer.reports.encodings import COLOURS
 
@@ -85,6 +86,12 @@ def new_axes(width: int, height: int, *, left: int, right: int, bottom: int, top
     axes.tick_params(length=0, pad=6, labelsize=size - 0.5)
     axes.spines["left"].set_visible(False)
     return figure, axes
+
+
+def plain_ticks(axes: Axes, width: int) -> None:
+    """Writes whole numbers with thousands separators along x, fewer of them on a phone."""
+    axes.xaxis.set_major_locator(MaxNLocator(6 if width >= 600 else 3, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def text_width(labels: Sequence[str], width: int) -> int:

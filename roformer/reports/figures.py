@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from roformer.reports.canvas import (
     INK,
@@ -17,6 +17,7 @@ from roformer.reports.canvas import (
     LineEnd,
     label_line_ends,
     new_axes,
+    plain_ticks,
     shorten,
     text_width,
     themed,
@@ -123,7 +124,7 @@ def loss_curves(comparison: Comparison, width: int = WIDE) -> Figure:
         axes.annotate(f"common loss {at[1]:.3f}", at, xycoords=axes.get_yaxis_transform(), **text)
     axes.set_xlim(0, max(end.x for end in ends))
     axes.set(xlabel="Steps", ylabel="Validation loss (nats)")
-    _plain_ticks(axes, width)
+    plain_ticks(axes, width)
     if tokens_per_step:
         _token_axis(axes, tokens_per_step, width)
     label_line_ends(axes, ends, gap=17)
@@ -153,7 +154,7 @@ def cost(comparison: Comparison, width: int = WIDE) -> Figure:
         axes.annotate(shorten(display_name(name)), (x, y), xytext=(7, 4), textcoords="offset points", fontsize=11)
     axes.set(xlabel="Training tokens/s", ylabel="Test loss (nats)")
     axes.margins(x=0.16, y=0.12)
-    _plain_ticks(axes, width)
+    plain_ticks(axes, width)
     return figure
 
 
@@ -238,11 +239,6 @@ def describe(comparison: Comparison, name: str) -> str:
         values = (f"{display_name(key)} {with_interval(value, 1, scale=100)}" for key, value in results)
         return f"Dot chart of classification accuracy in per cent: {'; '.join(values)}."
     return "Line chart of the relative upper bound: for head size 128 from 32.5 at distance 0 to 6.5 at distance 256."
-
-
-def _plain_ticks(axes: Axes, width: int) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(6 if width >= 600 else 3, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def _token_axis(axes: Axes, tokens_per_step: float, width: int) -> None:

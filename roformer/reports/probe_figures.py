@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from roformer.reports.canvas import (
     INK,
@@ -16,6 +17,7 @@ from roformer.reports.canvas import (
     LineEnd,
     label_line_ends,
     new_axes,
+    plain_ticks,
     shorten,
     text_width,
     themed,
@@ -32,9 +34,7 @@ def loss_by_length(comparison: Comparison, width: int = WIDE) -> Figure:
     """Test loss at each sequence length on a logarithmic axis, with intervals, lines slightly apart."""
     part, look = comparison["mlm"], styles(comparison)
     names = [name for name in by_loss(comparison) if part["encodings"][name]["loss_by_length"]]
-    labels = [shorten(display_name(name)) for name in names]
-    height = max(340 if width >= 600 else 280, 110 + 18 * len(names))
-    figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14)
+    figure, axes, labels = _line_axes(names, width)
     lengths = sorted({int(length) for name in names for length in part["encodings"][name]["loss_by_length"]})
     ends = []
     for i, (name, label) in enumerate(zip(names, labels, strict=True)):
@@ -68,9 +68,7 @@ def loss_by_position(comparison: Comparison, width: int = WIDE) -> Figure:
     """Test loss against the place in the longest windows, one line per encoding."""
     part, look = comparison["mlm"], styles(comparison)
     names = [name for name in by_loss(comparison) if len(part["encodings"][name]["loss_by_position"]) > 1]
-    labels = [shorten(display_name(name)) for name in names]
-    height = max(340 if width >= 600 else 280, 110 + 18 * len(names))
-    figure, axes = new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14)
+    figure, axes, labels = _line_axes(names, width)
     ends = []
     for name, label in zip(names, labels, strict=True):
         result, style = part["encodings"][name], look[name]
@@ -81,8 +79,7 @@ def loss_by_position(comparison: Comparison, width: int = WIDE) -> Figure:
         ends.append(LineEnd(x[-1], losses[-1], label, style.colour))
     axes.set(xlabel="Place in the text (tokens)", ylabel="Test loss (nats)")
     axes.set_xlim(0, max(end.x for end in ends))
-    axes.xaxis.set_major_locator(MaxNLocator(6 if width >= 600 else 3, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    plain_ticks(axes, width)
     label_line_ends(axes, ends, gap=17)
     return figure
 
@@ -139,6 +136,13 @@ def synthetic_cells(comparison: Comparison, width: int = WIDE) -> Figure:
     axes.set_xlabel("Length (words); filled: accuracy of 100 %" if width >= 600 else "Length (words)")
     axes.grid(visible=False)
     return figure
+
+
+def _line_axes(names: list[str], width: int) -> tuple[Figure, Axes, list[str]]:
+    """Returns axes with room for the labels of all lines at their ends, and the labels."""
+    labels = [shorten(display_name(name)) for name in names]
+    height = max(340 if width >= 600 else 280, 110 + 18 * len(names))
+    return *new_axes(width, height, left=52, right=36 + text_width(labels, width), bottom=50, top=14), labels
 
 
 def _square(x: float, y: float, share: float, colour: str) -> Rectangle:

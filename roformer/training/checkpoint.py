@@ -60,12 +60,6 @@ class CheckpointFolder:
         return sorted(self.folder.glob("step_*"))
 
 
-def stored_config(output_dir: Path) -> dict[str, Any] | None:
-    """Returns the configuration that a run in this folder was started with, or None."""
-    file = output_dir / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
 def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
     """Raises ``UserError`` if the folder holds a run with other settings, naming the first that differs."""
     old, new = _flat(stored), _flat(yaml.safe_load(config.to_yaml()))

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from roformer.config import TrainConfig
+from roformer.config import TrainConfig, stored_config
 from roformer.errors import UserError
-from roformer.training.checkpoint import stored_config
 from roformer.training.meter import read_metrics
 
 

@@ -19,9 +19,9 @@ import torch
 from torch import distributed as dist
 
 from roformer.build import checkpoint_folder
-from roformer.config import TrainConfig
+from roformer.config import TrainConfig, stored_config
 from roformer.errors import UserError
-from roformer.training.checkpoint import stored_config, write_json
+from roformer.training.checkpoint import write_json
 from roformer.training.learning_rate import learning_rate_grid
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")

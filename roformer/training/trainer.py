@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 
 from roformer.allocator import keep_freed_memory
 from roformer.build import build_model, build_task, check_settings, resolve_checkpoint
-from roformer.config import TrainConfig
+from roformer.config import TrainConfig, stored_config
 from roformer.errors import UserError
 from roformer.tasks import Batch, Task
 from roformer.training.backend import resolve_backend
-from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_config
+from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder
 from roformer.training.learning_rate import resolve_learning_rate
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
