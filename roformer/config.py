@@ -4,6 +4,7 @@ Numbers live in ``conf/``; here are types and checks only, so nothing has a defa
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class OptimizerConfig:
 
     Attributes:
         learning_rate: the greatest of the schedule, a step.
-        grid: a folder of finished runs; the learning rate is then that of the best of them with the same encoding.
+        grid: a folder of finished runs; the learning rate is then the best of those that differ in nothing else.
     """
 
     learning_rate: float
@@ -223,9 +224,45 @@ class EvaluateConfig:
 
 
 def stored_config(output_dir: Path) -> dict[str, Any] | None:
-    """Returns the configuration that a run in this folder was started with, or None."""
+    """Returns the configuration that a run in this folder was started with, or None. Settings that are younger than
+    the run have the value that stands for what it did."""
     file = output_dir / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if not file.is_file():
+        return None
+    config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config["optimizer"].setdefault("grid", None)
+    if config["position"]["name"] == "rope":
+        config["position"].setdefault("pairs", "all")
+    return config
+
+
+def first_difference(stored: dict[str, Any], config: dict[str, Any], *, but: Collection[str]) -> str | None:
+    """Returns the first setting ("optimizer.beta1") in which two configurations differ, or None.
+
+    Args:
+        but: groups and settings that may differ.
+    """
+    old, new = _flat(stored), _flat(config)
+    for key in sorted(old.keys() | new.keys()):
+        if key not in but and key.split(".")[0] not in but and old.get(key) != new.get(key):
+            return key
+    return None
+
+
+def setting(config: dict[str, Any], key: str) -> Any:
+    """Returns the value of "optimizer.beta1", or None where there is no such setting."""
+    return _flat(config).get(key)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _typed(cls: type[Any], raw: DictConfig) -> Any:

@@ -15,7 +15,7 @@ from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
 from roformer.errors import UserError
 
-FORMAT = 1  # raise it when the same settings would give other documents
+FORMAT = 2  # raise it when the same settings would give other documents
 _FILLERS = [f"word{number}" for number in range(64)]
 
 
@@ -132,11 +132,11 @@ class OrderSource(SyntheticSource):
 class ListopsSource(SyntheticSource):
     """What is [ MAX 4 [ MIN 2 7 ] 0 ]? Maximum, minimum, median (the lower of two) and sum modulo 10.
 
-    Lengths are spread between a quarter of ``length`` and all of it.
+    Lengths are spread between a quarter of ``length`` and all of it, and are nearly reached: an argument is another
+    operation wherever one has room, but for a quarter of them. Longer documents nest deeper.
 
     Args:
         length, documents, seed: as ever.
-        depth: of the nesting, at the most.
         arguments: of an operation, at the most.
     """
 
@@ -148,19 +148,17 @@ class ListopsSource(SyntheticSource):
         "SUM": lambda numbers: sum(numbers) % 10,
     }
 
-    def __init__(self, *, length: int, documents: int, seed: int, depth: int, arguments: int) -> None:
+    def __init__(self, *, length: int, documents: int, seed: int, arguments: int) -> None:
         super().__init__(length=length, documents=documents, seed=seed)
-        if depth < 1 or arguments < 2:
-            raise UserError(
-                f"data=listops needs a depth of at least 1 and arguments of at least 2, got {depth} and {arguments}"
-            )
-        self.depth, self.arguments = depth, arguments
+        if arguments < 2:
+            raise UserError(f"data=listops needs arguments of at least 2, got {arguments}")
+        self.arguments = arguments
 
     def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> tuple[list[str], str]:
-        words, value = self._expression(rng, int(rng.integers(length // 4, length + 1)), self.depth)
+        words, value = self._expression(rng, int(rng.integers(length // 4, length + 1)))
         return words, str(value)
 
-    def _expression(self, rng: np.random.Generator, room: int, depth: int) -> tuple[list[str], int]:
+    def _expression(self, rng: np.random.Generator, room: int) -> tuple[list[str], int]:
         """Returns an operation of at most ``room`` words, 5 or more, and its value."""
         name = list(self.operations)[rng.integers(len(self.operations))]
         count = int(rng.integers(2, min(self.arguments, room - 3) + 1))
@@ -168,8 +166,8 @@ class ListopsSource(SyntheticSource):
         rest = room - 3
         for left in range(count, 0, -1):
             share = rest // left  # what an argument leaves, the others have
-            if depth > 1 and share >= 5:
-                inner, value = self._expression(rng, share, depth - 1)
+            if share >= 5 and rng.random() < 0.75:
+                inner, value = self._expression(rng, share)
             else:
                 value = int(rng.integers(10))
                 inner = [str(value)]

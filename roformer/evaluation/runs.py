@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from roformer.config import stored_config
 from roformer.errors import UserError
 
 
@@ -75,7 +74,7 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
     runs = [
         Run(
             folder,
-            yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),
+            stored_config(folder) or {},
             json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
         )
         for folder in finished

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from roformer.config import TrainConfig
+from roformer.config import TrainConfig, first_difference, setting
 from roformer.errors import UserError
 
 _MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}  # between parts of a run
@@ -62,22 +62,9 @@ class CheckpointFolder:
 
 def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
     """Raises ``UserError`` if the folder holds a run with other settings, naming the first that differs."""
-    old, new = _flat(stored), _flat(yaml.safe_load(config.to_yaml()))
-    for key in sorted(old.keys() | new.keys()):
-        if key in _MAY_CHANGE or key.split(".")[0] in _MAY_CHANGE or old.get(key) == new.get(key):
-            continue
+    now = yaml.safe_load(config.to_yaml())
+    if key := first_difference(stored, now, but=_MAY_CHANGE):
         raise UserError(
-            f"{config.output_dir} holds a run with {key}={old.get(key)}, now it is {new.get(key)}; "
+            f"{config.output_dir} holds a run with {key}={setting(stored, key)}, now it is {setting(now, key)}; "
             "choose another paths.output_dir, or delete that folder"
         )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -54,7 +54,7 @@ def record_start(config: TrainConfig, data_fingerprint: str, *, resumed: bool) -
     folder = config.output_dir
     file = folder / "provenance.json"
     if not (folder / "config.yaml").is_file():
-        grid = learning_rate_grid(config.optimizer.grid, config.position)
+        grid = learning_rate_grid(config)
         start = {
             "data_fingerprint": data_fingerprint,
             "initial_weights": initial_weights(config.init_from),

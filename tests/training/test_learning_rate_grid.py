@@ -65,8 +65,31 @@ def test_a_rate_of_the_user_and_a_grid_contradict_each_other(workshop, grid, tmp
 
 def test_an_encoding_that_is_not_in_the_grid_is_an_error(workshop, grid):
     """Catches a silent default."""
-    for other in ("position=learned", "position.base=500"):
-        config = workshop.config("unused", f"optimizer.grid={grid}", other)
-        with pytest.raises(UserError, match="no finished run with position="):
-            resolve_learning_rate(config)
-    assert learning_rate_grid(None, config.position) is None
+    with pytest.raises(UserError, match="no finished run with position=learned"):
+        resolve_learning_rate(workshop.config("unused", f"optimizer.grid={grid}", "position=learned"))
+    assert learning_rate_grid(workshop.config("unused")) is None
+
+
+@pytest.mark.parametrize("other", ["position.base=500", "trainer.max_steps=9", "model.initializer_range=0.05"])
+def test_a_grid_of_other_runs_does_not_count(workshop, grid, other):
+    """Catches rates that were the best for another budget, model or variant of the encoding."""
+    with pytest.raises(UserError, match=f"one there has another {other.split('=')[0]}"):
+        resolve_learning_rate(workshop.config("unused", f"optimizer.grid={grid}", other))
+
+
+def test_seeds_of_a_rate_are_averaged(workshop, grid, tmp_path):
+    """Catches a lucky seed that decides."""
+    shutil.copytree(grid, tmp_path / "grid")
+    shutil.copytree(grid / "rope-0.01", tmp_path / "grid" / "second")
+    file = tmp_path / "grid" / "second" / "metrics.jsonl"
+    *lines, last = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, json.dumps({**json.loads(last), "validation_loss": 90.0})]) + "\n")
+    found = learning_rate_grid(workshop.config("unused", f"optimizer.grid={tmp_path / 'grid'}"))
+    assert found[0.01] == pytest.approx((90 + last_loss(grid / "rope-0.01")) / 2)
+
+
+def test_a_grid_is_for_losses(workshop, grid):
+    """Catches a classifier whose rate is chosen by the loss of another task."""
+    config = workshop.config("unused", f"optimizer.grid={grid}", task="classification")
+    with pytest.raises(UserError, match="validation loss of task=mlm"):
+        resolve_learning_rate(config)
