@@ -1,14 +1,17 @@
 """Writes the tables and the figure of docs/performance.md from the JSON files beside it.
 
-python -m benchmarks.report          # after python -m benchmarks.run --output docs/performance/<name>.json
+python -m benchmarks.report                          # after benchmarks.run --output docs/performance/<name>.json
+python -m benchmarks.report outputs/bench/mine.json  # prints the table of a file of your own
 
 The page keeps its words; what stands between `<!-- table: <name> -->` and `<!-- end -->` is made from <name>.json.
 """
 
+import argparse
 import json
 import re
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,26 @@ from matplotlib.figure import Figure
 
 from benchmarks import end_to_end, preparation
 from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
-from benchmarks.run import COLUMNS, left_out, ratio, table_rows
+from benchmarks.run import COLUMNS, ratio, remarks, table_rows
 from benchmarks.worker import AS_IT_COMES
+from roformer.cli import one_line_errors
+from roformer.errors import UserError
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
+@one_line_errors
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="*", type=Path, help="print the tables of these; none: write the page")
+    for file in (files := parser.parse_args().files):
+        print(block(read(file)))
+    if files:
+        return
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     lengths_figure(load("lengths"), FOLDER / "lengths.svg")
     loss_figure(load("loss_curve"), FOLDER / "loss_curve.svg")
@@ -40,10 +54,14 @@ def page(text: str) -> str:
     def made(match: re.Match[str]) -> str:
         if match[2] == "summary":
             return f"{match[1]}\n{summary_table()}\n\n{match[3]}"
-        report = load(match[2])
-        return f"{match[1]}\n{origin(report)}\n\n{table_of(report)(report)}\n\n{match[3]}"
+        return f"{match[1]}\n{block(load(match[2]))}\n\n{match[3]}"
 
     return _BLOCK.sub(made, text)
+
+
+def block(report: dict[str, Any]) -> str:
+    """Returns where a report comes from, and its tables."""
+    return f"{origin(report)}\n\n{table_of(report)(report)}"
 
 
 def table_of(report: dict[str, Any]) -> Callable[[dict[str, Any]], str]:
@@ -55,17 +73,30 @@ def table_of(report: dict[str, Any]) -> Callable[[dict[str, Any]], str]:
 
 
 def load(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return read(FOLDER / f"{name}.json")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Returns what a benchmark has written.
+
+    Raises:
+        UserError: if this is no such file.
+    """
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is no file that a benchmark wrote with --output ({error})") from error
     return content
 
 
 def origin(report: dict[str, Any]) -> str:
-    """The command, the machine, the versions."""
+    """The command, the rounds, the machine, the versions."""
     hardware, versions = report["hardware"], report["versions"]
     machine = report.get("machine")
     parts = [
         f"`{report['command']}`",
-        f"{hardware['gpu'] or hardware['cpu']}, {hardware['cores']} cores",
+        *([f"{report['arguments']['rounds']} rounds"] if "rounds" in report.get("arguments", {}) else []),
+        f"{hardware['gpu'] or hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB",
         *(
             [f"{machine['precision']}, matmul rate {max(machine['matmul_rates'].values()) / 1e9:,.0f} GFLOP/s"]
             if machine
@@ -84,51 +115,115 @@ def cases_table(report: dict[str, Any]) -> str:
         "\n\n".join([
             f"**{case['name']}**, {case['tokens']:,} real tokens",
             markdown(list(COLUMNS), table_rows(case, rate)),
-            *left_out(case),
+            *remarks(case),
         ])
         for case in report["cases"]
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Aim:
+    """A row of the summary.
+
+    Attributes:
+        work: what was measured.
+        target: what was aimed at, in ``unit``.
+        measured: what came out; of a ratio, beside peers as they come. None: not measured.
+        best: beside peers in the best setting that was found for them; None where that has no meaning.
+        unit: ``x`` for ratios, ``%`` for shares, or nothing.
+        at_most: less is better.
+        spread: more words on what was measured.
+    """
+
+    work: str
+    target: float
+    measured: float | None
+    best: float | None = None
+    unit: str = "x"
+    at_most: bool = False
+    spread: str = ""
+
+    def row(self) -> list[str]:
+        aimed = {"%": f"{100 * self.target:g}%"}.get(self.unit, f"{self.target:.2g}{self.unit}")
+        target = f"at most {aimed}" if self.at_most else aimed
+        measured = f"{self._written(self.measured)}{self.spread}"
+        best = [self._written(self.best), self._met(self.best)] if self.best is not None else ["", ""]
+        return [self.work, target, measured, self._met(self.measured), *best]
+
+    def _written(self, value: float | None) -> str:
+        if value is None:
+            return "not measured"
+        return f"{value:.1%}" if self.unit == "%" else f"{value:.2f}{self.unit}"
+
+    def _met(self, value: float | None) -> str:
+        if value is None:
+            return ""
+        return "yes" if (value <= self.target if self.at_most else value >= self.target) else "no"
+
+
+SUMMARY = ("work", "target", "measured", "met", "peers in their best setting", "met")
+
+
 def summary_table() -> str:
-    """What was aimed at, against peers as they come and in the best setting that was found for them."""
+    """What was aimed at, and what came out."""
     real, short, long = "real lengths up to 512", "512 tokens each", "2,048 tokens each"
 
-    def training(plain: str, lengths: str, peers: Sequence[str]) -> list[str]:
-        return against(plain, "best", f"training, {lengths}", peers)
+    def against(plain: str, best: str, title: str, peers: Sequence[str]) -> tuple[float, float]:
+        return _over(_case(plain, title), peers, AS_IT_COMES), _over(_case(best, title), peers, "")
 
-    def against(plain: str, best: str, title: str, peers: Sequence[str]) -> list[str]:
-        return [_over(_case(plain, title), peers, AS_IT_COMES), _over(_case(best, title), peers, "")]
-
-    inference = against("lengths", "best_inference", f"inference, {real}", PEERS)
-    dropout = [
-        _over(_case("alone_dropout", f"training, {each}"), [STOCK], AS_IT_COMES) for each in (short, long, real)
-    ]
     ends = {
         name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
         for name, runs in load("end_to_end")["runs"].items()
     }
-    end_to_end_ratio = f"{ends[end_to_end.OURS] / ends[end_to_end.PLAIN]:.2f}x"
-    utilisation = " and ".join(_utilisation(name, f"training, {short}") for name in ("alone", "best"))
-    waiting = f"{load('loss_curve')['data_wait']:.2%}"
-    unmeasured = ["not measured", "not measured"]
-    rows = [
-        ["training, 512 tokens, over stock RoFormer", "3x", *training("alone", short, [STOCK])],
-        ["training, 2,048 tokens, over stock RoFormer", "4x", *training("alone", long, [STOCK])],
-        ["training, real lengths, over stock RoFormer", "5x", *training("alone", real, [STOCK])],
-        ["the same three, dropout 0.1", "3x, 4x, 5x", ", ".join(dropout), "not measured"],
-        ["training, 512 tokens, over the fastest peer", "1.5x", *training("lengths", short, PEERS)],
-        ["inference, real lengths, over the fastest peer", "2x", *inference],
-        ["utilisation, training, 512 tokens", "50%", utilisation, ""],
-        ["RoPE, what it costs of a step at 512 tokens", "at most 5%", _cost_of_positions(f"training, {short}"), ""],
-        ["peak memory, training, 2,048 tokens, of stock RoFormer's", "at most 1/3", _memory(f"training, {long}"), ""],
-        ["from raw text to 200 steps, over a plain pipeline", "3x", end_to_end_ratio, "not measured"],
-        ["share of the time that the loop waits for data", "at most 1%", waiting, ""],
-        ["one H200, base size, 512 and 4,096 tokens: utilisation", "50%", *unmeasured],
-        ["one H200, base size, 512 tokens: tokens/s", "0.6 M", *unmeasured],
-        ["one H200, base size: over stock RoFormer, compiled", "5x", *unmeasured],
+    aims = [
+        *(
+            Aim(
+                f"training, {name}, over stock RoFormer",
+                target,
+                *against("alone", "best", f"training, {title}", [STOCK]),
+            )
+            for name, title, target in (("512 tokens", short, 3), ("2,048 tokens", long, 4), ("real lengths", real, 5))
+        ),
+        *(
+            Aim(
+                f"the same with dropout 0.1, {name}",
+                target,
+                _over(_case("alone_dropout", f"training, {title}"), [STOCK], AS_IT_COMES),
+            )
+            for name, title, target in (("512 tokens", short, 3), ("2,048 tokens", long, 4), ("real lengths", real, 5))
+        ),
+        Aim(
+            "training, 512 tokens, over the fastest peer",
+            1.5,
+            *against("lengths", "best", f"training, {short}", PEERS),
+        ),
+        Aim(
+            "inference, real lengths, over the fastest peer",
+            2,
+            *against("lengths", "best_inference", f"inference, {real}", PEERS),
+        ),
+        Aim("utilisation, training, 512 tokens", 0.5, _utilisation("alone", f"training, {short}"), unit="%"),
+        _cost_of_positions(f"training, {short}"),
+        Aim(
+            "peak memory, training, 2,048 tokens, of stock RoFormer's",
+            1 / 3,
+            _memory(f"training, {long}"),
+            unit="",
+            at_most=True,
+        ),
+        Aim("from raw text to 200 steps, over a plain pipeline", 3, ends[end_to_end.OURS] / ends[end_to_end.PLAIN]),
+        Aim(
+            "share of the time that the loop waits for data",
+            0.01,
+            load("loss_curve")["data_wait"],
+            unit="%",
+            at_most=True,
+        ),
+        Aim("one H200, base size, 512 and 4,096 tokens: utilisation", 0.5, None, unit="%"),
+        Aim("one H200, base size, 512 tokens: million tokens/s", 0.6, None, unit=""),
+        Aim("one H200, base size: over stock RoFormer, compiled", 5, None),
     ]
-    return markdown(["work", "target", "peers as they come", "peers in their best setting"], rows)
+    return markdown(list(SUMMARY), [aim.row() for aim in aims])
 
 
 def _case(name: str, title: str) -> dict[str, Any]:
@@ -136,31 +231,34 @@ def _case(name: str, title: str) -> dict[str, Any]:
     return found
 
 
-def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> str:
+def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> float:
     """How many times as fast as the fastest of these peers ours is, where they run as ``variant`` (empty: as any)."""
-    return f"{ratio(case, lambda r: r['contestant'] in peers and r['variant'].startswith(variant)):.2f}x"
+    found = ratio(case, lambda result: result["contestant"] in peers and result["variant"].startswith(variant))
+    assert found is not None  # a file of this page holds ours and all peers
+    return found
 
 
-def _utilisation(name: str, title: str) -> str:
+def _utilisation(name: str, title: str) -> float:
     case = _case(name, title)
     rate = max(load(name)["machine"]["matmul_rates"].values())
-    return f"{case['flops'] / statistics.median(_result(case, OURS)['seconds']) / rate:.0%}"
+    return float(case["flops"] / statistics.median(_result(case, OURS)["seconds"]) / rate)
 
 
-def _cost_of_positions(title: str) -> str:
+def _cost_of_positions(title: str) -> Aim:
     """The median over rounds, and between which values half of them lie."""
     case = _case("rope", title)
     ours, without = (_result(case, name)["seconds"] for name in (OURS, WITHOUT_POSITIONS))
     costs = [a / b - 1 for a, b in zip(ours, without, strict=True)]
     low, middle, high = statistics.quantiles(costs, n=4)
-    return f"{middle:.1%} ({low:.1%} to {high:.1%})"
+    spread = f" ({low:.1%} to {high:.1%})"
+    return Aim("RoPE, what it costs of a step at 512 tokens", 0.05, middle, unit="%", at_most=True, spread=spread)
 
 
-def _memory(case_name: str) -> str:
+def _memory(case_name: str) -> float:
     """Against the least that stock RoFormer takes in any setting."""
     cases = [_case(name, case_name) for name in ("alone", "best")]
     least = min(each["peak_bytes"] for case in cases for each in case["results"] if each["contestant"] == STOCK)
-    return f"{_result(cases[0], OURS)['peak_bytes'] / least:.2f}"
+    return float(_result(cases[0], OURS)["peak_bytes"] / least)
 
 
 def _result(case: dict[str, Any], contestant: str) -> dict[str, Any]:
@@ -205,7 +303,10 @@ def curves_table(report: dict[str, Any]) -> str:
         for name, curve in curves
     ]
     table = markdown(["run", f"loss at step {old['step'][0]}", f"at step {old['step'][-1]}", "validation loss"], rows)
-    return f"{table}\n\nThe training losses differ by {apart:.4f} at the most, over {len(old['step'])} logged steps."
+    return (
+        f"{table}\n\nThe training losses differ by {apart:.4f} at the most, over {len(old['step'])} logged steps. "
+        f"This commit's loop waited for data {report['data_wait']:.2%} of the time."
+    )
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:

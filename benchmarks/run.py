@@ -5,18 +5,20 @@ python -m benchmarks.run --lengths 128 512 2048 --best --rounds 9               
 python -m benchmarks.run --lengths --data data=labelled data.path=reviews.csv   # the lengths of your own documents
 python -m benchmarks.run --lengths 512 --data --positions all --rounds 15       # what each position encoding costs
 
-Every contestant has the same sizes and a process of its own; they take turns, round after round. A figure is the
-median over rounds of real tokens a second (padding is no token), with the least and the greatest. Utilisation is the
-arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measured in the same run. Ours runs as
-`train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds fastest and freed
-memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well. With --best all peers run
-with freed memory kept and documents sorted by length, uncompiled and compiled.
+Every contestant has the same sizes and a process of its own. Each peer takes turns with ours, round after round,
+and no other peer is alive meanwhile. A figure is the median over rounds of real tokens a second (padding is no
+token), with the least and the greatest; "ours is" is the median of the ratios of two turns in the same round.
+Utilisation is the arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measured in the same
+run. Ours runs as `train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds
+fastest and freed memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well. With
+--best all peers run with freed memory kept and documents sorted by length, uncompiled and compiled.
 """
 
 import argparse
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -42,6 +44,8 @@ from roformer.training.provenance import provenance
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
+BUSY = 1.5  # greatest over least time of the same work, from which on other work is told to have disturbed
+_OURS = Variant(keep_memory=True)
 WIDTH = 118  # of a table that is written to a file
 
 
@@ -67,12 +71,12 @@ def main() -> None:
         f"matmul rate {rate / 1e9:,.0f} GFLOP/s"
     )
     for name, case in cases(arguments, texts, machine["precision"]):
-        contestants = variants(case, peers, best=arguments.best)
+        together = groups(case, peers, best=arguments.best)
         report["cases"].append(
-            {"name": name, **work_of(case), **measure(case, contestants, arguments.rounds, profile=arguments.profile)}
+            {"name": name, **work_of(case), **measure(case, together, arguments.rounds, profile=arguments.profile)}
         )
         console.print(table(report["cases"][-1], rate))
-        for line in left_out(report["cases"][-1]):
+        for line in remarks(report["cases"][-1]):
             console.print(line)
         if arguments.output:
             write_json(arguments.output, report)
@@ -100,7 +104,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--heads", type=positive, default=4)
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--rounds", type=positive, default=3)
-    parser.add_argument("--peers", nargs="+", default=PEERS, help="how their names begin; all by default")
+    parser.add_argument("--peers", nargs="+", default=PEERS, help="beginnings of their names; all by default")
     parser.add_argument(
         "--positions", nargs="+", choices=("all", *POSITION_ENCODINGS), default=[], metavar="ENCODING",
         help="in place of peers, our model with other position encodings",
@@ -129,7 +133,9 @@ def chosen_peers(arguments: argparse.Namespace) -> list[str]:
         return [name for encoding in asked if (name := f"ours, {encoding}") in ENCODINGS]
     for part in arguments.peers:
         if not any(name.lower().startswith(part.lower()) for name in PEERS):
-            raise UserError(f"--peers {part}: nobody has such a name; there are {'; '.join(PEERS)}")
+            raise UserError(
+                f"--peers {part}: nobody's name begins so; there are {'; '.join(PEERS)} (the beginning is enough)"
+            )
     return [name for name in PEERS if any(name.lower().startswith(part.lower()) for part in arguments.peers)]
 
 
@@ -181,25 +187,48 @@ def masked(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     return tokens, labels
 
 
-def variants(case: Case, peers: list[str], *, best: bool) -> list[tuple[str, Variant]]:
-    """Returns who runs how."""
-    chosen = [(OURS, Variant(keep_memory=True))]
+Contestants = list[tuple[str, Variant]]
+
+
+def groups(case: Case, peers: list[str], *, best: bool) -> list[Contestants]:
+    """Returns who runs how, beside ours: each peer in a group of its own, all position encodings in one."""
+    if all(name in ENCODINGS for name in peers):
+        return [[(name, _OURS) for name in peers]]
     differ = case.length is None
+    together = []
     for name in peers:
-        if name in ENCODINGS:
-            chosen.append((name, Variant(keep_memory=True)))
-        elif best:
-            chosen.append((name, Variant(keep_memory=True, by_length=differ)))
-            chosen.append((name, Variant(keep_memory=True, by_length=differ, compiled=True)))
+        if best:
+            kept = Variant(keep_memory=True, by_length=differ)
+            settings = [kept, replace(kept, compiled=True)]
         else:
-            chosen.append((name, Variant()))
-            if name in (STOCK, MODERNBERT):
-                chosen.append((name, Variant(keep_memory=True)))
-    return chosen
+            settings = [Variant(), *([Variant(keep_memory=True)] if name in (STOCK, MODERNBERT) else [])]
+        together.append([(name, variant) for variant in settings])
+    return together
 
 
-def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, profile: bool) -> dict[str, Any]:
-    """Returns ``results``: the seconds of every round of everyone, and what it took; and who is ``left_out``, and why.
+def measure(case: Case, together: list[Contestants], rounds: int, *, profile: bool) -> dict[str, Any]:
+    """Returns ``results``: the seconds of every round of everyone, for others also those of ours ``beside`` them, and
+    what it took; and who is ``left_out``, and why."""
+    ours: list[dict[str, Any]] = []
+    others, failed = [], []
+    for contestants in together:
+        first = profile and not ours
+        results, dropped = take_turns(case, [(OURS, _OURS), *contestants], rounds, profile=first)
+        mine = [result for result in results if result["contestant"] == OURS]
+        beside = mine[0]["seconds"] if mine else []
+        others += [{**result, "beside": beside} for result in results if result["contestant"] != OURS]
+        failed += [each for each in dropped if each not in failed]
+        ours += mine
+    if ours:
+        seconds = [second for result in ours for second in result["seconds"]]
+        others.insert(0, {**ours[0], "seconds": seconds, "peak_bytes": max(result["peak_bytes"] for result in ours)})
+    return {"results": others, "left_out": failed}
+
+
+def take_turns(
+    case: Case, contestants: Contestants, rounds: int, *, profile: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns what was measured of everyone, and who could not run.
 
     Everyone has one turn after the other, so that a machine that is slow for a while is slow for all; who begins
     changes from round to round.
@@ -218,7 +247,7 @@ def measure(case: Case, contestants: list[tuple[str, Variant]], rounds: int, *, 
                 del running[name, variant]
             else:
                 results += [{**told, **outcome}] if turn == 1 + rounds else []
-    return {"results": results, "left_out": failed}
+    return results, failed
 
 
 def turns(name: str, variant: Variant, case: Case, rounds: int, *, profile: bool) -> Iterator[dict[str, Any]]:
@@ -237,7 +266,11 @@ def turns(name: str, variant: Variant, case: Case, rounds: int, *, profile: bool
 
 def ratios(cases: list[dict[str, Any]], peers: list[str]) -> Table:
     """How many times as fast ours is as everyone in the fastest of their settings, a column a case."""
-    shown = Table("ours is", *(case["name"] for case in cases), title="Ratios, to the fastest setting of each")
+    shown = Table(
+        "ours is",
+        *(case["name"] for case in cases),
+        title="Ratios to the fastest setting of each, medians over rounds",
+    )
     for name in peers:
         ratios = [ratio(case, lambda result, name=name: result["contestant"] == name) for case in cases]
         shown.add_row(name, *(f"{each:.2f}x" if each else "" for each in ratios))
@@ -246,17 +279,15 @@ def ratios(cases: list[dict[str, Any]], peers: list[str]) -> Table:
 
 def ratio(case: dict[str, Any], rival: Callable[[dict[str, Any]], bool]) -> float | None:
     """Returns how many times as fast ours is as the fastest rival; None where nobody, or not ours, was measured."""
-    rivals = sorted(filter(rival, case["results"]), key=lambda result: statistics.median(result["seconds"]))
-    ours = next((result for result in case["results"] if result["contestant"] == OURS), None)
-    if not rivals or not ours:
-        return None
-    return times_as_fast(ours, rivals[0])
+    found = [times_as_fast(case, result) for result in case["results"] if rival(result)]
+    return min((each for each in found if each), default=None)
 
 
-def times_as_fast(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
-    """Returns the median over rounds: both had their turn in each."""
-    pairs = zip(theirs["seconds"], ours["seconds"], strict=True)
-    return statistics.median(their_seconds / our_seconds for their_seconds, our_seconds in pairs)
+def times_as_fast(case: dict[str, Any], theirs: dict[str, Any]) -> float | None:
+    """Returns how many times as fast ours is: the median over rounds, for both had their turn in each."""
+    ours = next((result["seconds"] for result in case["results"] if result["contestant"] == OURS), [])
+    pairs = list(zip(theirs["seconds"], theirs.get("beside", ours), strict=False))
+    return statistics.median(their_seconds / our_seconds for their_seconds, our_seconds in pairs) if pairs else None
 
 
 def work_of(case: Case) -> dict[str, Any]:
@@ -276,23 +307,25 @@ COLUMNS = ("", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB",
 
 def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
     """Returns ``COLUMNS`` of everyone who was measured, the fastest first."""
-    results = sorted(case["results"], key=lambda result: statistics.median(result["seconds"]))
-    ours = next((result for result in results if result["contestant"] == OURS), None)
     rows = []
-    for result in results:
-        median = statistics.median(result["seconds"])
+    for result in sorted(case["results"], key=lambda result: times_as_fast(case, result) or 0.0):
+        median, times = statistics.median(result["seconds"]), times_as_fast(case, result)
         slowest, fastest = (case["tokens"] / f(result["seconds"]) for f in (max, min))
         rows.append([
             result["contestant"], result["variant"], f"{case['tokens'] / median:,.0f}",
             f"{slowest:,.0f} - {fastest:,.0f}", f"{case['flops'] / median / rate:.0%}",
-            f"{result['peak_bytes'] / 2**20:,.0f}", f"{times_as_fast(ours, result):.2f}x" if ours else "",
+            f"{result['peak_bytes'] / 2**20:,.0f}", f"{times:.2f}x" if times else "",
         ])  # fmt: skip
     return rows
 
 
-def left_out(case: dict[str, Any]) -> list[str]:
-    """Returns a line for everyone who could not run."""
-    return [f"left out: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["left_out"]]
+def remarks(case: dict[str, Any]) -> list[str]:
+    """Returns a line for everyone who could not run, and one where other work has disturbed the rounds."""
+    lines = [f"left out: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["left_out"]]
+    spread = max((max(each["seconds"]) / min(each["seconds"]) for each in case["results"]), default=1.0)
+    if spread > BUSY:
+        lines.append(f"the machine was busy: rounds of one contestant differ by a factor of {spread:.1f}")
+    return lines
 
 
 def table(case: dict[str, Any], rate: float) -> Table:

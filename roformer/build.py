@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.config import Settings, TrainConfig, stored_config
 from roformer.data import SOURCES, Source
+from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
@@ -77,6 +78,11 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     if "position" in overridden and _scales(config.position, position):
         run = stored_config(folder.parent) if folder.name == "export" else None
         trained = run["task"].get("sequence_length") if run else None
+        if not trained and "position.original_length" not in overridden:
+            raise UserError(
+                f"init_from={config.init_from} does not say at which length it was trained; give "
+                "position.original_length, in tokens"
+            )
         known = {**position, "name": config.position["name"], **({"original_length": trained} if trained else {})}
         position = {key: known.get(key, value) for key, value in config.position.items()}
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
@@ -126,6 +132,12 @@ def check_settings(config: TrainConfig) -> None:
         ATTENTION_BACKENDS[config.attention["name"]]
     shape = RoFormerConfig(**config.model, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
+    limit, words = config.task.get("max_length"), config.data.get("length")
+    if limit and words and words + SPECIAL_TOKENS > limit:
+        raise UserError(
+            f"task.max_length={limit} cuts documents of data.length={words} words, and with them the answer; it needs "
+            f"{words + SPECIAL_TOKENS}"
+        )
     for key in ("sequence_length", "max_length"):
         if position.max_length is not None and config.task.get(key, 0) > position.max_length:
             raise UserError(

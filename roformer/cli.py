@@ -9,22 +9,26 @@ from pathlib import Path
 from typing import ParamSpec
 
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from transformers.utils import logging as transformers_logging
 
-from roformer.errors import UserError
+from roformer.errors import RunTakenError, UserError
 from roformer.registry import did_you_mean
 
 P = ParamSpec("P")
-_CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[1] / "conf"
+"""Of train.py and evaluate.py."""
 
 
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
     """Decorator: prints a user's mistake as one line and exits with 1; ours keeps its traceback.
 
     It stands outside ``hydra.main``, for what is wrong with the configuration, and inside it, because Hydra comments
-    on every other exception that passes through.
+    on every other exception that passes through. A run of a sweep that fails does not keep the others from running,
+    and one that another process is at is left to it.
     """
 
     @wraps(function)
@@ -36,7 +40,13 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except (UserError, HydraException, OmegaConfBaseException) as error:
-            sys.exit(f"error: {_one_line(error)}")
+            if not _in_a_sweep():
+                sys.exit(f"error: {_one_line(error)}")
+            if isinstance(error, RunTakenError):
+                print(f"left out: {error}", flush=True)
+                return
+            print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+            raise
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
@@ -44,15 +54,20 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
+def _in_a_sweep() -> bool:
+    """Returns whether this is inside a run of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def _recipes(group: str) -> list[str]:
     """Returns the files of a config group that lie in folders below it, as Hydra names them."""
-    root = _CONF / group
+    root = CONF / group
     return sorted(str(file.relative_to(root).with_suffix("")) for file in root.rglob("*.yaml"))
 
 
 def _place_of(key: str, group: str) -> str:
     """Says where a setting belongs that was given in the wrong place, or nothing where no file of ``conf/`` has it."""
-    files = [file for file in sorted(_CONF.glob("*/*.yaml")) if key in (yaml.safe_load(file.read_text("utf-8")) or {})]
+    files = [file for file in sorted(CONF.glob("*/*.yaml")) if key in (yaml.safe_load(file.read_text("utf-8")) or {})]
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"
     groups = sorted({f"{file.parent.name}.{key}" for file in files})

@@ -3,3 +3,7 @@
 
 class UserError(ValueError):
     """A mistake in what the user gave. The message is one line: what was given, what is allowed, what to change."""
+
+
+class RunTakenError(UserError):
+    """Another process trains in the folder of this run. Processes that share a sweep leave it to that one."""

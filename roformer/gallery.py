@@ -63,7 +63,7 @@ keeps the backend's fast path and its linear memory; `biased` adds a matrix of a
 the weights themselves, whatever the backend. *Time* and *memory*: of a training step of a small model at 512 tokens on
 a CPU, over those of `none`; all rounds, and how they were measured, are in [performance.md](performance.md). *Longer
 than trained*: `runs` says that it has no table that ends, not that it is any good there; that is measured, in
-[results.md](results.md).
+[results](results/README.md), for eight of them.
 
 ![Scores of equal queries and keys](encodings.svg)
 

@@ -85,7 +85,7 @@ def test_a_small_run(small, work, capsys):
         assert measured == set(CONTESTANTS)
         assert case["left_out"] == []
         for each in case["results"]:
-            assert len(each["seconds"]) == 2
+            assert len(each["seconds"]) == (2 * len(PEERS) if each["contestant"] == OURS else 2)
             assert min(each["seconds"]) > 0
             assert each["parameters"] > 0
             assert ("profile" in each) == (each["contestant"] == OURS)
@@ -119,7 +119,7 @@ def test_chosen_peers_and_encodings(small):
         sizes = {each["contestant"]: each["parameters"] for each in case["results"]}
         assert list(sizes) == [OURS, "ours, none", "ours, t5"]
         assert sizes["ours, none"] == sizes[OURS] < sizes["ours, t5"]
-    with pytest.raises(SystemExit, match="--peers gpt: nobody has such a name"):
+    with pytest.raises(SystemExit, match="--peers gpt: nobody's name begins so"):
         small("--peers", "gpt")
 
 
@@ -172,6 +172,38 @@ def test_who_cannot_run_is_named(small, monkeypatch, capsys):
     monkeypatch.setitem(CONTESTANTS, OURS, Contestant(broken, packed))
     with pytest.raises(SystemExit, match="ours could not run"):
         small("--work", "inference")
+
+
+def test_ratios_are_medians_of_rounds():
+    """Catches a ratio of medians, rounds of ours beside somebody else, and the slowest setting of a peer."""
+    peer = {"contestant": STOCK, "variant": "as it comes", "seconds": [4.0, 9.0, 8.0], "beside": [2.0, 3.0, 1.0]}
+    better = {**peer, "variant": "memory kept", "seconds": [4.0, 6.0, 2.0]}
+    ours = {"contestant": OURS, "variant": "memory kept", "seconds": [7.0, 2.0, 3.0, 1.0]}
+    case = {"results": [ours, peer, better], "left_out": [], "tokens": 8, "flops": 4}
+    assert run.times_as_fast(case, peer) == 3
+    assert run.ratio(case, lambda result: result["contestant"] == STOCK) == 2
+    assert run.times_as_fast(case, ours) == 1
+    assert run.ratio({**case, "results": [ours, {**peer, "beside": []}]}, lambda result: result is not ours) is None
+    assert run.remarks(case) == ["the machine was busy: rounds of one contestant differ by a factor of 7.0"]
+
+
+def test_a_file_of_ones_own_is_tabled(small, tmp_path, monkeypatch, capsys):
+    """Catches a --help that rewrites the page, and a table that only the page can show."""
+    before = report.PAGE.read_text()
+    small("--work", "inference", "--peers", "bert")
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "out.json")])
+    report.main()
+    printed = capsys.readouterr().out
+    assert "| roformer (ours) | memory kept |" in printed
+    assert "; 2 rounds; " in printed
+    monkeypatch.setattr(sys, "argv", ["report", "--help"])
+    with pytest.raises(SystemExit):
+        report.main()
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "text.txt")])
+    with pytest.raises(SystemExit, match="is no file that a benchmark wrote"):
+        report.main()
+    assert report.PAGE.read_text() == before
 
 
 def test_the_page_shows_what_was_measured():

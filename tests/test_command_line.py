@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from filelock import FileLock
 
 from tests.commands import Commands
 from tests.workshop import ROOT, Workshop, metrics
@@ -102,6 +103,15 @@ def test_mistakes_that_show_later(mistake, override, message):
     assert message in mistake(*override.replace("position.bases", "+position.bases").split())
 
 
+def test_synthetic_documents_are_read_whole(commands, tmp_path):
+    """Catches an accuracy at chance because the answer is never seen."""
+    chosen = ("task=classification", "data=recall", "task.max_length=100", f"paths.output_dir={tmp_path / 'run'}")
+    command = commands.run("train.py", *chosen, "tracker=none")
+    (line,) = command.error_lines
+    told = "task.max_length=100 cuts documents of data.length=126 words, and with them the answer; it needs 128"
+    assert (command.status, line) == (1, f"error: {told}")
+
+
 def test_an_empty_corpus(mistake, tmp_path):
     """Catches training on nothing."""
     (tmp_path / "text").mkdir()
@@ -162,6 +172,30 @@ def test_a_sweep_trains_each_combination(commands, workshop, tmp_path):
     assert bf16[0]["loss"] != fp32[0]["loss"]
     alone = workshop.train(tmp_path / "alone", "trainer.precision=fp32")
     assert metrics(alone) == fp32
+
+
+def test_a_sweep_goes_on_after_a_run_that_fails(commands, workshop, tmp_path):
+    """Catches one diverged run of a night's sweep that costs all that come after it."""
+    swept = ("optimizer.learning_rate=1e30,1e-3", f"paths.output_dir={tmp_path}/${{optimizer.learning_rate}}")
+    command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *workshop.overrides(*swept))
+    assert command.status == 1
+    told, last = command.error_lines
+    assert told.startswith("error: the loss is ")
+    assert last == "error: 1 of 2 runs failed, see above; mended, run the same command again"
+    assert not (tmp_path / "1e+30" / "export").exists()
+    assert (tmp_path / "0.001" / "export").is_dir()
+
+
+def test_processes_share_a_sweep(commands, workshop, tmp_path):
+    """Catches a second process that ends in an error, or trains in a folder that is not its own."""
+    (tmp_path / "1").mkdir()
+    swept = ("seed=1,2", f"paths.output_dir={tmp_path}/${{seed}}")
+    with FileLock(tmp_path / "1" / ".lock"):
+        command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *workshop.overrides(*swept))
+    assert command.status == 0, command.stderr.read_text()
+    assert command.lines[1] == f"left out: another process is training in {tmp_path / '1'}; wait for it or stop it"
+    assert not (tmp_path / "1" / "config.yaml").exists()
+    assert (tmp_path / "2" / "export").is_dir()
 
 
 def test_evaluation_prints_where_the_report_is(commands, pretrained, tmp_path):

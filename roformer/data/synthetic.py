@@ -6,8 +6,9 @@ digits; written anew, brackets kept).
 """
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from roformer.data.cache import content_key
 from roformer.errors import UserError
 
 FORMAT = 2  # raise it when the same settings would give other documents
+Example: TypeAlias = tuple[list[str], str]
+"""Words and label of a document."""
+
 _FILLERS = [f"word{number}" for number in range(64)]
 
 
@@ -33,6 +37,9 @@ class SyntheticSource(Source):
 
     cell: ClassVar[str | None] = None
     """What ``place`` sets in a document, for the axis of a heat map; None where there is nothing to set."""
+
+    guess: ClassVar[str | None] = None
+    """What ``best_guess`` goes by; None where the words without their order tell nothing."""
 
     shortest: ClassVar[int]
     """Words that a document needs."""
@@ -59,7 +66,7 @@ class SyntheticSource(Source):
             yield Document(" ".join(words), label=label)
 
     @abstractmethod
-    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> tuple[list[str], str]:
+    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> Example:
         """Returns the words of a document of at most ``length`` words, and its label.
 
         Args:
@@ -67,6 +74,10 @@ class SyntheticSource(Source):
             length: also beyond the one that ``documents`` has.
             place: what ``cell`` says, as a share in [0, 1) of the greatest that is possible; drawn where None.
         """
+
+    def best_guess(self, words: list[str]) -> str:
+        """Returns the likeliest label for one who sees the words but not their order."""
+        raise NotImplementedError
 
 
 @SOURCES.register("recall")
@@ -82,6 +93,7 @@ class RecallSource(SyntheticSource):
     """
 
     cell = "place of the pair in the document"
+    guess = "most frequent value of the document"
     shortest = 8
     keys, values = 32, 16
 
@@ -93,7 +105,7 @@ class RecallSource(SyntheticSource):
             )
         self.pairs = pairs
 
-    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> tuple[list[str], str]:
+    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> Example:
         keys = rng.choice(self.keys, self.pairs, replace=False)
         values = rng.choice(self.values, self.pairs)
         units = [[f"key{key}", f"value{value}"] for key, value in zip(keys[1:], values[1:], strict=True)]
@@ -102,6 +114,9 @@ class RecallSource(SyntheticSource):
         place = rng.random() if place is None else place
         units.insert(int(place * (len(units) + 1)), [f"key{keys[0]}", f"value{values[0]}"])
         return ["find", f"key{keys[0]}", *(word for unit in units for word in unit)], f"value{values[0]}"
+
+    def best_guess(self, words: list[str]) -> str:
+        return Counter(word for word in words if word.startswith("value")).most_common(1)[0][0]
 
 
 @SOURCES.register("order")
@@ -113,7 +128,7 @@ class OrderSource(SyntheticSource):
     near = 16
     """Words, the greatest distance that is called near."""
 
-    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> tuple[list[str], str]:
+    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> Example:
         farthest = length - 1
         if place is not None:
             distance = 1 + int(place * farthest)
@@ -154,7 +169,7 @@ class ListopsSource(SyntheticSource):
             raise UserError(f"data=listops needs arguments of at least 2, got {arguments}")
         self.arguments = arguments
 
-    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> tuple[list[str], str]:
+    def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> Example:
         words, value = self._expression(rng, int(rng.integers(length // 4, length + 1)))
         return words, str(value)
 

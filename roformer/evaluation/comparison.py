@@ -100,7 +100,9 @@ def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
         other = groups.get(reference) if label != reference else None
         encodings[label]["difference"] = _pair(_losses(runs), _losses(other)) if other else None
         encodings[label]["race"] = _race(runs, other) if other else None
+        encodings[label]["differences_by_length"] = probes.differences_by_length(runs, other) if other else {}
     correct_for_many(encoding["difference"] for encoding in encodings.values())
+    correct_for_many(each for encoding in encodings.values() for each in encoding["differences_by_length"].values())
     seconds, reached = probes.at_equal_time(groups)
     for label, loss in reached.items():
         encodings[label]["loss_at_equal_time"] = loss
@@ -197,7 +199,7 @@ def _classification(results: list[Result], reference: str) -> dict[str, Any]:
     return {
         "settings": {**_settings(results), "labels": labels, "test_documents": test_documents},
         "warnings": _warnings(results),
-        "cell": first["synthetic"]["cell"] if "synthetic" in first else None,
+        "synthetic": _synthetic_documents(results),
         "encodings": encodings,
         "baselines": {
             name: {
@@ -207,6 +209,16 @@ def _classification(results: list[Result], reference: str) -> dict[str, Any]:
             for name, m in baselines.items()
         },
     }
+
+
+def _synthetic_documents(results: list[Result]) -> dict[str, Any] | None:
+    """Returns what a reader needs to know of the documents that were drawn, or None where they were not."""
+    for result in results:
+        if result["evaluator"] == "synthetic":
+            metrics = result["metrics"]
+            words = result["config"]["data"]["length"]
+            return {"cell": metrics["cell"], "guesses": metrics["guesses"], "training_words": words}
+    return None
 
 
 def _classifier(runs: BySeed, reference: BySeed | None) -> dict[str, Any]:
@@ -291,6 +303,14 @@ def _warnings(results: list[Result]) -> list[str]:
             values[name].add(value)
     warnings = [
         f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1
+    ]
+    labels, rates = label_runs(result["run"] for result in results), defaultdict(set)
+    for result in results:
+        rates[labels[result["run"]["name"]]].add(result["config"]["optimizer"]["learning_rate"])
+    warnings += [
+        f"the seeds of {label} have different learning rates: {', '.join(f'{rate:g}' for rate in sorted(found))}"
+        for label, found in rates.items()
+        if len(found) > 1
     ]
     seeds = {label: tuple(runs) for label, runs in _group(results).items()}
     if len(set(seeds.values())) > 1:

@@ -16,7 +16,7 @@ def beyond_training(runs: BySeed) -> dict[str, Any]:
     """Returns the loss by length of the window, by place in the longest one (empty where not all seeds take it), and
     with a sliding window of the training length (None where no test document is long enough)."""
     probes = [metrics["length_extrapolation"] for metrics in runs.values()]
-    lengths = [length for length in probes[0]["by_length"] if all(length in probe["by_length"] for probe in probes)]
+    lengths = _common_lengths([probe["by_length"] for probe in probes])
     same_reach = len({len(probe["by_position"]) for probe in probes}) == 1
     places = zip(*(probe["by_position"] for probe in probes), strict=True) if same_reach else ()
     sliding = [probe["sliding"] for probe in probes]
@@ -29,6 +29,19 @@ def beyond_training(runs: BySeed) -> dict[str, Any]:
     }
 
 
+def differences_by_length(runs: BySeed, reference: BySeed) -> dict[str, Interval]:
+    """Returns length -> the paired difference of the loss to the reference's, over the seeds that both have, at the
+    lengths that all of them take."""
+    seeds = sorted(runs.keys() & reference.keys())
+    ours, theirs = ([each[seed]["length_extrapolation"]["by_length"] for seed in seeds] for each in (runs, reference))
+    return {
+        length: paired_difference(
+            [probe[length]["loss"] for probe in ours], [probe[length]["loss"] for probe in theirs]
+        )
+        for length in (_common_lengths([*ours, *theirs]) if seeds else ())
+    }
+
+
 def stretching(runs: BySeed) -> dict[str, dict[str, Any]] | None:
     """Returns scaling -> length -> ``loss`` and its paired ``difference`` to no scaling (None for that itself); None
     where it was not measured. The differences are corrected for each other."""
@@ -36,9 +49,9 @@ def stretching(runs: BySeed) -> dict[str, dict[str, Any]] | None:
     if not probes or not all(probes):
         return None
     table: dict[str, dict[str, Any]] = {}
-    for scaling, by_length in probes[0].items():
+    for scaling in probes[0]:
         table[scaling] = {}
-        for length in by_length:
+        for length in _common_lengths([probe[scaling] for probe in probes]):
             losses, plain = ([probe[name][length] for probe in probes] for name in (scaling, UNSTRETCHED))
             difference = paired_difference(losses, plain) if scaling != UNSTRETCHED else None
             table[scaling][length] = {"loss": interval(losses), "difference": difference}
@@ -65,8 +78,13 @@ def synthetic(runs: BySeed) -> dict[str, dict[str, Any]] | None:
             "accuracy": interval([float(np.mean(probe[length])) for probe in probes]),
             "cells": np.mean([probe[length] for probe in probes], axis=0).tolist(),
         }
-        for length in probes[0]
+        for length in _common_lengths(probes)
     }
+
+
+def _common_lengths(probes: list[dict[str, Any]]) -> list[str]:
+    """Returns the lengths that all seeds were measured at: a table of positions may end sooner in some."""
+    return [length for length in probes[0] if all(length in probe for probe in probes)]
 
 
 def loss_at(curve: dict[str, Any], seconds: float) -> float | None:

@@ -45,7 +45,8 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
     """Returns the figures that the comparison has numbers for, in the order of the page, numbered from 1."""
     figures: list[tuple[str, str, str, Callable[[Comparison, int], Figure]]] = []
     if by_loss(comparison):
-        text = "Large: mean; bar: 95 % CI; small, below: every seed."
+        results = comparison["mlm"]["encodings"].values()
+        text = f"Large: mean. {_rows_caption(result['loss'] for result in results)}"
         figures.append(("ranking", "Test loss of every encoding.", text, ranking))
         if _with_curve(comparison):
             figures.append(
@@ -61,15 +62,21 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
             figures.append(("loss_by_position", "Test loss by place in the text.", text, loss_by_position))
         if any(result["attention_distance"] for result in comparison["mlm"]["encodings"].values()):
             text = (
-                "A dot a head, a row a layer, the first above: the mean distance, in tokens, between a token and what "
-                "it attends to at the training length. Line: attention to all tokens alike."
+                "A row a layer, the first above; a dot a head, by rising distance, the mean over seeds: the mean "
+                "distance, in tokens, between a token and what it attends to at the training length. Line: attention "
+                "to all tokens alike."
             )
             figures.append(("attention_distance", "How far heads look.", text, attention_distance))
     if by_accuracy(comparison):
-        text = "Dots: mean; bars: 95 % CI; open dots: baselines without a position encoding."
+        results = comparison["classification"]["encodings"].values()
+        text = (
+            f"Large: mean. {_rows_caption(result['accuracy'] for result in results)} Open dots: baselines without a "
+            "position encoding."
+        )
         figures.append(("accuracy", "Classification accuracy on the test documents.", text, accuracy))
-        if comparison["classification"]["cell"]:
-            text = f"Across each length: {comparison['classification']['cell']}, from the first eighth to the last."
+        documents = comparison["classification"]["synthetic"]
+        if documents and documents["cell"]:
+            text = f"Across each length: {documents['cell']}, from the first eighth to the last."
             figures.append(("synthetic_cells", "Accuracy by length and place.", text, synthetic_cells))
     text = (
         "Each pair of channels of a query or key turns by an angle of its own for each token; drawn for 64 tokens, "
@@ -267,6 +274,14 @@ def _tokens_per_step(curves: Iterable[Mapping[str, Any]]) -> float | None:
     """The one rate that turns steps into tokens, or None where the runs do not share one to 1 %."""
     rates = [t / s for curve in curves for s, t in zip(curve["steps"], curve["tokens"], strict=True) if s]
     return rates[-1] if rates and max(rates) <= 1.01 * min(rates) and min(rates) > 0 else None
+
+
+def _rows_caption(intervals: Iterable[Interval]) -> str:
+    """Says what stands beside the means of rows of dots."""
+    intervals = list(intervals)
+    if any(len(interval["values"]) > 1 for interval in intervals):
+        return "Bar: 95 % CI; small, below: every seed."
+    return "Bar: 95 % CI over the test examples." if any(map(has_bounds, intervals)) else "One seed: no bars."
 
 
 def _curve_caption(comparison: Comparison) -> str:

@@ -33,6 +33,46 @@ def headline(comparison: Comparison) -> str:
     return "No results yet: the comparison holds no run."
 
 
+def conclusions(comparison: Comparison) -> list[str]:
+    """Returns what may be said of every encoding against the reference, at the training length and at the longest
+    that was tested; nothing where there is no pair of seeds."""
+    part, subject = comparison["mlm"], display_name(comparison["reference"])
+    if not part:
+        return []
+    encodings = {name: part["encodings"][name] for name in by_loss(comparison)}
+    sentences = []
+    final = {name: result["difference"] for name, result in encodings.items() if result["difference"]}
+    if text := _sides(final):
+        sentences.append(f"Test loss at the training length, beside {subject}: {text}.")
+    lengths = {int(length) for result in encodings.values() for length in result["differences_by_length"]}
+    trained = part["settings"].get("sequence_length")
+    if lengths and trained and (longest := max(lengths)) > trained:
+        at = {name: result["differences_by_length"].get(str(longest)) for name, result in encodings.items()}
+        if text := _sides({name: difference for name, difference in at.items() if difference}):
+            times = f"{longest / trained:g}{TIMES}"
+            sentences.append(f"At {longest:,} tokens, {times} the training length, beside {subject}: {text}.")
+    return sentences
+
+
+def _sides(differences: Mapping[str, Interval]) -> str:
+    """Writes "lower: t5 (by 0.05 nats); higher: ...; no difference found: ..."; nothing for single seeds."""
+    if not any(has_bounds(difference) for difference in differences.values()):
+        return ""
+    sides: dict[str, list[str]] = {"lower": [], "higher": [], "no difference found": []}
+    for name, difference in differences.items():
+        if is_claimed(difference):
+            side = "lower" if difference["mean"] < 0 else "higher"
+            sides[side].append(f"{display_name(name)} (by {_size(difference)})")
+        else:
+            sides["no difference found"].append(display_name(name))
+    return "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names)
+
+
+def is_claimed(difference: Interval) -> bool:
+    """Returns whether one of many differences is one: by its interval, and by p corrected for all of them."""
+    return excludes(difference, 0.0) and difference["p_holm"] < SIGNIFICANT
+
+
 def key_figures(comparison: Comparison) -> list[Tile]:
     """Returns up to five tiles about the reference, or about the best encoding where the reference is missing."""
     tiles: list[Tile] = []
@@ -147,13 +187,8 @@ def _better_than_reference(encodings: Mapping[str, Any], names: list[str], oppon
     """Keeps a headline against the paper's baseline from hiding that a third encoding clearly beats the reference."""
     best = next(iter(name for name in names[1:] if name != opponent), "")
     difference = encodings[best]["difference"] if best else None
-    # it is the best of many, so that its own interval flatters it: p is corrected for all of them
-    if (
-        difference is None
-        or not excludes(difference, 0.0)
-        or difference["mean"] > 0
-        or difference["p_holm"] >= SIGNIFICANT
-    ):
+    # it is the best of many, so that its own interval flatters it
+    if difference is None or difference["mean"] > 0 or not is_claimed(difference):
         return ""
     winner, subject = display_name(best), display_name(names[0])
     return f"; {winner} ends {_size(difference)} nats lower than {subject} ({_bounds(difference)})"

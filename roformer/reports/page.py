@@ -12,7 +12,7 @@ from markupsafe import Markup
 from roformer.errors import UserError
 from roformer.reports import canvas
 from roformer.reports.figures import Drawing, all_figures
-from roformer.reports.headline import headline, key_figures
+from roformer.reports.headline import conclusions, headline, key_figures
 from roformer.reports.table import Table, to_html, to_markdown
 from roformer.reports.tables import all_tables
 
@@ -43,7 +43,8 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
         drawn = figure.draw(comparison, canvas.WIDE)
         path.with_suffix(".svg").write_text(canvas.to_svg(drawn, name=figure.name), encoding="utf-8")
         path.with_suffix(".png").write_bytes(canvas.to_png(drawn))
-    markdown = [f"# {comparison['title']}\n\n{headline(comparison)}\n", *map(to_markdown, tables)]
+    said = [headline(comparison), *conclusions(comparison)]
+    markdown = ["\n\n".join([f"# {comparison['title']}", *said, ""]), *map(to_markdown, tables)]
     (folder / "tables.md").write_text("\n".join(markdown), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(render(comparison, figures, tables), encoding="utf-8")
@@ -61,6 +62,7 @@ def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) 
         comparison=comparison,
         style=Markup(source.joinpath("page.css").read_text(encoding="utf-8")),
         headline=headline(comparison),
+        conclusions=conclusions(comparison),
         tiles=key_figures(comparison),
         tables={table.name: (table, Markup(to_html(table))) for table in tables},
         figures={figure.name: (figure, _inline(comparison, figure)) for figure in figures},

@@ -129,7 +129,9 @@ def synthetic_cells(comparison: Comparison, width: int = WIDE) -> Figure:
                 x = place * (per_length + 1.5) + column
                 axes.add_patch(_square(x, row, accuracy, look[name].colour))
     middles = [place * (per_length + 1.5) + (per_length - 1) / 2 for place in range(len(lengths))]
-    axes.set_xticks(middles, [length_label(length, lengths[0]) for length in lengths], color=INK)
+    axes.set_xticks(
+        middles, [length_label(length, part["synthetic"]["training_words"]) for length in lengths], color=INK
+    )
     axes.set_xlim(-1, len(lengths) * (per_length + 1.5) - 1)
     axes.set_yticks(range(len(names)), labels)
     axes.set_ylim(len(names) - 0.4, -0.6)

@@ -43,7 +43,7 @@ def extrapolation(comparison: Comparison) -> Table:
         note="The same tokens are predicted at each length. They are not those of the test loss above: only documents "
         "long enough for the greatest length are used. Sliding: windows of the training length that overlap by half, "
         "of which the middle counts: what one does without a model that reaches further. A dash: not measured. "
-        f"{interval_note(part)}",
+        f"{_untrained_rows(part)}{interval_note(part)}",
     )
 
 
@@ -56,8 +56,8 @@ def stretching(comparison: Comparison) -> Table:
     rows = []
     for name, table in stretched.items():
         for scaling, cells in table.items():
-            label = SCALINGS.get(scaling, scaling) if len(stretched) == 1 else f"{display_name(name)}: {scaling}"
-            row = [label]
+            label = SCALINGS.get(scaling, scaling)
+            row = [label if len(stretched) == 1 else f"{display_name(name)}: {label}"]
             for length in lengths:
                 difference = cells[length]["difference"]
                 row += [with_interval(cells[length]["loss"], 3), with_interval(difference, 3, signed=True)]
@@ -90,13 +90,31 @@ def synthetic(comparison: Comparison) -> Table:
         cells = ((probe or {}).get(str(length)) for length in lengths)
         accuracies = (with_interval(cell["accuracy"], 1, scale=100) if cell else MISSING for cell in cells)
         rows.append((display_name(name), *accuracies))
+    documents = part["synthetic"]
+    for guess in next(iter(documents["guesses"].values())):
+        shares = (documents["guesses"][str(length)][guess] for length in lengths)
+        rows.append((f"guess: {guess}", *(fixed(100 * share, 1) for share in shares)))
+    several = any(len(result["seeds"]) > 1 for result in part["encodings"].values())
+    spread = "Brackets: 95 % confidence interval over the seeds." if several else "One seed: no interval."
     return Table(
         name="synthetic",
         title="Accuracy (%) by length of synthetic documents",
-        columns=("Encoding", *(length_label(length, lengths[0]) for length in lengths)),
+        columns=("Encoding", *(length_label(length, documents["training_words"]) for length in lengths)),
         rows=tuple(rows),
-        note=f"Over 1,024 new documents a length, in words. A dash: no such positions. {interval_note(part)}",
+        note=f"Over 1,024 new documents a length, in words. A dash: no such positions. Guesses: what one gets right "
+        f"without the order of the words. {spread}",
     )
+
+
+def _untrained_rows(part: Mapping[str, Any]) -> str:
+    """Says which tables of positions were read beyond the length that they were trained at."""
+    trained = part["settings"].get("sequence_length")
+    names = [
+        display_name(name)
+        for name, result in part["encodings"].items()
+        if name.startswith("learned") and trained and any(int(n) > trained for n in result["loss_by_length"])
+    ]
+    return f"{', '.join(names)}: rows beyond {trained} tokens were never trained. " if names else ""
 
 
 def length_label(length: int, trained: int | None) -> str:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from roformer.allocator import keep_freed_memory
 from roformer.build import build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig, stored_config
-from roformer.errors import UserError
+from roformer.errors import RunTakenError, UserError
 from roformer.tasks import Batch, Task
 from roformer.training.backend import resolve_backend
 from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder
@@ -91,7 +91,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
             task = build_task(config)
         Trainer(config, task).fit()
     except Timeout as error:
-        raise UserError(f"another process is training in {config.output_dir}; wait for it or stop it") from error
+        raise RunTakenError(f"another process is training in {config.output_dir}; wait for it or stop it") from error
     finally:
         if lock.is_locked and not (config.output_dir / "config.yaml").is_file():
             with suppress(OSError):  # a start that failed leaves no folder that looks like a run

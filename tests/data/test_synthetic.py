@@ -37,6 +37,17 @@ def test_the_recalled_value_stands_behind_the_key():
         assert len(words) == 40
 
 
+def test_the_best_guess_goes_by_the_values():
+    """Catches a floor that reads the order of the words, or a key."""
+    source = SOURCES.build(SETTINGS["recall"])
+    found = documents(SETTINGS["recall"])
+    for words, _ in found:
+        values = Counter(word for word in words if word.startswith("value"))
+        assert values[source.best_guess(words)] == max(values.values())
+    right = np.mean([source.best_guess(words) == label for words, label in found])
+    assert 1 / 4 < right < 1 / 2  # four pairs, some of which share a value
+
+
 def test_the_order_and_the_distance_are_those_of_the_words():
     """Catches a border that belongs to the other side, and labels that can be told from the words alone."""
     for words, label in documents(SETTINGS["order"]):

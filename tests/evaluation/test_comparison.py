@@ -113,6 +113,17 @@ def test_places_windows_and_heads_are_means_over_seeds(two_by_two):
     assert (rope["loss_by_position"], rope["loss_sliding"]) == ([], None)
 
 
+def test_lengths_are_paired_with_the_reference(two_by_two):
+    """Catches differences to another length, and lengths that the reference does not take."""
+    del two_by_two[0]["metrics"]["by_length"]["128"]
+    encodings = compared(two_by_two)["mlm"]["encodings"]
+    assert encodings["rope"]["differences_by_length"] == {}
+    found = encodings["sinusoidal"]["differences_by_length"]
+    assert list(found) == ["32", "64"]
+    assert found["64"]["values"] == pytest.approx([0.5, 0.7])
+    assert found["64"]["p_holm"] == pytest.approx(min(1, 2 * found["64"]["p_value"]))
+
+
 def test_stretching_is_held_against_no_scaling(mlm_results, result):
     """Catches differences to the training length, of other seeds, or that are corrected for one test only."""
     results = []
@@ -146,21 +157,34 @@ def test_learning_rates_of_a_grid_are_told_and_may_differ(two_by_two):
     assert "optimizer.grid" in compared(two_by_two)["mlm"]["warnings"][0]
 
 
+def test_seeds_with_other_learning_rates_are_told(two_by_two):
+    """Catches a mean over seeds that were trained differently, which a grid that has grown leads to."""
+    for result in two_by_two:
+        result["config"]["optimizer"]["grid"] = "outputs/grid"
+        result["config"]["optimizer"]["learning_rate"] = 0.001 * result["run"]["seed"]
+        result["config"]["optimizer"]["learning_rate"] /= 2 if result["run"]["position"]["name"] == "rope" else 1
+    assert compared(two_by_two)["mlm"]["warnings"] == [
+        "the seeds of rope have different learning rates: 0.0005, 0.001",
+        "the seeds of sinusoidal have different learning rates: 0.001, 0.002",
+    ]
+
+
 def test_synthetic_cells_are_means_over_seeds(classifier_results, result):
     """Catches cells of one seed, and an accuracy that is a mean over lengths."""
     results = []
     for seed, share in ((1, 0.5), (2, 0.7)):
         results += classifier_results([0, 1], [0, 1], seed=seed)
-        cells = {"cell": "place", "by_length": {"30": [1.0, share], "60": [0.0, 0.2]}}
-        results.append(result("synthetic", cells, task="classification", seed=seed))
+        cells = {"cell": "place", "by_length": {"30": [1.0, share], "60": [0.0, 0.2]}, "guesses": {"30": {"a": 0.1}}}
+        results.append(result("synthetic", cells, task="classification", seed=seed, data__length=15))
+    del results[-1]["metrics"]["by_length"]["60"]  # the table of one seed ended sooner
     part = compared(results)["classification"]
-    assert part["cell"] == "place"
+    assert part["synthetic"] == {"cell": "place", "guesses": {"30": {"a": 0.1}}, "training_words": 15}
+    assert list(part["encodings"]["rope"]["synthetic"]) == ["30"]
     probe = part["encodings"]["rope"]["synthetic"]
     assert probe["30"]["cells"] == pytest.approx([1.0, 0.6])
     assert probe["30"]["accuracy"]["values"] == pytest.approx([0.75, 0.85])
-    assert probe["60"]["accuracy"]["mean"] == pytest.approx(0.1)
     alone = compared(classifier_results([0, 1], [0, 1]))["classification"]
-    assert (alone["cell"], alone["encodings"]["rope"]["synthetic"]) == (None, None)
+    assert (alone["synthetic"], alone["encodings"]["rope"]["synthetic"]) == (None, None)
 
 
 def test_losses_by_length(two_by_two):

@@ -1,5 +1,6 @@
 """The probes of a run: places in a text, sliding windows, stretched rotations, attention, synthetic documents."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from roformer.build import build_task
 from roformer.config import TrainConfig
+from roformer.errors import UserError
 from roformer.evaluation.evaluators import EVALUATORS, attention_distance
 from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, masked_windows, window_batches
 from roformer.evaluation.harness import load_run
@@ -173,3 +175,16 @@ def test_synthetic_cells(ordered):
     assert short[5:] == [0, 0, 0]
     assert 0.3 < long[0] < 0.65  # distances of 1 to 17
     assert long[1:] == [0] * 7
+    half = result["guesses"]["34"]["most frequent label"]
+    assert 0.2 < half < 0.3  # near and far come alike at 34 words,
+    assert result["guesses"]["136"]["most frequent label"] > 0.4  # but hardly so at 136
+
+
+def test_too_few_synthetic_documents_are_one_line(ordered):
+    """Catches a traceback about a label that training has never seen."""
+    names = ordered.task.corpus.label_names
+    corpus = replace(ordered.task.corpus, label_names=names[:3])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ordered.task, "corpus", corpus)
+        with pytest.raises(UserError, match=f"none of them had the label '{names[3]}'; raise data.documents"):
+            measure("synthetic", ordered)

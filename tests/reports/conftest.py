@@ -65,11 +65,17 @@ def mlm_result(name, final, speed, seeds, reference):
             key: interval(values) for key, values in lengths.items() if name != "learned" or key == "128"
         },
         "loss_by_position": [interval(np.array(final) + place / 9) for place in range(1 if name == "learned" else 4)],
+        "differences_by_length": differences_by_length(difference, lengths),
         "loss_sliding": interval(np.array(final) - 0.02),
         "loss_at_equal_time": interval(np.array(final) + 0.1),
         "attention_distance": [[3.5, 20.25], [31.0, 41.5]],
         "stretching": stretched(final) if name == "rope" else None,
     }
+
+
+def differences_by_length(difference, lengths):
+    """The same difference at every length."""
+    return dict.fromkeys(lengths, difference) if difference else {}
 
 
 def stretched(final):
@@ -119,7 +125,7 @@ def make_classification():
     }
     settings = {"data": "docs_topics", "max_length": 512, "epochs": 3, "labels": 9, "test_documents": 812}
     encodings = {"rope": reference, "sinusoidal": other}
-    part = {"settings": settings, "warnings": ["One seed only."], "cell": None}
+    part = {"settings": settings, "warnings": ["One seed only."], "synthetic": None}
     return {**part, "encodings": encodings, "baselines": baselines}
 
 
@@ -150,7 +156,10 @@ def comparison():
 @pytest.fixture
 def synthetic(comparison):
     """The same with classifiers of synthetic documents; one of them ends at its table."""
-    comparison["classification"]["cell"] = "place of the pair"
+    guesses = {length: {"most frequent label": share} for length, share in (("30", 0.125), ("60", 0.25))}
+    comparison["classification"]["synthetic"] = {
+        "cell": "place of the pair", "guesses": guesses, "training_words": 15,
+    }  # fmt: skip
     for name, lengths in (("rope", ("30", "60")), ("sinusoidal", ("30",))):
         comparison["classification"]["encodings"][name]["synthetic"] = {
             length: {"accuracy": interval([0.5 + int(length) / 300]), "cells": [0.2, 0.4, 0.6, 1.0]}

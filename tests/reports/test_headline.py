@@ -2,7 +2,7 @@
 
 import pytest
 
-from roformer.reports.headline import headline, key_figures
+from roformer.reports.headline import conclusions, headline, key_figures
 from roformer.reports.numbers import excludes
 
 
@@ -136,3 +136,22 @@ def test_key_figures_name_their_uncertainty(comparison, part):
     tiles = key_figures(comparison)
     assert tiles
     assert all("95 % CI" in tile.detail or "no interval" in tile.detail for tile in tiles)
+
+
+def test_conclusions_sort_every_encoding(comparison):
+    """Catches a difference that is none after correction, and a side that is upside down."""
+    set_difference(comparison, "sinusoidal", 0.73, 0.03)
+    set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.2)
+    at_512 = {"learned": (-0.3, 0.1, 0.01), "sinusoidal": (0.01, 0.4, 0.9)}
+    for name, (mean, half, p_holm) in at_512.items():
+        difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
+        comparison["mlm"]["encodings"][name]["differences_by_length"] = {"512": difference}
+    assert conclusions(comparison) == [
+        "Test loss at the training length, beside RoPE: higher: sinusoidal (by 0.73); no difference found: learned.",
+        "At 512 tokens, 4\u00d7 the training length, beside RoPE: lower: learned (by 0.30); "
+        "no difference found: sinusoidal.",
+    ]
+
+
+def test_one_seed_concludes_nothing(one_seed):
+    assert conclusions(one_seed) == []

@@ -61,14 +61,23 @@ def test_two_kinds_of_rope_are_stretched_apart(comparison):
     encodings = comparison["mlm"]["encodings"]
     encodings["rope (base=100)"] = encodings["rope"]
     rows = by_name(comparison)["stretching"].rows
-    assert [row[0] for row in rows][2:] == ["rope (base=100): rope", "rope (base=100): rope_yarn"]
+    assert [row[0] for row in rows][2:] == ["rope (base=100): none", "rope (base=100): YaRN"]
+
+
+def test_rows_that_were_never_trained_are_named(comparison):
+    """Catches a table of positions whose random rows pass for extrapolation."""
+    assert "never trained" not in by_name(comparison)["extrapolation"].note
+    learned = comparison["mlm"]["encodings"]["learned"]
+    learned["loss_by_length"]["256"] = learned["loss"]
+    assert "learned: rows beyond 128 tokens were never trained" in by_name(comparison)["extrapolation"].note
 
 
 def test_synthetic_lengths(synthetic):
     """Catches a length that an encoding cannot take and that is filled from another."""
     table = by_name(synthetic)["synthetic"]
-    assert table.columns == ("Encoding", "30 (1\u00d7)", "60 (2\u00d7)")
-    assert table.rows == (("RoPE", "60.0", "70.0"), ("sinusoidal", "60.0", "\u2013"))
+    assert table.columns == ("Encoding", "30 (2\u00d7)", "60 (4\u00d7)")
+    guess = ("guess: most frequent label", "12.5", "25.0")
+    assert table.rows == (("RoPE", "60.0", "70.0"), ("sinusoidal", "60.0", "\u2013"), guess)
 
 
 def test_reference_first_then_by_loss(comparison):

@@ -103,6 +103,10 @@ def test_rope_may_be_scaled_for_longer_texts(workshop, finished, tmp_path):
     assert position["base"] == 10000
     with pytest.raises(UserError, match=r"whose weights have position\.original_length=32"):
         workshop.train(tmp_path / "other", *longer, "position.original_length=512")
+    bare = f"init_from={shutil.copytree(finished / 'export', tmp_path / 'bare')}"
+    with pytest.raises(UserError, match=r"does not say at which length it was .*position\.original_length"):
+        workshop.train(tmp_path / "other", *longer[:-1], bare)
+    workshop.train(tmp_path / "told", *longer[:-1], bare, "position.original_length=32", "trainer.max_steps=1")
     with pytest.raises(UserError, match="has no fitting weights for roformer"):
         workshop.train(tmp_path / "trained", f"init_from={finished}", "position=rope_learned")
     with pytest.raises(UserError, match=r"whose weights have position\.name=rope"):

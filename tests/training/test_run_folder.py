@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import yaml
 from filelock import FileLock
 
 from roformer.errors import UserError
+from roformer.evaluation.harness import load_run
+from roformer.evaluation.runs import find_runs
 from roformer.training.checkpoint import CheckpointFolder, replace_folder
 from tests.workshop import metrics
 
@@ -137,6 +140,19 @@ def test_settings_and_origin_are_recorded(finished):
     assert origin["git_commit"] is None or re.fullmatch(r"[0-9a-f]{12}(\+changes)?", origin["git_commit"])
     assert {"python", "torch", "transformers"} <= set(origin["versions"])
     assert origin["hardware"]["cores"] >= 1
+
+
+def test_runs_of_before_a_setting_are_still_runs(workshop, finished, tmp_path, capsys):
+    """Catches runs that a newer version refuses because it has settings that they did not know."""
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    config = yaml.safe_load((old / "config.yaml").read_text())
+    del config["optimizer"]["grid"], config["position"]["pairs"]
+    (old / "config.yaml").write_text(yaml.safe_dump(config))
+    workshop.train(old)
+    assert f"{old} is finished" in capsys.readouterr().out
+    (run,), _ = find_runs([str(old)])
+    assert load_run(run).run.config["position"]["pairs"] == "all"
 
 
 def test_newest_checkpoints_are_kept(workshop, tmp_path):

@@ -1,5 +1,6 @@
 """Accuracy on synthetic documents at the training length and beyond it, by where in the document the answer lies."""
 
+from collections import Counter
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,8 @@ from roformer.data import SOURCES
 from roformer.data.collators import pack
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.sampler import batches_by_length
-from roformer.data.synthetic import SyntheticSource
+from roformer.data.synthetic import Example, SyntheticSource
+from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.runs import Run
 from roformer.tasks.mlm import EVALUATION_SEED
@@ -22,7 +24,7 @@ _STREAM = 3  # of random numbers
 class SyntheticAccuracy(Evaluator):
     """Draws new documents at each length, the same for all runs."""
 
-    version = 1
+    version = 2
     tasks = ("classification",)
 
     def fits(self, run: Run) -> bool:
@@ -30,25 +32,34 @@ class SyntheticAccuracy(Evaluator):
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``by_length``, by words of a document: the accuracy in each of the cells, over 128 documents each
-        (one cell of 1,024 documents where the source has no place to set)."""
+        (one cell of 1,024 documents where the source has no place to set); and ``guesses``, the accuracy of those who
+        do not see the order of the words.
+
+        Raises:
+            UserError: if a label of these documents was none of training's.
+        """
         data = {key: value for key, value in loaded.run.config["data"].items() if not key.endswith("_fraction")}
         source = cast(SyntheticSource, SOURCES.build(data))
         limit = loaded.model.roformer.position.max_length
-        by_length = {}
+        by_length: dict[str, list[float]] = {}
+        guesses: dict[str, dict[str, float]] = {}
         for factor in sorted(self.config.length_factors):
+            examples = _examples(source, factor)
+            length = str(source.length * factor)
+            guesses[length] = _guesses(source, examples)
             if limit is None or source.length * factor + SPECIAL_TOKENS <= limit:
-                by_length[str(source.length * factor)] = self._accuracies(loaded, source, factor)
-        return {"cell": source.cell, "by_length": by_length}
+                by_length[length] = self._accuracies(loaded, source, examples)
+        return {"cell": source.cell, "by_length": by_length, "guesses": guesses}
 
-    def _accuracies(self, loaded: LoadedRun, source: SyntheticSource, factor: int) -> list[float]:
+    def _accuracies(self, loaded: LoadedRun, source: SyntheticSource, examples: list[Example]) -> list[float]:
         tokenizer, names = loaded.task.tokenizer, loaded.task.corpus.label_names
-        documents, labels = [], []
-        for number in range(_CELLS * _TRIALS):
-            rng = np.random.default_rng([EVALUATION_SEED, _STREAM, factor, number])
-            place = (number // _TRIALS + rng.random()) / _CELLS if source.cell else None
-            words, label = source.example(rng, source.length * factor, place)
-            documents.append(np.array(tokenizer(" ".join(words))["input_ids"]))
-            labels.append(names.index(label))
+        if unknown := {label for _, label in examples} - set(names):
+            raise UserError(
+                f"{loaded.run.folder} was trained on too few documents: none of them had the label "
+                f"'{min(unknown)}'; raise data.documents and train anew"
+            )
+        documents = [np.array(tokenizer(" ".join(words))["input_ids"]) for words, _ in examples]
+        labels = [names.index(label) for _, label in examples]
         predictions = np.empty(len(documents), dtype=np.int64)
         lengths = np.array([len(document) for document in documents])
         for batch in batches_by_length(lengths, self.config.batch_tokens):
@@ -57,3 +68,23 @@ class SyntheticAccuracy(Evaluator):
             predictions[batch] = loaded.model(**moved).logits.argmax(-1).cpu().numpy()
         correct = (predictions == labels).reshape(_CELLS if source.cell else 1, -1)
         return [float(accuracy) for accuracy in correct.mean(axis=1)]
+
+
+def _examples(source: SyntheticSource, factor: int) -> list[Example]:
+    """Draws the documents of one length, those of a cell next to each other."""
+    examples = []
+    for number in range(_CELLS * _TRIALS):
+        rng = np.random.default_rng([EVALUATION_SEED, _STREAM, factor, number])
+        place = (number // _TRIALS + rng.random()) / _CELLS if source.cell else None
+        examples.append(source.example(rng, source.length * factor, place))
+    return examples
+
+
+def _guesses(source: SyntheticSource, examples: list[Example]) -> dict[str, float]:
+    """Returns guess -> accuracy, the most frequent label and what the words alone tell."""
+    counts = Counter(label for _, label in examples)
+    guesses = {"most frequent label": counts.most_common(1)[0][1] / len(examples)}
+    if source.guess:
+        right = [source.best_guess(words) == label for words, label in examples]
+        guesses[source.guess] = sum(right) / len(examples)
+    return guesses
