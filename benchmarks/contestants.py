@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -24,11 +22,11 @@ from transformers import (
 )
 
 from roformer import RoFormerConfig, RoFormerForMaskedLM
+from roformer.config import position_settings
 from roformer.data.collators import IntArray, pack
 from roformer.model.loss import IGNORE
 from roformer.position import POSITION_ENCODINGS
 
-CONF = Path(__file__).parents[1] / "conf"
 Inputs = dict[str, Any]
 Documents = Sequence[tuple[IntArray, IntArray]]
 """Tokens and labels of each document, both (length,)."""
@@ -109,7 +107,7 @@ def _ours(encoding: str) -> Contestant:
     """Ours with a position encoding as its yaml has it."""
 
     def build(sizes: Sizes, backend: str) -> nn.Module:
-        position = yaml.safe_load((CONF / "position" / f"{encoding}.yaml").read_text(encoding="utf-8"))
+        position = position_settings(encoding)
         return _Sparse(RoFormerConfig(**_bert_like(sizes), position=position, attention_backend=backend))
 
     return Contestant(build, packed)

@@ -19,11 +19,10 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestants import CONF
 from benchmarks.run import WIDTH
 from roformer.build import Corpus
 from roformer.cli import one_line_errors
-from roformer.config import TrainConfig
+from roformer.config import CONF, TrainConfig
 from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
 from roformer.training.checkpoint import write_json

@@ -95,7 +95,7 @@ def origin(report: dict[str, Any]) -> str:
     machine = report.get("machine")
     parts = [
         f"`{report['command']}`",
-        *([f"{report['arguments']['rounds']} rounds"] if "rounds" in report.get("arguments", {}) else []),
+        *([f"rounds: {report['arguments']['rounds']}"] if "rounds" in report.get("arguments", {}) else []),
         f"{hardware['gpu'] or hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB",
         *(
             [f"{machine['precision']}, matmul rate {max(machine['matmul_rates'].values()) / 1e9:,.0f} GFLOP/s"]
@@ -129,7 +129,8 @@ class Aim:
         work: what was measured.
         target: what was aimed at, in ``unit``.
         measured: what came out; of a ratio, beside peers as they come. None: not measured.
-        best: beside peers in the best setting that was found for them; None where that has no meaning.
+        best: beside peers in the best setting that was found for them; None: not measured.
+        beside_peers: whether this is a ratio to peers.
         unit: ``x`` for ratios, ``%`` for shares, or nothing.
         at_most: less is better.
         spread: more words on what was measured.
@@ -142,18 +143,21 @@ class Aim:
     unit: str = "x"
     at_most: bool = False
     spread: str = ""
+    beside_peers: bool = True
 
     def row(self) -> list[str]:
-        aimed = {"%": f"{100 * self.target:g}%"}.get(self.unit, f"{self.target:.2g}{self.unit}")
+        aimed = f"{100 * self.target:g}%" if self.unit == "%" else f"{self.target:.2g}{self.unit}"
         target = f"at most {aimed}" if self.at_most else aimed
         measured = f"{self._written(self.measured)}{self.spread}"
-        best = [self._written(self.best), self._met(self.best)] if self.best is not None else ["", ""]
+        best = [self._written(self.best), self._met(self.best)] if self.beside_peers else ["", ""]
         return [self.work, target, measured, self._met(self.measured), *best]
 
     def _written(self, value: float | None) -> str:
         if value is None:
             return "not measured"
-        return f"{value:.1%}" if self.unit == "%" else f"{value:.2f}{self.unit}"
+        if self.unit == "%":
+            return f"{value:.1%}" if value >= 0.01 else f"{value:.2%}"
+        return f"{value:.2f}{self.unit}"
 
     def _met(self, value: float | None) -> str:
         if value is None:
@@ -169,58 +173,43 @@ def summary_table() -> str:
     real, short, long = "real lengths up to 512", "512 tokens each", "2,048 tokens each"
 
     def against(plain: str, best: str, title: str, peers: Sequence[str]) -> tuple[float, float]:
-        return _over(_case(plain, title), peers, AS_IT_COMES), _over(_case(best, title), peers, "")
+        return _over(_case(plain, title), peers), _over(_case(best, title), peers, "")
 
     ends = {
         name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
         for name, runs in load("end_to_end")["runs"].items()
     }
+    cases = [
+        ("512 tokens", f"training, {short}", 3),
+        ("2,048 tokens", f"training, {long}", 4),
+        ("real lengths", f"training, {real}", 5),
+    ]
+    memory, waiting = _memory(f"training, {long}"), load("loss_curve")["data_wait"]
+    alone = {"beside_peers": False}
     aims = [
         *(
-            Aim(
-                f"training, {name}, over stock RoFormer",
-                target,
-                *against("alone", "best", f"training, {title}", [STOCK]),
-            )
-            for name, title, target in (("512 tokens", short, 3), ("2,048 tokens", long, 4), ("real lengths", real, 5))
+            Aim(f"training, {name}, over stock RoFormer", aim, *against("alone", "best", title, [STOCK]))
+            for name, title, aim in cases
         ),
         *(
-            Aim(
-                f"the same with dropout 0.1, {name}",
-                target,
-                _over(_case("alone_dropout", f"training, {title}"), [STOCK], AS_IT_COMES),
-            )
-            for name, title, target in (("512 tokens", short, 3), ("2,048 tokens", long, 4), ("real lengths", real, 5))
+            Aim(f"the same with dropout 0.1, {name}", aim, _over(_case("alone_dropout", title), [STOCK]))
+            for name, title, aim in cases
         ),
         Aim(
-            "training, 512 tokens, over the fastest peer",
-            1.5,
+            *("training, 512 tokens, over the fastest peer", 1.5),
             *against("lengths", "best", f"training, {short}", PEERS),
         ),
         Aim(
-            "inference, real lengths, over the fastest peer",
-            2,
+            *("inference, real lengths, over the fastest peer", 2),
             *against("lengths", "best_inference", f"inference, {real}", PEERS),
         ),
-        Aim("utilisation, training, 512 tokens", 0.5, _utilisation("alone", f"training, {short}"), unit="%"),
+        Aim("utilisation, training, 512 tokens", 0.5, _utilisation("alone", f"training, {short}"), unit="%", **alone),
         _cost_of_positions(f"training, {short}"),
-        Aim(
-            "peak memory, training, 2,048 tokens, of stock RoFormer's",
-            1 / 3,
-            _memory(f"training, {long}"),
-            unit="",
-            at_most=True,
-        ),
+        Aim("peak memory, training, 2,048 tokens, of stock RoFormer's", 1 / 3, memory, unit="", at_most=True, **alone),
         Aim("from raw text to 200 steps, over a plain pipeline", 3, ends[end_to_end.OURS] / ends[end_to_end.PLAIN]),
-        Aim(
-            "share of the time that the loop waits for data",
-            0.01,
-            load("loss_curve")["data_wait"],
-            unit="%",
-            at_most=True,
-        ),
-        Aim("one H200, base size, 512 and 4,096 tokens: utilisation", 0.5, None, unit="%"),
-        Aim("one H200, base size, 512 tokens: million tokens/s", 0.6, None, unit=""),
+        Aim("share of the time that the loop waits for data", 0.01, waiting, unit="%", at_most=True, **alone),
+        Aim("one H200, base size, 512 and 4,096 tokens: utilisation", 0.5, None, unit="%", **alone),
+        Aim("one H200, base size, 512 tokens: million tokens/s", 0.6, None, unit="", **alone),
         Aim("one H200, base size: over stock RoFormer, compiled", 5, None),
     ]
     return markdown(list(SUMMARY), [aim.row() for aim in aims])
@@ -231,7 +220,7 @@ def _case(name: str, title: str) -> dict[str, Any]:
     return found
 
 
-def _over(case: dict[str, Any], peers: Sequence[str], variant: str) -> float:
+def _over(case: dict[str, Any], peers: Sequence[str], variant: str = AS_IT_COMES) -> float:
     """How many times as fast as the fastest of these peers ours is, where they run as ``variant`` (empty: as any)."""
     found = ratio(case, lambda result: result["contestant"] in peers and result["variant"].startswith(variant))
     assert found is not None  # a file of this page holds ours and all peers
@@ -251,7 +240,8 @@ def _cost_of_positions(title: str) -> Aim:
     costs = [a / b - 1 for a, b in zip(ours, without, strict=True)]
     low, middle, high = statistics.quantiles(costs, n=4)
     spread = f" ({low:.1%} to {high:.1%})"
-    return Aim("RoPE, what it costs of a step at 512 tokens", 0.05, middle, unit="%", at_most=True, spread=spread)
+    work = "RoPE, what it costs of a step at 512 tokens"
+    return Aim(work, 0.05, middle, unit="%", at_most=True, spread=spread, beside_peers=False)
 
 
 def _memory(case_name: str) -> float:

@@ -15,6 +15,7 @@ fastest and freed memory kept. A peer runs as it comes, and the two fastest with
 """
 
 import argparse
+import math
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -29,12 +30,12 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestants import CONF, ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
+from benchmarks.contestants import ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
 from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
 from roformer.build import build_corpus
 from roformer.cli import one_line_errors
-from roformer.config import TrainConfig
+from roformer.config import CONF, TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.errors import UserError
 from roformer.model.loss import IGNORE
@@ -44,7 +45,7 @@ from roformer.training.provenance import provenance
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
-BUSY = 1.5  # greatest over least time of the same work, from which on other work is told to have disturbed
+UNSTEADY = 1.5  # slowest over fastest round, from which on it is told
 _OURS = Variant(keep_memory=True)
 WIDTH = 118  # of a table that is written to a file
 
@@ -81,7 +82,7 @@ def main() -> None:
         if arguments.output:
             write_json(arguments.output, report)
     console.print(ratios(report["cases"], peers))
-    if not all(any(result["contestant"] == OURS for result in case["results"]) for case in report["cases"]):
+    if any(each["contestant"] == OURS for case in report["cases"] for each in case["left_out"]):
         raise UserError("ours could not run everything: see what was left out above")
 
 
@@ -286,8 +287,10 @@ def ratio(case: dict[str, Any], rival: Callable[[dict[str, Any]], bool]) -> floa
 def times_as_fast(case: dict[str, Any], theirs: dict[str, Any]) -> float | None:
     """Returns how many times as fast ours is: the median over rounds, for both had their turn in each."""
     ours = next((result["seconds"] for result in case["results"] if result["contestant"] == OURS), [])
-    pairs = list(zip(theirs["seconds"], theirs.get("beside", ours), strict=False))
-    return statistics.median(their_seconds / our_seconds for their_seconds, our_seconds in pairs) if pairs else None
+    beside = theirs.get("beside", ours)
+    if not beside:  # ours could not run there
+        return None
+    return statistics.median(a / b for a, b in zip(theirs["seconds"], beside, strict=True))
 
 
 def work_of(case: Case) -> dict[str, Any]:
@@ -308,7 +311,7 @@ COLUMNS = ("", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB",
 def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
     """Returns ``COLUMNS`` of everyone who was measured, the fastest first."""
     rows = []
-    for result in sorted(case["results"], key=lambda result: times_as_fast(case, result) or 0.0):
+    for result in sorted(case["results"], key=lambda result: times_as_fast(case, result) or math.inf):
         median, times = statistics.median(result["seconds"]), times_as_fast(case, result)
         slowest, fastest = (case["tokens"] / f(result["seconds"]) for f in (max, min))
         rows.append([
@@ -320,11 +323,13 @@ def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
 
 
 def remarks(case: dict[str, Any]) -> list[str]:
-    """Returns a line for everyone who could not run, and one where other work has disturbed the rounds."""
+    """Returns a line for everyone who could not run, or whose rounds differ much."""
     lines = [f"left out: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["left_out"]]
-    spread = max((max(each["seconds"]) / min(each["seconds"]) for each in case["results"]), default=1.0)
-    if spread > BUSY:
-        lines.append(f"the machine was busy: rounds of one contestant differ by a factor of {spread:.1f}")
+    for each in case["results"]:
+        spread = max(each["seconds"]) / min(each["seconds"])
+        if spread > UNSTEADY:
+            who = f"{each['contestant']}, {each['variant']}"
+            lines.append(f"unsteady: {who}: its slowest round took {spread:.1f} times as long as its fastest")
     return lines
 
 

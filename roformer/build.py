@@ -77,8 +77,8 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     position = stored.get("position") or {"name": "rope"}
     if "position" in overridden and _scales(config.position, position):
         run = stored_config(folder.parent) if folder.name == "export" else None
-        trained = run["task"].get("sequence_length") if run else None
-        if not trained and "position.original_length" not in overridden:
+        trained = (run["task"].get("sequence_length") or run["task"]["max_length"]) if run else None
+        if not trained and "original_length" in config.position and "position.original_length" not in overridden:
             raise UserError(
                 f"init_from={config.init_from} does not say at which length it was trained; give "
                 "position.original_length, in tokens"

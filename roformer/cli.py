@@ -3,9 +3,9 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import ParamSpec
 
 import yaml
@@ -15,12 +15,13 @@ from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from transformers.utils import logging as transformers_logging
 
+from roformer.config import CONF
 from roformer.errors import RunTakenError, UserError
 from roformer.registry import did_you_mean
 
 P = ParamSpec("P")
-CONF = Path(__file__).parents[1] / "conf"
-"""Of train.py and evaluate.py."""
+SWEEP_ERRORS: list[Exception] = []
+"""What runs of a sweep in this process have ended with."""
 
 
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
@@ -42,21 +43,27 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
         except (UserError, HydraException, OmegaConfBaseException) as error:
             if not _in_a_sweep():
                 sys.exit(f"error: {_one_line(error)}")
-            if isinstance(error, RunTakenError):
-                print(f"left out: {error}", flush=True)
-                return
-            print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+            left = isinstance(error, RunTakenError)
+            print(f"left out: {error}" if left else f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+            SWEEP_ERRORS.append(error)
             raise
         except KeyboardInterrupt:
             print("interrupted; run the same command again to go on", file=sys.stderr)
             sys.exit(130)
+        except Exception as error:
+            if _in_a_sweep():
+                traceback.print_exc()
+                SWEEP_ERRORS.append(error)
+            raise
 
     return guarded
 
 
 def _in_a_sweep() -> bool:
-    """Returns whether this is inside a run of a sweep."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    """Returns whether this is inside a run of a sweep that can go on after it. One that several processes train in
+    cannot: some of them may not know of the error."""
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return sweeping and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def _recipes(group: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from roformer.errors import UserError
@@ -17,6 +18,9 @@ from roformer.registry import did_you_mean
 
 # of transformers' schedules, those that need a warm-up and nothing else
 SCHEDULES = ("linear", "cosine", "inverse_sqrt", "polynomial", "constant_with_warmup")
+
+CONF = Path(__file__).parents[1] / "conf"
+"""Of train.py and evaluate.py."""
 
 Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
@@ -223,13 +227,29 @@ class EvaluateConfig:
         return self.runs if isinstance(self.runs, list) else [self.runs]
 
 
+def position_settings(name: str) -> Settings:
+    """Returns what ``conf/position/<name>.yaml`` says, beside everything else as it is by default."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        composed = compose("train", [f"position={name}"])
+    settings: Any = OmegaConf.to_container(composed.position, resolve=True)
+    return dict(settings)
+
+
 def stored_config(output_dir: Path) -> dict[str, Any] | None:
-    """Returns the configuration that a run in this folder was started with, or None. Settings that are younger than
-    the run have the value that stands for what it did."""
-    file = output_dir / "config.yaml"
-    if not file.is_file():
-        return None
-    config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    """Returns the configuration that a run in this folder was started with, or None."""
+    return read_config(output_dir / "config.yaml") if (output_dir / "config.yaml").is_file() else None
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Returns the configuration in the ``config.yaml`` of a run. Settings that are younger than the run have the value
+    that stands for what it did.
+
+    Raises:
+        UserError: if this is no such file.
+    """
+    config: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not {"optimizer", "position", "task"} <= config.keys():
+        raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
     config["optimizer"].setdefault("grid", None)
     if config["position"]["name"] == "rope":
         config["position"].setdefault("pairs", "all")

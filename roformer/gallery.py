@@ -12,9 +12,9 @@ from pathlib import Path
 
 import matplotlib
 import torch
-import yaml
 from torch import Tensor, nn
 
+from roformer.config import position_settings
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 
 matplotlib.use("agg")
@@ -75,8 +75,7 @@ random.
 
 def build(name: str, shape: ModelShape) -> PositionEncoding:
     """Builds an encoding as its yaml has it."""
-    settings = yaml.safe_load((ROOT / "conf" / "position" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return POSITION_ENCODINGS.build(settings, shape)
+    return POSITION_ENCODINGS.build(position_settings(name), shape)
 
 
 def costs() -> dict[str, str]:

@@ -3,26 +3,23 @@
 A test that asks for ``encoding`` or ``backend`` runs once for every yaml in conf/position or conf/attention.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from roformer.attention import blocked
+from roformer.config import CONF, position_settings
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM
 
 
-def read_group(name):
-    """Maps file names of a config group to their contents."""
-    folder = Path(__file__).parents[1] / "conf" / name
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}
+def choices(group):
+    """The file names of a config group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-POSITION = read_group("position")
-ATTENTION = {name: settings for name, settings in read_group("attention").items() if name != "auto"}
+POSITION = {name: position_settings(name) for name in choices("position")}
+ATTENTION = {name: {"name": name} for name in choices("attention") if name != "auto"}
 LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbours, unequal ones, and single tokens
 SIZES = {
     "vocab_size": 60,

@@ -181,9 +181,22 @@ def test_a_sweep_goes_on_after_a_run_that_fails(commands, workshop, tmp_path):
     assert command.status == 1
     told, last = command.error_lines
     assert told.startswith("error: the loss is ")
-    assert last == "error: 1 of 2 runs failed, see above; mended, run the same command again"
+    assert last == "error: of 2 runs 1 failed, see above; then run the same command again"
     assert not (tmp_path / "1e+30" / "export").exists()
     assert (tmp_path / "0.001" / "export").is_dir()
+
+
+def test_a_bug_in_a_sweep_keeps_its_traceback(commands, workshop, tmp_path):
+    """Catches an error of ours that a sweep counts and never shows."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "config.yaml").mkdir()  # which no user does
+    swept = ("seed=1,2", f"paths.output_dir={tmp_path}/${{seed}}")
+    command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *workshop.overrides(*swept))
+    assert command.status == 1
+    assert "Traceback (most recent call last):" in command.error_lines
+    assert any(line.startswith("IsADirectoryError") for line in command.error_lines)
+    assert command.error_lines[-1] == "error: of 2 runs 1 failed, see above; then run the same command again"
+    assert (tmp_path / "2" / "export").is_dir()
 
 
 def test_processes_share_a_sweep(commands, workshop, tmp_path):
@@ -192,8 +205,10 @@ def test_processes_share_a_sweep(commands, workshop, tmp_path):
     swept = ("seed=1,2", f"paths.output_dir={tmp_path}/${{seed}}")
     with FileLock(tmp_path / "1" / ".lock"):
         command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *workshop.overrides(*swept))
-    assert command.status == 0, command.stderr.read_text()
-    assert command.lines[1] == f"left out: another process is training in {tmp_path / '1'}; wait for it or stop it"
+    left, last = command.error_lines
+    assert command.status == 1
+    assert left == f"left out: another process is training in {tmp_path / '1'}; wait for it or stop it"
+    assert last == "error: of 2 runs 1 were left to other processes, see above; then run the same command again"
     assert not (tmp_path / "1" / "config.yaml").exists()
     assert (tmp_path / "2" / "export").is_dir()
 

@@ -16,7 +16,6 @@ from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
 from roformer.errors import UserError
 
-FORMAT = 2  # raise it when the same settings would give other documents
 Example: TypeAlias = tuple[list[str], str]
 """Words and label of a document."""
 
@@ -35,11 +34,14 @@ class SyntheticSource(Source):
         UserError: if a number is out of range.
     """
 
+    format: ClassVar[int] = 1
+    """Rises whenever the same settings would give other documents."""
+
     cell: ClassVar[str | None] = None
     """What ``place`` sets in a document, for the axis of a heat map; None where there is nothing to set."""
 
     guess: ClassVar[str | None] = None
-    """What ``best_guess`` goes by; None where the words without their order tell nothing."""
+    """What ``best_guess`` goes by; None where there is no such guess."""
 
     shortest: ClassVar[int]
     """Words that a document needs."""
@@ -58,7 +60,7 @@ class SyntheticSource(Source):
 
     def fingerprint(self) -> str:
         settings = sorted((key, value) for key, value in vars(self).items() if not key.startswith("_"))
-        return content_key(self._name, FORMAT, settings)
+        return content_key(self._name, self.format, settings)
 
     def documents(self) -> Iterator[Document]:
         for number in range(self.count):
@@ -76,7 +78,7 @@ class SyntheticSource(Source):
         """
 
     def best_guess(self, words: list[str]) -> str:
-        """Returns the likeliest label for one who sees the words but not their order."""
+        """Returns a label for one who sees the words but not their order: the same in any order."""
         raise NotImplementedError
 
 
@@ -116,7 +118,8 @@ class RecallSource(SyntheticSource):
         return ["find", f"key{keys[0]}", *(word for unit in units for word in unit)], f"value{values[0]}"
 
     def best_guess(self, words: list[str]) -> str:
-        return Counter(word for word in words if word.startswith("value")).most_common(1)[0][0]
+        counts = Counter(word for word in words if word.startswith("value"))
+        return max(counts, key=lambda word: (counts[word], word))
 
 
 @SOURCES.register("order")
@@ -155,6 +158,7 @@ class ListopsSource(SyntheticSource):
         arguments: of an operation, at the most.
     """
 
+    format = 2
     shortest = 20
     operations: ClassVar[dict[str, Callable[[list[int]], int]]] = {
         "MAX": max,

@@ -31,7 +31,7 @@ def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         UserError: if two runs of one task have the same encoding and the same seed.
     """
-    comparison: dict[str, Any] = {"schema_version": 1, "title": config.title, "reference": config.reference}
+    comparison: dict[str, Any] = {"schema_version": 2, "title": config.title, "reference": config.reference}
     comparison.update(_provenance(results))
     for task, build in (("mlm", _mlm), ("classification", _classification)):
         of_task = [result for result in results if result["run"]["task"] == task]
@@ -102,7 +102,9 @@ def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
         encodings[label]["race"] = _race(runs, other) if other else None
         encodings[label]["differences_by_length"] = probes.differences_by_length(runs, other) if other else {}
     correct_for_many(encoding["difference"] for encoding in encodings.values())
-    correct_for_many(each for encoding in encodings.values() for each in encoding["differences_by_length"].values())
+    by_length = [encoding["differences_by_length"] for encoding in encodings.values()]
+    for length in dict.fromkeys(length for each in by_length for length in each):
+        correct_for_many(each[length] for each in by_length if length in each)
     seconds, reached = probes.at_equal_time(groups)
     for label, loss in reached.items():
         encodings[label]["loss_at_equal_time"] = loss

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roformer.config import stored_config
+from roformer.config import read_config
 from roformer.errors import UserError
 
 
@@ -74,7 +74,7 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
     runs = [
         Run(
             folder,
-            stored_config(folder) or {},
+            read_config(folder / "config.yaml"),
             json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
         )
         for folder in finished

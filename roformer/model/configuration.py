@@ -86,7 +86,6 @@ class RoFormerConfig(PretrainedConfig):
             embedding_size=self.embedding_size,
             max_position_embeddings=self.max_position_embeddings,
             num_hidden_layers=self.num_hidden_layers,
-            initializer_range=self.initializer_range,
         )
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:

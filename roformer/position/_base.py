@@ -25,7 +25,6 @@ class ModelShape:
         embedding_size: E, width of the token embeddings; None means ``hidden_size``.
         max_position_embeddings: rows of a table of positions, for the encodings that have one.
         num_hidden_layers: for the encodings that have parameters in each layer.
-        initializer_range: standard deviation that token embeddings start with.
 
     Raises:
         UserError: if the heads do not divide the hidden size.
@@ -36,7 +35,6 @@ class ModelShape:
     embedding_size: int | None = None
     max_position_embeddings: int = 512
     num_hidden_layers: int = 1
-    initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:

@@ -20,8 +20,7 @@ class SinusoidalPositionEncoding(PositionEncoding):
         shape: sizes of the model; E = ``shape.embedding_size``.
         base: wavelengths run from 2 pi to 2 pi base tokens; 10000 in the paper.
         scale: factor on the waves; 1 is eq. 4 to the letter. Its authors scale token embeddings up to about that
-            size, but BERT's start at a standard deviation of 0.02 and would drown beside it, hence the default: that
-            deviation, ``shape.initializer_range``.
+            size, but BERT's start at a standard deviation of 0.02 and would drown beside it, hence the default.
 
     Raises:
         UserError: if the embedding size is odd or the base is not above 1.
@@ -29,14 +28,14 @@ class SinusoidalPositionEncoding(PositionEncoding):
 
     shift_invariant = False
 
-    def __init__(self, shape: ModelShape, *, base: float = 10000.0, scale: float | None = None) -> None:
+    def __init__(self, shape: ModelShape, *, base: float = 10000.0, scale: float = 0.02) -> None:
         super().__init__()
         self.size = shape.embedding_size or shape.hidden_size
         if self.size % 2:
             raise UserError(f"sinusoidal positions need an even embedding size, got {self.size}")
         if not base > 1:  # nan, too
             raise UserError(f"sinusoidal: base must be above 1, got {base}")
-        self.base, self.scale = base, shape.initializer_range if scale is None else scale
+        self.base, self.scale = base, scale
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         thetas = frequencies(self.size, self.base, position_ids.device)

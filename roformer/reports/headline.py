@@ -1,11 +1,12 @@
 """The one sentence that a reader takes away, and the key figures below it; both claim no more than the data do.
 
-A difference is claimed only where the paired 95 % confidence interval over two seeds or more excludes no difference.
+A difference is claimed only where the paired 95 % confidence interval over two seeds or more excludes no difference,
+and its p, corrected for all encodings that are compared, is below 0.05.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from roformer.reports.encodings import by_accuracy, by_loss, rival
 from roformer.reports.numbers import TIMES, Interval, display_name, excludes, fixed, has_bounds, with_interval
@@ -35,37 +36,37 @@ def headline(comparison: Comparison) -> str:
 
 def conclusions(comparison: Comparison) -> list[str]:
     """Returns what may be said of every encoding against the reference, at the training length and at the longest
-    that was tested; nothing where there is no pair of seeds."""
+    that was tested; nothing where no two seeds are paired."""
     part, subject = comparison["mlm"], display_name(comparison["reference"])
     if not part:
         return []
-    encodings = {name: part["encodings"][name] for name in by_loss(comparison)}
-    sentences = []
-    final = {name: result["difference"] for name, result in encodings.items() if result["difference"]}
-    if text := _sides(final):
-        sentences.append(f"Test loss at the training length, beside {subject}: {text}.")
-    lengths = {int(length) for result in encodings.values() for length in result["differences_by_length"]}
+    others = {n: part["encodings"][n] for n in by_loss(comparison) if n != comparison["reference"]}
+    lengths = {int(length) for result in others.values() for length in result["differences_by_length"]}
     trained = part["settings"].get("sequence_length")
+    compared = {f"Test loss beside {subject}'s": {name: result["difference"] for name, result in others.items()}}
     if lengths and trained and (longest := max(lengths)) > trained:
-        at = {name: result["differences_by_length"].get(str(longest)) for name, result in encodings.items()}
-        if text := _sides({name: difference for name, difference in at.items() if difference}):
-            times = f"{longest / trained:g}{TIMES}"
-            sentences.append(f"At {longest:,} tokens, {times} the training length, beside {subject}: {text}.")
-    return sentences
+        title = f"At {longest:,} tokens, {longest / trained:g}{TIMES} the training length"
+        compared[title] = {name: r["differences_by_length"].get(str(longest)) for name, r in others.items()}
+    return [f"{title}: {_sides(each)}." for title, each in compared.items() if any(map(_paired, each.values()))]
 
 
-def _sides(differences: Mapping[str, Interval]) -> str:
-    """Writes "lower: t5 (by 0.05 nats); higher: ...; no difference found: ..."; nothing for single seeds."""
-    if not any(has_bounds(difference) for difference in differences.values()):
-        return ""
-    sides: dict[str, list[str]] = {"lower": [], "higher": [], "no difference found": []}
+def _sides(differences: Mapping[str, Interval | None]) -> str:
+    """Writes "lower: t5 (by 0.05 nats); higher: ...; no difference found: ...; not tested: ..."."""
+    sides: dict[str, list[str]] = {"lower": [], "higher": [], "no difference found": [], "not tested": []}
     for name, difference in differences.items():
-        if is_claimed(difference):
+        if not _paired(difference):
+            sides["not tested"].append(display_name(name))
+        elif is_claimed(difference):
             side = "lower" if difference["mean"] < 0 else "higher"
-            sides[side].append(f"{display_name(name)} (by {_size(difference)})")
+            sides[side].append(f"{display_name(name)} (by {_size(difference)} nats)")
         else:
             sides["no difference found"].append(display_name(name))
     return "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names)
+
+
+def _paired(difference: Interval | None) -> TypeGuard[Interval]:
+    """Returns whether two seeds or more give a difference that can be tested."""
+    return difference is not None and has_bounds(difference) and len(difference["values"]) > 1
 
 
 def is_claimed(difference: Interval) -> bool:
@@ -140,7 +141,7 @@ def _mlm_sentence(comparison: Comparison) -> str:
 
 def _final_clause(difference: Interval, *, than: str = "") -> str:
     """Writes "ends 0.73 nats lower (95 % CI ...)", or nothing where the seeds do not show it."""
-    if not excludes(difference, 0.0):
+    if not is_claimed(difference):
         return ""
     direction = "lower" if difference["mean"] > 0 else "higher"
     return f"ends {_size(difference)} nats {direction}{than} ({_bounds(difference)})"
@@ -170,7 +171,7 @@ def _classification_sentence(comparison: Comparison) -> str:
     if len(difference["values"]) < 2:
         loss = fixed(100 * encodings[opponent]["accuracy"]["mean"], 1)
         return f"One seed: no claim; {subject} classifies {score} correctly, {other} {loss} %."
-    if not excludes(difference, 0.0):
+    if not is_claimed(difference):
         return f"Between {subject} and {other} {_no_difference(difference, 'points of accuracy', 100)}."
     direction = "more" if difference["mean"] < 0 else "fewer"
     size = fixed(abs(100 * difference["mean"]), 1)

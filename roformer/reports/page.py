@@ -17,7 +17,7 @@ from roformer.reports.table import Table, to_html, to_markdown
 from roformer.reports.tables import all_tables
 
 Comparison = Mapping[str, Any]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FIELDS = ("created", "title", "reference", "hardware", "versions", "git_commit", "command", "mlm", "classification")
 
 
@@ -54,6 +54,8 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
 def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) -> str:
     """Returns the page as HTML text that loads nothing: styles and drawings are inline, and there is no script."""
     source = resources.files("roformer.reports")
+    parts = [comparison[name] for name in ("mlm", "classification") if comparison[name]]
+    grids = comparison["mlm"]["learning_rates"] if comparison["mlm"] else None
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -63,6 +65,8 @@ def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) 
         style=Markup(source.joinpath("page.css").read_text(encoding="utf-8")),
         headline=headline(comparison),
         conclusions=conclusions(comparison),
+        fair=not any(part["warnings"] for part in parts),
+        tuned=bool(grids) and grids.keys() == comparison["mlm"]["encodings"].keys(),
         tiles=key_figures(comparison),
         tables={table.name: (table, Markup(to_html(table))) for table in tables},
         figures={figure.name: (figure, _inline(comparison, figure)) for figure in figures},

@@ -9,6 +9,7 @@ from roformer.reports.table import Table
 
 Comparison = Mapping[str, Any]
 
+_TABLES = ("learned", "tupe")  # encodings with a vector for each position
 SCALINGS = {
     "rope": "none",
     "rope_linear": "position interpolation",
@@ -44,6 +45,31 @@ def extrapolation(comparison: Comparison) -> Table:
         "long enough for the greatest length are used. Sliding: windows of the training length that overlap by half, "
         "of which the middle counts: what one does without a model that reaches further. A dash: not measured. "
         f"{_untrained_rows(part)}{interval_note(part)}",
+    )
+
+
+def beyond_reference(comparison: Comparison) -> Table:
+    """The test loss of the same windows less the reference's, at each length."""
+    part, reference = comparison["mlm"], display_name(comparison["reference"])
+    trained = part["settings"].get("sequence_length")
+    differences = {name: part["encodings"][name]["differences_by_length"] for name in by_loss(comparison)}
+    lengths = sorted({int(length) for by_length in differences.values() for length in by_length})
+    rows = []
+    for name, by_length in differences.items():
+        if name == comparison["reference"]:
+            continue
+        row = [display_name(name)]
+        for difference in (by_length.get(str(length)) for length in lengths):
+            row.append(with_interval(difference, 3, signed=True))
+            row.append(probability(difference["p_holm"] if difference else None))
+        rows.append(tuple(row))
+    return Table(
+        name="beyond_reference",
+        title=f"Test loss (nats) by length, less {reference}'s",
+        columns=("Encoding", *(column for length in lengths for column in (length_label(length, trained), "p"))),
+        rows=tuple(rows),
+        note=f"Positive differences favour {reference}. p: two-sided paired t-test, corrected for all encodings of a "
+        f"column (Holm). {_untrained_rows(part)}{interval_note(part)}",
     )
 
 
@@ -101,8 +127,8 @@ def synthetic(comparison: Comparison) -> Table:
         title="Accuracy (%) by length of synthetic documents",
         columns=("Encoding", *(length_label(length, documents["training_words"]) for length in lengths)),
         rows=tuple(rows),
-        note=f"Over 1,024 new documents a length, in words. A dash: no such positions. Guesses: what one gets right "
-        f"without the order of the words. {spread}",
+        note=f"Over 1,024 new documents a length, in words. A dash: no such positions. Guesses do not see the "
+        f"order of the words. {spread}",
     )
 
 
@@ -112,7 +138,7 @@ def _untrained_rows(part: Mapping[str, Any]) -> str:
     names = [
         display_name(name)
         for name, result in part["encodings"].items()
-        if name.startswith("learned") and trained and any(int(n) > trained for n in result["loss_by_length"])
+        if name.startswith(_TABLES) and trained and any(int(n) > trained for n in result["loss_by_length"])
     ]
     return f"{', '.join(names)}: rows beyond {trained} tokens were never trained. " if names else ""
 

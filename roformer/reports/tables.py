@@ -15,7 +15,7 @@ from roformer.reports.numbers import (
     probability,
     with_interval,
 )
-from roformer.reports.probe_tables import extrapolation, interval_note, stretching, synthetic
+from roformer.reports.probe_tables import beyond_reference, extrapolation, interval_note, stretching, synthetic
 from roformer.reports.table import Table
 
 Comparison = Mapping[str, Any]
@@ -35,6 +35,8 @@ def all_tables(comparison: Comparison) -> list[Table]:
             tables.append(learning_rates(comparison))
         if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
             tables.append(extrapolation(comparison))
+        if any(result["differences_by_length"] for result in comparison["mlm"]["encodings"].values()):
+            tables.append(beyond_reference(comparison))
         if any(result["stretching"] for result in comparison["mlm"]["encodings"].values()):
             tables.append(stretching(comparison))
     if comparison["classification"]:
@@ -131,7 +133,7 @@ def learning_rates(comparison: Comparison) -> Table:
     rows = []
     for name in (name for name in by_loss(comparison) if name in grids):
         losses = dict(map(tuple, grids[name]["grid"]))
-        cells = {rate: fixed(loss, 3) for rate, loss in losses.items()}
+        cells = {rate: "diverged" if loss is None else fixed(loss, 3) for rate, loss in losses.items()}
         cells[grids[name]["taken"]] += " (taken)"
         rows.append((display_name(name), *(cells.get(rate, MISSING) for rate in rates)))
     return Table(
@@ -139,7 +141,7 @@ def learning_rates(comparison: Comparison) -> Table:
         title="Validation loss by learning rate, of which the best is taken",
         columns=("Encoding", *(f"{rate:g}" for rate in rates)),
         rows=tuple(rows),
-        note="One seed a cell, the whole budget each. Test data play no part in the choice.",
+        note="The whole budget each. Test data play no part in the choice.",
     )
 
 

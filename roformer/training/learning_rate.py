@@ -1,70 +1,93 @@
-"""The learning rate: as configured, or the best of a grid of finished runs, on validation data."""
+"""The learning rate of a grid of runs: the best on validation data, the same budget for every encoding."""
 
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
 import yaml
 
-from roformer.config import TrainConfig, first_difference, stored_config
+from roformer.config import TrainConfig, first_difference, setting, stored_config
 from roformer.errors import UserError
 from roformer.training.meter import read_metrics
 
-# what the runs of a grid may have otherwise; the rest is the same budget for every encoding
+# what the runs of a grid may have otherwise
 _MAY_DIFFER = {
     "optimizer.learning_rate", "optimizer.grid", "seed", "paths", "tracker", "trainer.save_steps",
-    "trainer.keep_checkpoints", "trainer.logging_steps",
+    "trainer.keep_checkpoints", "trainer.logging_steps", "trainer.eval_steps",
 }  # fmt: skip
 
-Grid = dict[float, float]
-"""Learning rate -> validation loss at the end, the mean over seeds."""
+Grid = Mapping[float, float]
+"""Learning rate -> validation loss at the end, the mean over the seeds that all rates have; infinite if diverged."""
 
 
-def resolve_learning_rate(config: TrainConfig) -> float:
-    """Returns ``optimizer.learning_rate``, or where ``optimizer.grid`` names a folder, the learning rate with the
-    lowest validation loss of its runs that are otherwise configured as this one.
+def learning_rate_grid(config: TrainConfig) -> Grid | None:
+    """Returns what the runs in the folder ``optimizer.grid`` say that are configured as this one but for learning rate
+    and seed, by rising rate; None without a grid.
 
     Args:
         config: with precision and attention settled.
 
     Raises:
-        UserError: if there is no such run, or the task's metric is no loss.
+        UserError: if there is no such run or one has not ended, no seed has all rates, or the task has no loss that
+            runs are chosen by.
     """
-    grid, rejected = _read(config)
-    if grid is None:
-        return config.optimizer.learning_rate
+    if config.optimizer.grid is None:
+        return None
     if config.task["name"] != "mlm":
         raise UserError("optimizer.grid goes by the validation loss of task=mlm; set optimizer.learning_rate here")
-    if not grid:
-        name = config.position["name"]
-        why = f"; one there has another {rejected}" if rejected else ""
+    losses, rejected = _losses(config)
+    asked = f"optimizer.grid={config.optimizer.grid}"
+    if not losses:
         raise UserError(
-            f"optimizer.grid={config.optimizer.grid} has no finished run with position={name} that is configured as "
-            f"this one but for learning rate and seed{why}; train some first (experiment=compare/grid), or set "
+            f"{asked} has no finished run with position={config.position['name']} that is configured as this one but "
+            f"for learning rate and seed{rejected}; train some first (experiment=compare/grid), or set "
             "optimizer.grid=null"
         )
+    seeds = set.intersection(*(set(by_seed) for by_seed in losses.values()))
+    if not seeds:
+        raise UserError(f"{asked} has no seed of position={config.position['name']} with all learning rates")
+    return {rate: mean(by_seed[seed] for seed in sorted(seeds)) for rate, by_seed in sorted(losses.items())}
+
+
+def best_rate(grid: Grid) -> float:
+    """Returns the learning rate with the lowest loss."""
     return min(grid, key=grid.__getitem__)
 
 
-def learning_rate_grid(config: TrainConfig) -> Grid | None:
-    """Returns what ``optimizer.grid`` has found for this configuration, by rising rate; None without a grid."""
-    return _read(config)[0]
+def told(grid: Grid, folder: str | None) -> str:
+    """Says where the best learning rate comes from, and whether a greater or smaller one might be better still."""
+    edge = ", at its edge" if best_rate(grid) in (min(grid), max(grid)) else ""
+    return f"the best in {folder}{edge}"
 
 
-def _read(config: TrainConfig) -> tuple[Grid | None, str | None]:
-    """Returns the grid, and a setting in which a run of the same encoding differs that is no part of it."""
-    if config.optimizer.grid is None:
-        return None, None
-    wanted, rejected = yaml.safe_load(config.to_yaml()), None
-    losses = defaultdict(list)
-    for file in sorted(Path(config.optimizer.grid).glob("*/export/config.json")):
-        run = file.parents[1]
+def _losses(config: TrainConfig) -> tuple[dict[float, dict[int, float]], str]:
+    """Returns learning rate -> seed -> loss, and words on a run of the same encoding that is no part of it."""
+    wanted, rejected = yaml.safe_load(config.to_yaml()), ""
+    losses: dict[float, dict[int, float]] = defaultdict(dict)
+    for file in sorted(Path(str(config.optimizer.grid)).glob("*/config.yaml")):
+        run = file.parent
         stored = stored_config(run)
         if stored is None or stored["position"]["name"] != config.position["name"]:
             continue
-        if difference := first_difference(stored, wanted, but=_MAY_DIFFER):
-            rejected = difference
+        if key := first_difference(stored, wanted, but=_MAY_DIFFER):
+            rejected = f" ({run} has {key}={setting(stored, key)}, not {setting(wanted, key)})"
             continue
-        *_, end = (line for line in read_metrics(run / "metrics.jsonl") if "validation_loss" in line)
-        losses[float(stored["optimizer"]["learning_rate"])].append(end["validation_loss"])
-    return {rate: mean(found) for rate, found in sorted(losses.items())}, rejected
+        losses[float(stored["optimizer"]["learning_rate"])][stored["seed"]] = _final_loss(run)
+    return losses, rejected
+
+
+def _final_loss(run: Path) -> float:
+    """Returns the last validation loss of a run that has ended: infinite where its loss was no number.
+
+    Raises:
+        UserError: if it has not ended.
+    """
+    lines = read_metrics(run / "metrics.jsonl")
+    if lines and not all(map(math.isfinite, lines[-1].values())):
+        return math.inf
+    if not (run / "export" / "config.json").is_file():
+        raise UserError(f"{run}, a run of optimizer.grid, has not ended; wait for it, or run its command again")
+    *_, last = (line["validation_loss"] for line in lines if "validation_loss" in line)
+    return last

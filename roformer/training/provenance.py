@@ -5,6 +5,7 @@ Saved beside every run and inside every results file.
 
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -22,7 +23,7 @@ from roformer.build import checkpoint_folder
 from roformer.config import TrainConfig, stored_config
 from roformer.errors import UserError
 from roformer.training.checkpoint import write_json
-from roformer.training.learning_rate import learning_rate_grid
+from roformer.training.learning_rate import Grid
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")
 
@@ -45,8 +46,13 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def record_start(config: TrainConfig, data_fingerprint: str, *, resumed: bool) -> None:
+def record_start(config: TrainConfig, data_fingerprint: str, grid: Grid | None, *, resumed: bool) -> None:
     """Writes ``config.yaml`` and ``provenance.json`` of a new run; checks and prolongs the latter of one that goes on.
+
+    Args:
+        config, data_fingerprint: what the run is.
+        grid: what its learning rate was chosen from.
+        resumed: whether it goes on from a checkpoint.
 
     Raises:
         UserError: if the data are no longer what the run began with.
@@ -54,11 +60,12 @@ def record_start(config: TrainConfig, data_fingerprint: str, *, resumed: bool) -
     folder = config.output_dir
     file = folder / "provenance.json"
     if not (folder / "config.yaml").is_file():
-        grid = learning_rate_grid(config)
         start = {
             "data_fingerprint": data_fingerprint,
             "initial_weights": initial_weights(config.init_from),
-            "learning_rate_grid": grid and list(grid.items()),
+            # JSON has no infinity, the loss of a rate at which the run diverged
+            "learning_rate_grid": grid
+            and [[rate, loss if math.isfinite(loss) else None] for rate, loss in grid.items()],
         }
         write_json(file, {**provenance(), **start, "resumed": []})
         (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")

@@ -23,7 +23,7 @@ from roformer.errors import RunTakenError, UserError
 from roformer.tasks import Batch, Task
 from roformer.training.backend import resolve_backend
 from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder
-from roformer.training.learning_rate import resolve_learning_rate
+from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
 from roformer.training.precision import resolve_precision
@@ -78,9 +78,9 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
             raise UserError(f"cannot write to paths.{key}={folder}: {error.strerror}") from error
     lock = FileLock(config.output_dir / ".lock")
     try:
-        if state.is_main_process:
-            lock.acquire(timeout=0)
-        config = _settle(config, state)
+        if not _acquire(lock, state):
+            raise RunTakenError(f"another process is training in {config.output_dir}; wait for it or stop it")
+        config, grid = _settle(config, state)
         if stored := stored_config(config.output_dir):
             check_same_run(stored, config)
             check_initial_weights(config)
@@ -89,9 +89,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
             return
         with state.main_process_first():  # the others find the caches filled
             task = build_task(config)
-        Trainer(config, task).fit()
-    except Timeout as error:
-        raise RunTakenError(f"another process is training in {config.output_dir}; wait for it or stop it") from error
+        Trainer(config, task, grid).fit()
     finally:
         if lock.is_locked and not (config.output_dir / "config.yaml").is_file():
             with suppress(OSError):  # a start that failed leaves no folder that looks like a run
@@ -101,9 +99,20 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         AcceleratorState._reset_state()  # else a multirun could not change the precision between runs
 
 
-def _settle(config: TrainConfig, state: PartialState) -> TrainConfig:
+def _acquire(lock: FileLock, state: PartialState) -> bool:
+    """Returns on every process whether the first has the lock."""
+    free = True
+    if state.is_main_process:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            free = False
+    return bool(broadcast_object_list([free])[0])
+
+
+def _settle(config: TrainConfig, state: PartialState) -> tuple[TrainConfig, Grid | None]:
     """Puts the precision, the attention backend and the learning rate of the first part of the run, or else what a
-    measurement or a grid finds best, in place of ``auto``."""
+    measurement or a grid finds best, in place of ``auto``; returns also what the grid says, where it was asked."""
     stored = stored_config(config.output_dir)
     precision, backend, model = config.trainer.precision, config.attention["name"], config.model
     if stored:
@@ -118,35 +127,43 @@ def _settle(config: TrainConfig, state: PartialState) -> TrainConfig:
         precision=precision,
         device=state.device,
     )
-    learning_rate = config.optimizer.learning_rate
+    config = replace(
+        config,
+        trainer=replace(config.trainer, precision=precision),
+        attention={**config.attention, "name": backend},
+    )
+    learning_rate, grid = config.optimizer.learning_rate, None
     if stored and config.optimizer.grid:
         learning_rate = stored["optimizer"]["learning_rate"]
     if not stored:
-        learning_rate = resolve_learning_rate(config)
+        grid = learning_rate_grid(config)
+        learning_rate = best_rate(grid) if grid else learning_rate
         state.print(
             f"precision {precision} ({why}), attention {backend} ({why_backend}), learning rate {learning_rate:g}"
-            + (f" (the best in {config.optimizer.grid})" if config.optimizer.grid else "")
+            + (f" ({told(grid, config.optimizer.grid)})" if grid else "")
         )
     # every process takes the path of the first
     precision, backend, learning_rate = broadcast_object_list([precision, backend, learning_rate])
-    return replace(
+    config = replace(
         config,
         trainer=replace(config.trainer, precision=precision),
         optimizer=replace(config.optimizer, learning_rate=learning_rate),
         attention={**config.attention, "name": backend},
     )
+    return config, grid
 
 
 class Trainer:
     """Trains one model on one task.
 
     Args:
-        config: with precision and attention settled.
+        config: with precision, attention and learning rate settled.
         task: what to train.
+        grid: what the learning rate was chosen from.
     """
 
-    def __init__(self, config: TrainConfig, task: Task) -> None:
-        self.config, self.task = config, task
+    def __init__(self, config: TrainConfig, task: Task, grid: Grid | None = None) -> None:
+        self.config, self.task, self.grid = config, task, grid
         trainer = config.trainer
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
@@ -180,6 +197,12 @@ class Trainer:
 
     def fit(self) -> None:
         """Trains to the end, or to the first signal; then exports what users load."""
+        try:
+            self._fit()
+        finally:
+            self._finish_trackers()
+
+    def _fit(self) -> None:
         self._resume()
         state, trainer = self.state, self.config.trainer
         metrics = self._open_metrics()
@@ -268,13 +291,13 @@ class Trainer:
         return metrics
 
     def _log(self, metrics: MetricsFile | None, display: Display, line: dict[str, float]) -> None:
-        if not math.isfinite(line["loss"]):
+        if metrics:
+            metrics.write(line)
+        if not all(map(math.isfinite, line.values())):
             raise UserError(
                 f"the loss is {line['loss']} at step {line['step']}; lower optimizer.learning_rate, delete "
                 f"{self.config.output_dir} and start anew"
             )
-        if metrics:
-            metrics.write(line)
         display.show(line)
         self.accelerator.log({key: value for key, value in line.items() if key != "step"}, step=int(line["step"]))
 
@@ -287,7 +310,7 @@ class Trainer:
     def _resume(self) -> None:
         latest = self.checkpoints.latest()
         if self.accelerator.is_main_process:
-            record_start(self.config, self.task.corpus.fingerprint, resumed=latest is not None)
+            record_start(self.config, self.task.corpus.fingerprint, self.grid, resumed=latest is not None)
         if latest:
             self.accelerator.load_state(str(latest))
             self.accelerator.print(f"going on from {latest}")
@@ -308,7 +331,6 @@ class Trainer:
         return int(signals.max())
 
     def _exit(self, signal_number: int) -> None:
-        self._finish_trackers()
         self.accelerator.print(
             f"stopped at step {self.state.step} of {self.max_steps}, saved in {self.checkpoints.folder}; "
             "run the same command again to go on"
@@ -341,5 +363,4 @@ class Trainer:
             else:
                 self._write_folder(output_dir / "export")
         self.accelerator.wait_for_everyone()
-        self._finish_trackers()
         self.accelerator.print(f"finished: {output_dir / 'export'}")

@@ -84,13 +84,15 @@ def test_the_best_of_many_is_named_only_if_it_stands_correction(comparison):
 
 def test_only_classification_with_seeds(comparison):
     comparison["mlm"] = None
-    difference = {"values": [-0.03, -0.034], "mean": -0.032, "low": -0.05, "high": -0.014, "p_value": 0.01}
+    difference = {"values": [-0.03, -0.034], "mean": -0.032, "low": -0.05, "high": -0.014, "p_holm": 0.01}
     comparison["classification"]["encodings"]["sinusoidal"]["difference"] = difference
     assert headline(comparison) == (
         "RoPE classifies 71.3 % of the test documents correctly, 3.2 points more than sinusoidal "
         "(95 % CI 1.4 to 5.0, 2 paired seeds)."
     )
-    difference["high"] = 0.01
+    difference["p_holm"] = 0.06
+    assert "no difference beyond the seed spread is visible (3.2 points" in headline(comparison)
+    difference.update(p_holm=0.01, high=0.01)
     assert "no difference beyond the seed spread is visible (3.2 points" in headline(comparison)
 
 
@@ -139,17 +141,21 @@ def test_key_figures_name_their_uncertainty(comparison, part):
 
 
 def test_conclusions_sort_every_encoding(comparison):
-    """Catches a difference that is none after correction, and a side that is upside down."""
+    """Catches a difference that is none after correction, a side that is upside down, and one that was not tested."""
+    encodings = comparison["mlm"]["encodings"]
+    encodings["t5"] = {**encodings["learned"], "loss": {**encodings["learned"]["loss"], "mean": 9.0}}
     set_difference(comparison, "sinusoidal", 0.73, 0.03)
     set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.2)
+    encodings["t5"]["difference"] = {"values": [0.5], "mean": 0.5, "low": None, "high": None, "p_holm": None}
     at_512 = {"learned": (-0.3, 0.1, 0.01), "sinusoidal": (0.01, 0.4, 0.9)}
     for name, (mean, half, p_holm) in at_512.items():
         difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
-        comparison["mlm"]["encodings"][name]["differences_by_length"] = {"512": difference}
+        encodings[name]["differences_by_length"] = {"512": difference}
+    encodings["t5"]["differences_by_length"] = {}
     assert conclusions(comparison) == [
-        "Test loss at the training length, beside RoPE: higher: sinusoidal (by 0.73); no difference found: learned.",
-        "At 512 tokens, 4\u00d7 the training length, beside RoPE: lower: learned (by 0.30); "
-        "no difference found: sinusoidal.",
+        "Test loss beside RoPE's: higher: sinusoidal (by 0.73 nats); no difference found: learned; not tested: t5.",
+        "At 512 tokens, 4\u00d7 the training length: lower: learned (by 0.30 nats); "
+        "no difference found: sinusoidal; not tested: t5.",
     ]
 
 

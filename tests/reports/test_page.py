@@ -158,6 +158,19 @@ def test_learning_rates_of_a_grid_are_no_shared_hyperparameters(comparison, tmp_
     assert "share one set of hyperparameters" in page_of(comparison, tmp_path)
 
 
+def test_rules_are_claimed_where_they_were_kept(comparison, tmp_path):
+    """Catches "the same data" under a warning that they differ, and a grid that some of the encodings had."""
+    comparison["classification"] = None
+    fair, tuned = "Same data, order, masks and tokens", "each with the best learning rate"
+    assert fair in page_of(comparison, tmp_path)
+    assert tuned not in page_of(comparison, tmp_path)
+    mlm = comparison["mlm"]
+    mlm["learning_rates"] = dict.fromkeys(mlm["encodings"], mlm["learning_rates"]["rope"])
+    assert tuned in page_of(comparison, tmp_path)
+    mlm["warnings"] = ["the runs differ in data.path: a, b"]
+    assert fair not in page_of(comparison, tmp_path)
+
+
 def test_one_seed_has_no_brackets(one_seed, tmp_path):
     text = page_of(one_seed, tmp_path)
     assert 'class="ci"' not in text
@@ -207,7 +220,7 @@ def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
-    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 7
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 8
     comparison["mlm"] = None
     write_report(comparison, tmp_path)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}
@@ -223,8 +236,8 @@ def test_same_input_same_bytes(comparison, tmp_path):
 
 
 def test_unreadable_comparisons_are_refused(comparison, tmp_path):
-    with pytest.raises(UserError, match="schema_version 2, allowed is 1"):
-        write_report({**comparison, "schema_version": 2}, tmp_path)
+    with pytest.raises(UserError, match="schema_version 1, allowed is 2"):
+        write_report({**comparison, "schema_version": 1}, tmp_path)
     del comparison["mlm"]
     with pytest.raises(UserError, match="no 'mlm'"):
         write_report(comparison, tmp_path)

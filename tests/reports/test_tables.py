@@ -57,6 +57,18 @@ def test_stretched_rotations_stand_beside_none(comparison):
     assert yarn[4].startswith(f"{losses['512']['loss']['mean']:.3f}")
 
 
+def test_lengths_stand_beside_the_reference(comparison):
+    """Catches a row of the reference, p of another length, and a length that an encoding does not take."""
+    encodings = comparison["mlm"]["encodings"]
+    encodings["learned"]["differences_by_length"] = {"128": encodings["learned"]["difference"]}
+    encodings["sinusoidal"]["differences_by_length"]["512"] = {**encodings["sinusoidal"]["difference"], "p_holm": 0.25}
+    table = by_name(comparison)["beyond_reference"]
+    assert table.columns[1:3] == ("128 (1\u00d7)", "p")
+    assert [row[0] for row in table.rows] == ["learned", "sinusoidal"]
+    assert [row[-1] for row in table.rows] == ["\u2013", "0.250"]
+    assert table.rows[1][1].startswith("+0.730 [")
+
+
 def test_two_kinds_of_rope_are_stretched_apart(comparison):
     encodings = comparison["mlm"]["encodings"]
     encodings["rope (base=100)"] = encodings["rope"]

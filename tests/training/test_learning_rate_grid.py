@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from roformer.errors import UserError
-from roformer.training.learning_rate import learning_rate_grid, resolve_learning_rate
+from roformer.training.learning_rate import best_rate, learning_rate_grid, told
 
 RATES = (1e-4, 1e-2, 3e-3)
 
@@ -20,6 +20,19 @@ def grid(workshop, tmp_path_factory):
         for position in ("rope", "alibi"):
             workshop.train(folder / f"{position}-{rate}", f"position={position}", f"optimizer.learning_rate={rate}")
     return folder
+
+
+def change(file, old, new):
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+
+
+def set_last_loss(run, loss):
+    """Makes a run end with this validation loss."""
+    *lines, last = (run / "metrics.jsonl").read_text().splitlines()
+    lines.append(json.dumps({**json.loads(last), "validation_loss": loss}))
+    (run / "metrics.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
 def last_loss(run):
@@ -39,12 +52,9 @@ def test_the_best_rate_of_the_same_encoding_is_taken(workshop, grid, tmp_path):
 def test_validation_decides(workshop, grid, tmp_path):
     """Catches a minimum over the whole curve, or of another column: the end of the run counts."""
     shutil.copytree(grid, tmp_path / "grid")
-    file = tmp_path / "grid" / "rope-0.0001" / "metrics.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    lines[-1]["validation_loss"] = 0.01
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    set_last_loss(tmp_path / "grid" / "rope-0.0001", 0.01)
     config = workshop.config("unused", f"optimizer.grid={tmp_path / 'grid'}")
-    assert resolve_learning_rate(config) == 1e-4
+    assert best_rate(learning_rate_grid(config)) == 1e-4
 
 
 def test_a_run_goes_on_with_the_rate_that_it_began_with(workshop, grid, tmp_path):
@@ -66,30 +76,68 @@ def test_a_rate_of_the_user_and_a_grid_contradict_each_other(workshop, grid, tmp
 def test_an_encoding_that_is_not_in_the_grid_is_an_error(workshop, grid):
     """Catches a silent default."""
     with pytest.raises(UserError, match="no finished run with position=learned"):
-        resolve_learning_rate(workshop.config("unused", f"optimizer.grid={grid}", "position=learned"))
+        learning_rate_grid(workshop.config("unused", f"optimizer.grid={grid}", "position=learned"))
     assert learning_rate_grid(workshop.config("unused")) is None
 
 
 @pytest.mark.parametrize("other", ["position.base=500", "trainer.max_steps=9", "model.initializer_range=0.05"])
 def test_a_grid_of_other_runs_does_not_count(workshop, grid, other):
     """Catches rates that were the best for another budget, model or variant of the encoding."""
-    with pytest.raises(UserError, match=f"one there has another {other.split('=')[0]}"):
-        resolve_learning_rate(workshop.config("unused", f"optimizer.grid={grid}", other))
+    with pytest.raises(UserError, match=rf"rope-0.01 has {other.split('=')[0]}="):
+        learning_rate_grid(workshop.config("unused", f"optimizer.grid={grid}", other))
 
 
-def test_seeds_of_a_rate_are_averaged(workshop, grid, tmp_path):
-    """Catches a lucky seed that decides."""
-    shutil.copytree(grid, tmp_path / "grid")
-    shutil.copytree(grid / "rope-0.01", tmp_path / "grid" / "second")
-    file = tmp_path / "grid" / "second" / "metrics.jsonl"
-    *lines, last = file.read_text().splitlines()
-    file.write_text("\n".join([*lines, json.dumps({**json.loads(last), "validation_loss": 90.0})]) + "\n")
-    found = learning_rate_grid(workshop.config("unused", f"optimizer.grid={tmp_path / 'grid'}"))
-    assert found[0.01] == pytest.approx((90 + last_loss(grid / "rope-0.01")) / 2)
+def test_seeds_that_all_rates_have_are_averaged(workshop, grid, tmp_path):
+    """Catches a lucky seed that decides, and rates that are compared over different seeds."""
+    folder = tmp_path / "grid"
+    shutil.copytree(grid, folder)
+
+    def add(rate, loss):
+        run = folder / f"rope-{rate}-seed2"
+        shutil.copytree(grid / f"rope-{rate}", run)
+        change(run / "config.yaml", "seed: 1", "seed: 2")
+        set_last_loss(run, loss)
+
+    config = workshop.config("unused", f"optimizer.grid={folder}")
+    alone = {rate: last_loss(grid / f"rope-{rate}") for rate in sorted(RATES)}
+    add(0.01, 0.5)
+    assert learning_rate_grid(config) == alone  # seed 2 has this rate only
+    add(0.0001, 90.0)
+    add(0.003, 90.0)
+    found = learning_rate_grid(config)
+    assert found[0.0001] == pytest.approx((90 + alone[0.0001]) / 2)
+    assert best_rate(found) == 0.01
+
+
+def test_a_rate_that_diverged_is_not_taken(workshop, grid, tmp_path, capsys):
+    """Catches a loss that is no number and wins, and a grid that waits for ever for a run that cannot end."""
+    folder = tmp_path / "grid"
+    shutil.copytree(grid, folder)
+    with pytest.raises(UserError, match="the loss is nan"):
+        workshop.train(folder / "diverged", "optimizer.learning_rate=1e30")
+    run = workshop.train(tmp_path / "run", f"optimizer.grid={folder}")
+    recorded = json.loads((run / "provenance.json").read_text())["learning_rate_grid"]
+    assert recorded[-1] == [1e30, None]
+    assert all(loss for _, loss in recorded[:-1])
+
+
+def test_a_run_that_has_not_ended_is_waited_for(workshop, grid, tmp_path):
+    """Catches a choice among the rates that happen to be there already."""
+    folder = tmp_path / "grid"
+    shutil.copytree(grid, folder)
+    shutil.rmtree(folder / "rope-0.01" / "export")
+    with pytest.raises(UserError, match=r"rope-0\.01, a run of optimizer\.grid, has not ended"):
+        learning_rate_grid(workshop.config("unused", f"optimizer.grid={folder}"))
+
+
+def test_a_best_rate_at_the_edge_is_told():
+    """Catches a grid that ends too soon and does not say so."""
+    assert told({0.1: 3.0, 0.2: 2.0, 0.4: 2.5}, "outputs/grid") == "the best in outputs/grid"
+    assert told({0.1: 3.0, 0.2: 2.0}, "outputs/grid") == "the best in outputs/grid, at its edge"
 
 
 def test_a_grid_is_for_losses(workshop, grid):
     """Catches a classifier whose rate is chosen by the loss of another task."""
     config = workshop.config("unused", f"optimizer.grid={grid}", task="classification")
     with pytest.raises(UserError, match="validation loss of task=mlm"):
-        resolve_learning_rate(config)
+        learning_rate_grid(config)

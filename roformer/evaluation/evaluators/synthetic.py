@@ -32,8 +32,8 @@ class SyntheticAccuracy(Evaluator):
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``by_length``, by words of a document: the accuracy in each of the cells, over 128 documents each
-        (one cell of 1,024 documents where the source has no place to set); and ``guesses``, the accuracy of those who
-        do not see the order of the words.
+        (one cell of 1,024 documents where the source has no place to set); and ``guesses``, the accuracy of
+        guesses that do not see the order of the words.
 
         Raises:
             UserError: if a label of these documents was none of training's.
@@ -81,7 +81,7 @@ def _examples(source: SyntheticSource, factor: int) -> list[Example]:
 
 
 def _guesses(source: SyntheticSource, examples: list[Example]) -> dict[str, float]:
-    """Returns guess -> accuracy, the most frequent label and what the words alone tell."""
+    """Returns guess -> accuracy: the most frequent label, and the source's own guess where it has one."""
     counts = Counter(label for _, label in examples)
     guesses = {"most frequent label": counts.most_common(1)[0][1] / len(examples)}
     if source.guess:
