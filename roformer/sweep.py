@@ -52,10 +52,12 @@ class SweepProgress(Callback):
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Ends with exit status 1 if a run has failed, or was left to another process."""
-        taken = sum(isinstance(error, RunTakenError) for error in SWEEP_ERRORS)
-        counts = {"failed": len(SWEEP_ERRORS) - taken, "were left to other processes": taken}
-        if SWEEP_ERRORS:
+        """Ends with exit status 1 if a run has failed, or another process has not finished what was left to it."""
+        taken = [error for error in SWEEP_ERRORS if isinstance(error, RunTakenError)]
+        failed = len(SWEEP_ERRORS) - len(taken)
+        unfinished = sum(not (error.folder / "export" / "config.json").is_file() for error in taken)
+        if failed or unfinished:
+            counts = {"failed": failed, "are still with another process": unfinished}
             told = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
             sys.exit(f"error: of {self.done} runs {told}, see above; then run the same command again")
 

@@ -208,7 +208,7 @@ def test_processes_share_a_sweep(commands, workshop, tmp_path):
     left, last = command.error_lines
     assert command.status == 1
     assert left == f"left out: another process is training in {tmp_path / '1'}; wait for it or stop it"
-    assert last == "error: of 2 runs 1 were left to other processes, see above; then run the same command again"
+    assert last == "error: of 2 runs 1 are still with another process, see above; then run the same command again"
     assert not (tmp_path / "1" / "config.yaml").exists()
     assert (tmp_path / "2" / "export").is_dir()
 

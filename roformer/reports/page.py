@@ -66,7 +66,7 @@ def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) 
         headline=headline(comparison),
         conclusions=conclusions(comparison),
         fair=not any(part["warnings"] for part in parts),
-        tuned=bool(grids) and grids.keys() == comparison["mlm"]["encodings"].keys(),
+        tuned=grids is not None and grids.keys() == comparison["mlm"]["encodings"].keys(),
         tiles=key_figures(comparison),
         tables={table.name: (table, Markup(to_html(table))) for table in tables},
         figures={figure.name: (figure, _inline(comparison, figure)) for figure in figures},

@@ -85,9 +85,9 @@ def _final_loss(run: Path) -> float:
         UserError: if it has not ended.
     """
     lines = read_metrics(run / "metrics.jsonl")
-    if lines and not all(map(math.isfinite, lines[-1].values())):
+    if lines and not math.isfinite(lines[-1]["loss"]):
         return math.inf
     if not (run / "export" / "config.json").is_file():
         raise UserError(f"{run}, a run of optimizer.grid, has not ended; wait for it, or run its command again")
     *_, last = (line["validation_loss"] for line in lines if "validation_loss" in line)
-    return last
+    return last if math.isfinite(last) else math.inf

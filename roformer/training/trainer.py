@@ -79,7 +79,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     lock = FileLock(config.output_dir / ".lock")
     try:
         if not _acquire(lock, state):
-            raise RunTakenError(f"another process is training in {config.output_dir}; wait for it or stop it")
+            raise RunTakenError(config.output_dir)
         config, grid = _settle(config, state)
         if stored := stored_config(config.output_dir):
             check_same_run(stored, config)
@@ -293,7 +293,7 @@ class Trainer:
     def _log(self, metrics: MetricsFile | None, display: Display, line: dict[str, float]) -> None:
         if metrics:
             metrics.write(line)
-        if not all(map(math.isfinite, line.values())):
+        if not math.isfinite(line["loss"]):
             raise UserError(
                 f"the loss is {line['loss']} at step {line['step']}; lower optimizer.learning_rate, delete "
                 f"{self.config.output_dir} and start anew"
