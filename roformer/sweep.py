@@ -39,7 +39,7 @@ class SweepProgress(Callback):
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         self.start = time.monotonic()
-        if self.process and self.runs:
+        if self.runs:
             minutes = math.ceil(self.longest * (self.runs - self.done) / 60)
             left = f", up to {minutes:,} min left" if self.longest > 1 else ""
             print(f"run {self.done + 1} of {self.runs}{left}", flush=True)
