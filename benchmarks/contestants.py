@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from roformer import RoFormerConfig, RoFormerForMaskedLM
-from roformer.config import position_settings
+from roformer.config import TrainConfig
 from roformer.data.collators import IntArray, pack
 from roformer.model.loss import IGNORE
 from roformer.position import POSITION_ENCODINGS
@@ -107,7 +107,7 @@ def _ours(encoding: str) -> Contestant:
     """Ours with a position encoding as its yaml has it."""
 
     def build(sizes: Sizes, backend: str) -> nn.Module:
-        position = position_settings(encoding)
+        position = TrainConfig.compose(f"position={encoding}").position
         return _Sparse(RoFormerConfig(**_bert_like(sizes), position=position, attention_backend=backend))
 
     return Contestant(build, packed)

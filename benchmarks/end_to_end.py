@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
@@ -59,9 +58,7 @@ def main() -> None:
 
 def train_tokenizer(text: str, folder: Path) -> str:
     """Trains a WordPiece tokenizer on the corpus; returns its folder."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        raw = compose("train", ["data=text", f"data.path={text}", "tokenizer.max_characters=20_000_000"])
-    config = TrainConfig.from_hydra(raw)
+    config = TrainConfig.compose("data=text", f"data.path={text}", "tokenizer.max_characters=20_000_000")
     corpus = Corpus.from_settings(config.data)
     tokenizer = TOKENIZERS.build(config.tokenizer).prepare(
         corpus.source, cache_dir=folder / "tokenizer-cache", **corpus.fractions

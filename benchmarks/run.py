@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +34,7 @@ from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
 from roformer.build import build_corpus
 from roformer.cli import one_line_errors
-from roformer.config import CONF, TrainConfig
+from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.errors import UserError
 from roformer.model.loss import IGNORE
@@ -165,8 +164,7 @@ def cases(arguments: argparse.Namespace, texts: Corpus | None, precision: str) -
 
 def corpus(overrides: list[str]) -> Corpus:
     """Returns the tokens of each training document of a corpus, without special tokens, and the vocabulary's size."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = TrainConfig.from_hydra(compose("train", [*overrides, "tracker=none"]))
+    config = TrainConfig.compose(*overrides, "tracker=none")
     _, tokens, tokenizer = build_corpus(config)
     train = tokens.splits["train"]
     return [train.document(i) for i in range(len(train))], len(tokenizer)

@@ -167,6 +167,12 @@ class TrainConfig:
         return _typed(cls, raw)
 
     @classmethod
+    def compose(cls, *overrides: str) -> "TrainConfig":
+        """Returns what ``train.py`` would be told by these arguments."""
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            return cls.from_hydra(compose("train", list(overrides)))
+
+    @classmethod
     def from_settings(cls, settings: Settings) -> "TrainConfig":
         """Checks settings that ``to_yaml`` wrote, like ``from_hydra``."""
         return _typed(cls, OmegaConf.create(settings))
@@ -227,14 +233,6 @@ class EvaluateConfig:
         return self.runs if isinstance(self.runs, list) else [self.runs]
 
 
-def position_settings(name: str) -> Settings:
-    """Returns what ``conf/position/<name>.yaml`` says, beside everything else as it is by default."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        composed = compose("train", [f"position={name}"])
-    settings: Any = OmegaConf.to_container(composed.position, resolve=True)
-    return dict(settings)
-
-
 def stored_config(output_dir: Path) -> dict[str, Any] | None:
     """Returns the configuration that a run in this folder was started with, or None."""
     return read_config(output_dir / "config.yaml") if (output_dir / "config.yaml").is_file() else None
@@ -256,8 +254,10 @@ def read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def first_difference(stored: dict[str, Any], config: dict[str, Any], *, but: Collection[str]) -> str | None:
-    """Returns the first setting ("optimizer.beta1") in which two configurations differ, or None.
+def first_difference(
+    stored: dict[str, Any], config: dict[str, Any], *, but: Collection[str]
+) -> tuple[str, Any, Any] | None:
+    """Returns the first setting ("optimizer.beta1") in which two configurations differ, with both values, or None.
 
     Args:
         but: groups and settings that may differ.
@@ -265,13 +265,8 @@ def first_difference(stored: dict[str, Any], config: dict[str, Any], *, but: Col
     old, new = _flat(stored), _flat(config)
     for key in sorted(old.keys() | new.keys()):
         if key not in but and key.split(".")[0] not in but and old.get(key) != new.get(key):
-            return key
+            return key, old.get(key), new.get(key)
     return None
-
-
-def setting(config: dict[str, Any], key: str) -> Any:
-    """Returns the value of "optimizer.beta1", or None where there is no such setting."""
-    return _flat(config).get(key)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ import matplotlib
 import torch
 from torch import Tensor, nn
 
-from roformer.config import position_settings
+from roformer.config import TrainConfig
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 
 matplotlib.use("agg")
@@ -75,7 +75,7 @@ random.
 
 def build(name: str, shape: ModelShape) -> PositionEncoding:
     """Builds an encoding as its yaml has it."""
-    return POSITION_ENCODINGS.build(position_settings(name), shape)
+    return POSITION_ENCODINGS.build(TrainConfig.compose(f"position={name}").position, shape)
 
 
 def costs() -> dict[str, str]:

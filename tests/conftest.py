@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from roformer.attention import blocked
-from roformer.config import CONF, position_settings
+from roformer.config import CONF, TrainConfig
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM
 
 
@@ -18,7 +18,7 @@ def choices(group):
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-POSITION = {name: position_settings(name) for name in choices("position")}
+POSITION = {name: TrainConfig.compose(f"position={name}").position for name in choices("position")}
 ATTENTION = {name: {"name": name} for name in choices("attention") if name != "auto"}
 LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbours, unequal ones, and single tokens
 SIZES = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from roformer.config import TrainConfig, first_difference, setting
+from roformer.config import TrainConfig, first_difference
 from roformer.errors import UserError
 
 _MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}  # between parts of a run
@@ -62,9 +62,9 @@ class CheckpointFolder:
 
 def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
     """Raises ``UserError`` if the folder holds a run with other settings, naming the first that differs."""
-    now = yaml.safe_load(config.to_yaml())
-    if key := first_difference(stored, now, but=_MAY_CHANGE):
+    if found := first_difference(stored, yaml.safe_load(config.to_yaml()), but=_MAY_CHANGE):
+        key, old, new = found
         raise UserError(
-            f"{config.output_dir} holds a run with {key}={setting(stored, key)}, now it is {setting(now, key)}; "
-            "choose another paths.output_dir, or delete that folder"
+            f"{config.output_dir} holds a run with {key}={old}, now it is {new}; choose another paths.output_dir, or "
+            "delete that folder"
         )

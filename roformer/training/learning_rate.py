@@ -8,7 +8,7 @@ from statistics import mean
 
 import yaml
 
-from roformer.config import TrainConfig, first_difference, setting, stored_config
+from roformer.config import TrainConfig, first_difference, stored_config
 from roformer.errors import UserError
 from roformer.training.meter import read_metrics
 
@@ -71,8 +71,8 @@ def _losses(config: TrainConfig) -> tuple[dict[float, dict[int, float]], str]:
         stored = stored_config(run)
         if stored is None or stored["position"]["name"] != config.position["name"]:
             continue
-        if key := first_difference(stored, wanted, but=_MAY_DIFFER):
-            rejected = f" ({run} has {key}={setting(stored, key)}, not {setting(wanted, key)})"
+        if found := first_difference(stored, wanted, but=_MAY_DIFFER):
+            rejected = " ({} has {}={}, not {})".format(run, *found)
             continue
         losses[float(stored["optimizer"]["learning_rate"])][stored["seed"]] = _final_loss(run)
     return losses, rejected
