@@ -33,10 +33,12 @@ class OptimizerConfig:
     Attributes:
         learning_rate: the greatest of the schedule, a step.
         grid: a folder of finished runs; the learning rate is then the best of those that differ in nothing else.
+        carry: with ``init_from``, go on with the moments of that run's optimiser as well.
     """
 
     learning_rate: float
     grid: str | None
+    carry: bool
     beta1: float
     beta2: float
     epsilon: float
@@ -249,6 +251,7 @@ def read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"optimizer", "position", "task"} <= config.keys():
         raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
     config["optimizer"].setdefault("grid", None)
+    config["optimizer"].setdefault("carry", False)
     if config["position"]["name"] == "rope":
         config["position"].setdefault("pairs", "all")
     return config

@@ -15,13 +15,19 @@ class Document:
 
     Attributes:
         text: the whole text.
+        further: more texts that belong to it: the second of a pair, the candidates of a triplet.
         label: the class, for classification data.
         split: one of ``SPLITS`` where the source itself says which; None where the hash of the text decides.
     """
 
     text: str
+    further: tuple[str, ...] = ()
     label: str | None = None
     split: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.text, *self.further)
 
 
 class Source(ABC):

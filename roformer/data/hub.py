@@ -9,7 +9,7 @@ from typing import Any
 from roformer.data._base import SOURCES, SPLITS, Document, Source
 from roformer.data.cache import content_key
 from roformer.data.local import files_key
-from roformer.data.tables import Row, cell_text, check_columns
+from roformer.data.tables import Row, check_columns, columns_of, row_texts
 from roformer.errors import UserError
 
 FORMAT = 1  # raise it when the same rows would yield other documents
@@ -31,10 +31,12 @@ class HubSource(Source):
         config_name: the data set's configuration; null for its only one.
         revision: branch, tag or commit; null for the newest. Only a commit makes the fingerprint tell the content.
         streaming: read over the network while iterating, instead of downloading everything first.
-        text_column: column of the text. Rows with no text are left out.
+        text_column: column of the text; several where a document is a pair or more of texts. Rows that lack one are
+            left out.
         label_column: column of the class; null for none. Rows with no label (null or -1) are left out.
         document_start: where a row is a line, a regular expression that the first line of a document matches.
         rows_per_document: where a row is a sentence, how many in a row make a document.
+        splits: its names of the splits -> train, validation or test; null for those that are called so, or nearly.
 
     Raises:
         UserError: if rows are to be joined in two ways, or joined and labelled; later, if the data set or a column
@@ -48,30 +50,36 @@ class HubSource(Source):
         config_name: str | None,
         revision: str | None,
         streaming: bool,
-        text_column: str,
+        text_column: str | list[str],
         label_column: str | None,
         document_start: str | None,
         rows_per_document: int | None,
+        splits: dict[str, str] | None = None,
     ) -> None:
-        if sum(setting is not None for setting in (document_start, rows_per_document, label_column)) > 1:
+        self.text_columns = columns_of(text_column)
+        several = self.text_columns[1:] or None
+        if sum(setting is not None for setting in (document_start, rows_per_document, label_column or several)) > 1:
             raise UserError(
-                "data.document_start, data.rows_per_document and data.label_column exclude one another; "
-                "leave at most one of them non-null"
+                "data.document_start, data.rows_per_document, data.label_column and several data.text_column exclude "
+                "one another; leave at most one of them non-null"
             )
         try:
             re.compile(document_start or "")
         except re.error as error:
             raise UserError(f"data.document_start={document_start} is no regular expression: {error}") from error
         self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
-        self.text_column, self.label_column = text_column, label_column
+        self.label_column = label_column
         self.document_start, self.rows_per_document = document_start, rows_per_document
+        self.splits = splits or _SPLIT_NAMES
         self._loaded: Mapping[str, Any] | None = None
 
     def fingerprint(self) -> str:
         root = Path(self.dataset)
         files = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
         which = [files_key(files) or self.dataset, self.config_name, self.revision]
-        columns = [self.text_column, self.label_column, self.document_start, self.rows_per_document]
+        texts = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
+        columns = [texts, self.label_column, self.document_start, self.rows_per_document]
+        columns += [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
         return content_key("hub", FORMAT, which, columns)
 
     def provided_splits(self) -> frozenset[str]:
@@ -80,9 +88,9 @@ class HubSource(Source):
     def documents(self) -> Iterator[Document]:
         empty = True
         for split, rows in self._splits().items():
-            for text, label in self._texts(split, rows):
+            for (text, *further), label in self._texts(split, rows):
                 empty = False
-                yield Document(text, label=label, split=split)
+                yield Document(text, tuple(further), label=label, split=split)
         if empty:
             raise UserError(f"no documents in data set '{self.dataset}': no row has both a text and a label")
 
@@ -101,32 +109,36 @@ class HubSource(Source):
                     f"cannot load data set '{self.dataset}': {reason[:200]} (check the name and the network, or use "
                     "data=docs, or data=text data.path=...)"
                 ) from error
-            ours = {_SPLIT_NAMES[name]: rows for name, rows in loaded.items() if name in _SPLIT_NAMES}
+            ours = {self.splits[name]: rows for name, rows in loaded.items() if name in self.splits}
             if not ours:
-                raise UserError(f"data set '{self.dataset}' has no train, validation or test split: {sorted(loaded)}")
+                names = ", ".join(self.splits)
+                raise UserError(f"data set '{self.dataset}' has no split named {names}: {', '.join(sorted(loaded))}")
             self._loaded = {split: ours[split] for split in SPLITS if split in ours}
         return self._loaded
 
-    def _texts(self, split: str, rows: Any) -> Iterator[tuple[str, str | None]]:
-        where = f"data set '{self.dataset}', split {split},"
-        columns = [self.text_column, *([self.label_column] if self.label_column else [])]
+    def _texts(self, split: str, rows: Any) -> Iterator[tuple[tuple[str, ...], str | None]]:
+        where = f"data set '{self.dataset}', split {split}"
+        columns = [*self.text_columns, *([self.label_column] if self.label_column else [])]
         names = _class_names(rows, self.label_column)
-        pairs = (
-            (cell_text(row[self.text_column], f"{where} column '{self.text_column}'"), row)
+        found = (
+            (texts, row)
             for row in _checked_rows(where, rows, columns)
+            if (texts := row_texts(row, self.text_columns, where)) is not None
         )
         if self.label_column is not None:
-            for text, row in pairs:
+            for texts, row in found:
                 label = row[self.label_column]
-                if text is not None and label is not None and label != -1:
-                    yield text, names[label] if names else str(label)
+                if label is not None and label != -1:
+                    yield texts, names[label] if names else str(label)
             return
-        texts: Iterator[str] = (text for text, _ in pairs if text is not None)
+        documents = (texts for texts, _ in found)
         if self.document_start is not None:
-            texts = _joined_by_start(texts, re.compile(self.document_start))
+            start = re.compile(self.document_start)
+            documents = ((text,) for text in _joined_by_start((text for text, *_ in documents), start))
         elif self.rows_per_document is not None:
-            texts = _joined_by_count(texts, self.rows_per_document)
-        yield from ((text, None) for text in texts)
+            count = self.rows_per_document
+            documents = ((text,) for text in _joined_by_count((text for text, *_ in documents), count))
+        yield from ((texts, None) for texts in documents)
 
 
 def _joined_by_start(texts: Iterator[str], start: re.Pattern[str]) -> Iterator[str]:

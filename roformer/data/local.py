@@ -15,7 +15,7 @@ from pathlib import Path
 
 from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
-from roformer.data.tables import READERS, cell_text, read_rows
+from roformer.data.tables import READERS, cell_text, columns_of, read_rows, row_texts
 from roformer.errors import UserError
 
 FORMAT = 1  # raise it when the same files would yield other documents
@@ -132,7 +132,7 @@ class TextSource(Source):
             yield from _text_file(file.path, separated=file.separated)
             return
         for row in read_rows(file.path, [self.text_column]):
-            text = cell_text(row[self.text_column], f"column '{self.text_column}' of {file.path}")
+            text = cell_text(row[self.text_column], f"{file.path}, column '{self.text_column}'")
             if text is not None:
                 yield text
 
@@ -146,11 +146,12 @@ class LabelledSource(Source):
 
     Args:
         path: a table or a folder; see the top of this module.
-        text_column, label_column: columns (or JSON keys) of a table; a folder per class does not need them.
+        text_column: column (or JSON key) of the text; several where a document is a pair or more of texts.
+        label_column: column of the class. A folder per class needs neither.
     """
 
-    def __init__(self, *, path: str, text_column: str, label_column: str) -> None:
-        self.path, self.text_column, self.label_column = path, text_column, label_column
+    def __init__(self, *, path: str, text_column: str | list[str], label_column: str) -> None:
+        self.path, self.text_columns, self.label_column = path, columns_of(text_column), label_column
         self.files = [file for file in find_files(path) if not file.is_text or _folder_label(file)]
         if not self.files:
             raise UserError(
@@ -159,7 +160,8 @@ class LabelledSource(Source):
             )
 
     def fingerprint(self) -> str:
-        return content_key("labelled", FORMAT, _local_key(self.files), self.text_column, self.label_column)
+        columns = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
+        return content_key("labelled", FORMAT, _local_key(self.files), columns, self.label_column)
 
     def provided_splits(self) -> frozenset[str]:
         return frozenset(file.split for file in self.files if file.split)
@@ -167,22 +169,22 @@ class LabelledSource(Source):
     def documents(self) -> Iterator[Document]:
         empty = True
         for file in self.files:
-            for text, label in self._pairs(file):
+            for (text, *further), label in self._pairs(file):
                 empty = False
-                yield Document(text, label=label, split=file.split)
+                yield Document(text, tuple(further), label=label, split=file.split)
         if empty:
             raise UserError(f"no documents in data.path={self.path}: no row has both a text and a label")
 
-    def _pairs(self, file: LocalFile) -> Iterator[tuple[str, str]]:
+    def _pairs(self, file: LocalFile) -> Iterator[tuple[tuple[str, ...], str]]:
         if file.is_text:
             label = _folder_label(file)
             assert label is not None
-            yield from ((text, label) for text in _text_file(file.path, separated=False))
+            yield from (((text,), label) for text in _text_file(file.path, separated=False))
             return
-        for row in read_rows(file.path, [self.text_column, self.label_column]):
-            text = cell_text(row[self.text_column], f"column '{self.text_column}' of {file.path}")
-            if text is not None and row[self.label_column] is not None:
-                yield text, str(row[self.label_column])
+        for row in read_rows(file.path, [*self.text_columns, self.label_column]):
+            texts = row_texts(row, self.text_columns, str(file.path))
+            if texts is not None and row[self.label_column] is not None:
+                yield texts, str(row[self.label_column])
 
 
 def _folder_label(file: LocalFile) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.data._base import SPLITS, Document, Source
 from roformer.data.cache import atomic_folder, content_key
@@ -45,7 +48,7 @@ def split_of(document: Document, validation_fraction: float, test_fraction: floa
     """
     if document.split in ("validation", "test"):
         return document.split
-    digest = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = hashlib.blake2b("\0".join(document.texts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     draw = int.from_bytes(digest, "big") / 2**64  # uniform on [0, 1)
     test = 0.0 if "test" in provided else test_fraction
     validation = 0.0 if "validation" in provided else validation_fraction
@@ -70,7 +73,7 @@ def split_documents(
 
 @dataclass(frozen=True)
 class TokenizedSplit:
-    """The documents of one split as token ids, without special tokens.
+    """The documents of one split as token ids, without special tokens but for a [SEP] between two texts of a document.
 
     Attributes:
         tokens: (total,) uint16 or uint32, memory-mapped.
@@ -96,13 +99,15 @@ class TokenizedCorpus:
 
     Attributes:
         splits: by name; "train" is always there, the others where asked for or provided.
-        label_names: sorted; empty for text without labels.
+        label_names: sorted, of all splits; empty for text without labels.
+        texts: how many each document has, with a [SEP] between one and the next.
         fingerprint: names the documents, the tokenizer and the split, and so the content of all of it.
         folder: where it lies on disk.
     """
 
     splits: dict[str, TokenizedSplit]
     label_names: tuple[str, ...]
+    texts: int
     fingerprint: str
     folder: Path
 
@@ -121,7 +126,7 @@ def tokenize_corpus(
     same at once: the one that is first wins.
 
     Raises:
-        UserError: if there are no documents, a split is empty, or a label is not among those of the training split.
+        UserError: if there are no documents, a split is empty, or only some documents have a label, or a second text.
     """
     check_fractions(validation_fraction, test_fraction)
     backend = tokenizer.backend_tokenizer
@@ -129,15 +134,26 @@ def tokenize_corpus(
     backend.no_padding()
     backend.encode_special_tokens = True  # a "[SEP]" that somebody wrote is text
     key = content_key(
-        "tokens", FORMAT, source.fingerprint(), content_key(backend.to_str()), validation_fraction, test_fraction
+        "tokens", FORMAT, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
     )
     folder = cache_dir / f"tokens-{key}"
     if not folder.is_dir():
         documents = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
         asked = [name for name, value in (("validation", validation_fraction), ("test", test_fraction)) if value > 0]
         with atomic_folder(folder) as draft:
-            _write(draft, documents, backend, expected={"train", *asked, *source.provided_splits()}, fingerprint=key)
+            expected = {"train", *asked, *source.provided_splits()}
+            _write(draft, documents, tokenizer, expected=expected, fingerprint=key)
     return load_corpus(folder)
+
+
+def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Names what a tokenizer does with a text."""
+    backend = tokenizer.backend_tokenizer
+    if not isinstance(tokenizer, RoFormerTokenizer):
+        return content_key(backend.to_str())
+    plain = Tokenizer(backend.model)  # words are split in Python, which cannot be written down
+    plain.normalizer = backend.normalizer
+    return content_key(type(tokenizer).__name__, version("rjieba"), plain.to_str())
 
 
 def load_corpus(folder: Path) -> TokenizedCorpus:
@@ -151,7 +167,7 @@ def load_corpus(folder: Path) -> TokenizedCorpus:
             offsets=np.load(folder / f"{name}.offsets.npy"),
             labels=np.load(labels) if labels.exists() else None,
         )
-    return TokenizedCorpus(splits, tuple(meta["label_names"]), meta["fingerprint"], folder)
+    return TokenizedCorpus(splits, tuple(meta["label_names"]), meta.get("texts", 1), meta["fingerprint"], folder)
 
 
 @dataclass
@@ -162,6 +178,7 @@ class _Writer:
     dtype: np.dtype[Any]
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     labels: list[str | None] = field(default_factory=list)
+    texts: set[int] = field(default_factory=set)
     characters: int = 0
     total: int = 0
 
@@ -173,7 +190,8 @@ class _Writer:
         self.file.write(np.asarray(ids, dtype=self.dtype).tobytes())
         self.lengths.append(len(ids))
         self.labels.append(document.label)
-        self.characters += len(document.text)
+        self.texts.add(len(document.texts))
+        self.characters += sum(map(len, document.texts))
         self.total += len(ids)
 
     def finish(self) -> NDArray[np.int64]:
@@ -196,37 +214,48 @@ def _progress() -> Progress:
 
 
 def _encoded(
-    documents: Iterator[tuple[str, Document]], backend: Any
-) -> Iterator[tuple[list[tuple[str, Document]], list[Any]]]:
-    """Yields batches of documents and their encodings: one is tokenized, on all cores, while another is written."""
+    documents: Iterator[tuple[str, Document]], tokenizer: PreTrainedTokenizerFast
+) -> Iterator[tuple[list[tuple[str, Document]], list[list[int]]]]:
+    """Yields batches of documents and their tokens: one is tokenized, on all cores, while another is written."""
+    separator = int(tokenizer.sep_token_id)
+    encode = partial(tokenizer.backend_tokenizer.encode_batch_fast, add_special_tokens=False)
     with ThreadPoolExecutor(1) as pool:
         batch: list[tuple[str, Document]] = []
         encodings: Future[list[Any]] | None = None
         while True:
             following = list(islice(documents, _BATCH))
-            texts = [document.text for _, document in following]
-            ahead = pool.submit(backend.encode_batch_fast, texts, add_special_tokens=False)
+            ahead = pool.submit(encode, [text for _, document in following for text in document.texts])
             if encodings is not None:
-                yield batch, encodings.result()
+                texts = iter(encodings.result())
+                yield batch, [_joined([next(texts).ids for _ in document.texts], separator) for _, document in batch]
             if not following:
                 return
             batch, encodings = following, ahead
 
 
+def _joined(texts: list[list[int]], separator: int) -> list[int]:
+    return [*texts[0], *(token for text in texts[1:] for token in (separator, *text))]
+
+
 def _write(
-    folder: Path, documents: Iterator[tuple[str, Document]], backend: Any, *, expected: Set[str], fingerprint: str
+    folder: Path,
+    documents: Iterator[tuple[str, Document]],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    expected: Set[str],
+    fingerprint: str,
 ) -> None:
-    dtype = np.dtype(np.uint16 if max(backend.get_vocab().values()) < 2**16 else np.uint32)
+    dtype = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 2**16 else np.uint32)
     with ExitStack() as files:
         writers: dict[str, _Writer] = {}
         with _progress() as progress:
             task = progress.add_task("tokenizing", total=None)
-            for batch, encodings in _encoded(documents, backend):
-                for (split, document), encoding in zip(batch, encodings, strict=True):
+            for batch, tokens in _encoded(documents, tokenizer):
+                for (split, document), ids in zip(batch, tokens, strict=True):
                     if split not in writers:
                         file = files.enter_context((folder / f"{split}.tokens.npy").open("wb"))
                         writers[split] = _Writer(file, dtype)
-                    writers[split].add(document, encoding.ids)
+                    writers[split].add(document, ids)
                 progress.advance(task, len(batch))
         _check_splits(writers, expected)
         label_names = _label_names(writers)
@@ -239,6 +268,7 @@ def _write(
     meta = {
         "fingerprint": fingerprint,
         "label_names": label_names,
+        "texts": _texts(writers),
         "splits": {
             name: {
                 "documents": len(writers[name].lengths),
@@ -268,17 +298,16 @@ def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
 
 
 def _label_names(writers: dict[str, _Writer]) -> list[str]:
-    by_split = {split: set(writer.labels) for split, writer in writers.items()}
-    found = set().union(*by_split.values())
+    found = {label for writer in writers.values() for label in writer.labels}
     if found == {None}:
         return []
     if None in found:
         raise UserError("some documents of the corpus have a label and some have none; give all of them one, or none")
-    for split, labels in by_split.items():
-        strange = sorted(str(label) for label in labels - by_split["train"])
-        if strange:
-            raise UserError(
-                f"label '{strange[0]}' of the {split} split is not in the train split (labels there: "
-                f"{', '.join(sorted(map(str, by_split['train'])))}); change the data or its split"
-            )
-    return sorted(str(label) for label in found)
+    return sorted(map(str, found))
+
+
+def _texts(writers: dict[str, _Writer]) -> int:
+    found = sorted(set().union(*(writer.texts for writer in writers.values())))
+    if len(found) > 1:
+        raise UserError(f"documents of {' and '.join(map(str, found))} texts in one corpus; give all of them as many")
+    return found[0]

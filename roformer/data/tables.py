@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from roformer.errors import UserError
 from roformer.registry import did_you_mean
@@ -31,6 +31,17 @@ def cell_text(value: Any, where: str) -> str | None:
     if not isinstance(value, str):
         raise UserError(f"{where} holds {type(value).__name__} and not text: {str(value)[:60]!r}")
     return value if value.strip() else None
+
+
+def columns_of(setting: str | list[str]) -> list[str]:
+    """Returns the columns that a setting names, one or several."""
+    return [setting] if isinstance(setting, str) else list(setting)
+
+
+def row_texts(row: Row, columns: Sequence[str], where: str) -> tuple[str, ...] | None:
+    """Returns the texts in these columns of a row; None where one is null or blank."""
+    texts = tuple(cell_text(row[column], f"{where}, column '{column}'") for column in columns)
+    return None if None in texts else cast(tuple[str, ...], texts)
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:

@@ -29,14 +29,43 @@ def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
     """Returns the comparison that a report is made of (``comparison.json`` beside it).
 
     Raises:
-        UserError: if two runs of one task have the same encoding and the same seed.
+        UserError: if two runs of one task on the same data have the same encoding and the same seed.
     """
-    comparison: dict[str, Any] = {"schema_version": 2, "title": config.title, "reference": config.reference}
+    comparison: dict[str, Any] = {"schema_version": 3, "title": config.title, "reference": config.reference}
     comparison.update(_provenance(results))
+    comparison["scores"] = _scores([result for result in results if result["evaluator"] == "score"], config.reference)
     for task, build in (("mlm", _mlm), ("classification", _classification)):
-        of_task = [result for result in results if result["run"]["task"] == task]
+        of_task = [each for each in results if each["run"]["task"] == task and not each["run"]["data"]]
         comparison[task] = build(of_task, config.reference) if of_task else None
     return comparison
+
+
+def _scores(results: list[Result], reference: str) -> dict[str, Any]:
+    """Returns data -> what its runs scored, and the differences of all data as one family of tests."""
+    parts = {}
+    for data in dict.fromkeys(result["run"]["data"] for result in results):
+        here = [result for result in results if result["run"]["data"] == data]
+        groups = _group(here)
+        scores = {
+            label: {seed: float(metrics["score"]["score"]) for seed, metrics in runs.items()}
+            for label, runs in groups.items()
+        }
+        parts[data] = {
+            "metric": here[0]["metrics"]["metric"],
+            "test_documents": len(here[0]["metrics"]["labels"]),
+            "settings": _settings(here),
+            "warnings": _warnings(here),
+            "encodings": {
+                label: {
+                    "seeds": list(of_seed),
+                    "score": interval(list(of_seed.values())),
+                    "difference": _pair(of_seed, scores[reference]) if label != reference in scores else None,
+                }
+                for label, of_seed in scores.items()
+            },
+        }
+    correct_for_many(each["difference"] for part in parts.values() for each in part["encodings"].values())
+    return parts
 
 
 def _provenance(results: list[Result]) -> dict[str, Any]:
@@ -48,10 +77,10 @@ def label_runs(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Returns run's name -> label of its encoding. Encodings of one name but other settings are kept apart.
 
     Args:
-        runs: ``name``, ``task``, ``position`` and ``seed`` of each; the same run may come several times.
+        runs: ``name``, ``task``, ``data``, ``position`` and ``seed`` of each; the same run may come several times.
 
     Raises:
-        UserError: if two runs of one task have the same encoding and the same seed.
+        UserError: if two runs of one task on the same data have the same encoding and the same seed.
     """
     known = {run["name"]: run for run in runs}
     settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -59,9 +88,9 @@ def label_runs(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
         if run["position"] not in settings[run["position"]["name"]]:
             settings[run["position"]["name"]].append(run["position"])
     labels = {name: _label(run["position"], settings[run["position"]["name"]]) for name, run in known.items()}
-    first: dict[tuple[str, str, int], str] = {}
+    first: dict[tuple[str, str | None, str, int], str] = {}
     for name, run in known.items():
-        other = first.setdefault((run["task"], labels[name], run["seed"]), name)
+        other = first.setdefault((run["task"], run["data"], labels[name], run["seed"]), name)
         if other != name:
             raise UserError(
                 f"runs {other} and {name} are both {labels[name]} with seed {run['seed']}; compare one of them at a "

@@ -81,7 +81,7 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[s
         files = [file_digest(file) for file in (run.export / "model.safetensors", run.folder / "metrics.jsonl")]
         key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
         results.append(_cached(folder / name / f"{run.name}.json", key, name, run, measure))
-    if run.task == "classification":
+    if run.task == "classification" and run.scored_data is None:
         key = _key(baselines.VERSION, run.data_fingerprint, run.config["task"]["max_length"])
         file = folder / "baselines" / f"{run.config['data']['name']}.json"
         results.append(_cached(file, key, "baselines", run, lambda: baselines.baseline_metrics(load().task)))

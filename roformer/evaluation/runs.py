@@ -38,9 +38,19 @@ class Run:
         return str(self.config["task"]["name"])
 
     @property
+    def scored_data(self) -> str | None:
+        """What it was trained on, in a word, if it is judged by one number: such runs on several data sets may stand in
+        one comparison."""
+        data = self.config["data"]
+        if self.task == "mlm" or (self.task == "classification" and data["name"] != "glue"):
+            return None
+        return str(data.get("glue_task") or Path(data.get("dataset") or data.get("path") or data["name"]).stem)
+
+    @property
     def description(self) -> dict[str, Any]:
         """What a comparison tells runs apart by."""
-        return {"name": self.name, "task": self.task, "position": self.config["position"], "seed": self.seed}
+        told = {"name": self.name, "task": self.task, "data": self.scored_data}
+        return {**told, "position": self.config["position"], "seed": self.seed}
 
     @property
     def data_fingerprint(self) -> str:

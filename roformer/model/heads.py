@@ -5,7 +5,9 @@ Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V voc
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 from transformers.activations import ACT2FN
@@ -148,11 +150,13 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
         """Classifies each sequence, or each packed document; the inputs are those of ``RoFormerModel.forward``.
 
         Args:
-            labels: (B,) or (documents,) class numbers.
+            labels: (B,) or (documents,): class numbers; or what the only logit is to be, a number with
+                ``config.problem_type`` regression, a probability with multi_label_classification.
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
-            loss in nats a sequence (if there are labels), and logits (B or documents, num_labels).
+            loss a sequence (if there are labels), the squared error or else in nats; and logits (B or documents,
+            num_labels).
         """
         outputs = self.roformer(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
@@ -160,10 +164,18 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
         )  # fmt: skip
         pooled = self._pool(outputs.last_hidden_state, attention_mask, cu_seqlens)
         logits = self.classifier(self.dropout(pooled))
-        loss = None if labels is None else mean_loss(logits, labels, num_items_in_batch)
+        loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
+
+    def _loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None) -> Tensor:
+        if self.config.problem_type not in ("regression", "multi_label_classification"):
+            return mean_loss(logits, labels, num_items_in_batch)
+        values = logits.squeeze(-1).to(torch.promote_types(logits.dtype, torch.float32))
+        error = F.mse_loss if self.config.problem_type == "regression" else F.binary_cross_entropy_with_logits
+        total = error(values, labels.to(values), reduction="sum")
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     def _pool(self, hidden_states: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
         """Maps (B, L, C) to (B, C), or packed (1, T, C) to (documents, C)."""

@@ -31,7 +31,30 @@ def headline(comparison: Comparison) -> str:
         return _mlm_sentence(comparison)
     if comparison["classification"] and comparison["classification"]["encodings"]:
         return _classification_sentence(comparison)
+    if comparison["scores"]:
+        return _scores_sentence(comparison)
     return "No results yet: the comparison holds no run."
+
+
+def _scores_sentence(comparison: Comparison) -> str:
+    """Which differences to the reference are claimed, of all encodings on all data sets."""
+    subject = display_name(comparison["reference"])
+    differences = {
+        f"{display_name(name)} on {data}": result["difference"]
+        for data, part in comparison["scores"].items()
+        for name, result in part["encodings"].items()
+        if name != comparison["reference"]
+    }
+    paired = {where: difference for where, difference in differences.items() if _paired(difference)}
+    if not paired:
+        return f"No claim: nothing was compared with {subject} over two seeds or more."
+    claimed = [
+        f"{where} (by {fixed(100 * difference['mean'], 1, signed=True)} points)"
+        for where, difference in paired.items()
+        if is_claimed(difference)
+    ]
+    found = ", ".join(claimed) if claimed else "none"
+    return f"Of {len(paired)} scores that were tested, these differ from {subject}'s: {found}."
 
 
 def conclusions(comparison: Comparison) -> list[str]:

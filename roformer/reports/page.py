@@ -17,8 +17,10 @@ from roformer.reports.table import Table, to_html, to_markdown
 from roformer.reports.tables import all_tables
 
 Comparison = Mapping[str, Any]
-SCHEMA_VERSION = 2
-FIELDS = ("created", "title", "reference", "hardware", "versions", "git_commit", "command", "mlm", "classification")
+SCHEMA_VERSION = 3
+FIELDS = (
+    "created", "title", "reference", "hardware", "versions", "git_commit", "command", "mlm", "classification", "scores",
+)  # fmt: skip
 
 
 def write_report(comparison: Comparison, folder: Path) -> Path:
@@ -55,6 +57,7 @@ def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) 
     """Returns the page as HTML text that loads nothing: styles and drawings are inline, and there is no script."""
     source = resources.files("roformer.reports")
     parts = [comparison[name] for name in ("mlm", "classification") if comparison[name]]
+    parts += comparison["scores"].values()
     grids = comparison["mlm"]["learning_rates"] if comparison["mlm"] else None
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

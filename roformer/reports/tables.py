@@ -43,6 +43,8 @@ def all_tables(comparison: Comparison) -> list[Table]:
         tables.append(classification(comparison))
         if any(result["synthetic"] for result in comparison["classification"]["encodings"].values()):
             tables.append(synthetic(comparison))
+    if comparison["scores"]:
+        tables.append(scores(comparison))
     if comparison["mlm"] and _paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
@@ -184,6 +186,42 @@ def classification(comparison: Comparison) -> Table:
         note=f"Negative differences favour {reference}. {interval_note(part)} {CORRECTED} "
         "The baselines read the same tokens of each document as the models.",
         warnings=tuple(part["warnings"]),
+    )
+
+
+def scores(comparison: Comparison) -> Table:
+    """What each encoding scored on each data set, by the metric that goes with it."""
+    reference, rows = comparison["reference"], []
+    for data, part in comparison["scores"].items():
+        encodings = part["encodings"]
+        for name in sorted(encodings, key=lambda name: (name != reference, -encodings[name]["score"]["mean"], name)):
+            result = encodings[name]
+            difference = result["difference"]
+            rows.append(
+                (
+                    data,
+                    part["metric"],
+                    display_name(name),
+                    with_interval(result["score"], 1, scale=100),
+                    with_interval(difference, 1, scale=100, signed=True),
+                    probability(difference["p_holm"] if difference else None),
+                    effect(difference),
+                    str(len(result["seeds"])),
+                    f"{part['test_documents']:,}",
+                )
+            )
+    warnings = [f"{data}: {warning}" for data, part in comparison["scores"].items() for warning in part["warnings"]]
+    return Table(
+        name="scores",
+        title="Scores on the test split (of GLUE: on its development set)",
+        columns=(
+            "Data", "Metric", "Encoding", "Score x 100", f"Less {display_name(reference)}'s", "p", "d", "Seeds",
+            "Documents",
+        ),  # fmt: skip
+        rows=tuple(rows),
+        note=f"Negative differences favour {display_name(reference)}. Intervals: over seeds. Seeds share the documents, "
+        "so that the interval is too narrow for other documents: with few of them by much. " + CORRECTED,
+        warnings=tuple(warnings),
     )
 
 

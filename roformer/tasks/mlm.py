@@ -54,6 +54,8 @@ class MaskedLanguageModelling(Task):
         max_eval_rows: int,
     ) -> None:
         super().__init__(corpus, tokenizer, seed)
+        if corpus.texts > 1:
+            raise UserError("masked language modelling needs documents of one text: name one data.text_column")
         if not 0 < mask_probability < 1:
             raise UserError(f"task.mask_probability must lie between 0 and 1, got {mask_probability}")
         if max_eval_rows < 1:

@@ -1,12 +1,23 @@
 """What gives a tokenizer: trained on the corpus, or loaded."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
-from transformers import PreTrainedTokenizerFast
+import tokenizers
+from tokenizers import normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
+from roformer.data.cache import atomic_folder, content_key
+from roformer.data.preprocess import split_documents
+from roformer.errors import UserError
 from roformer.registry import Registry
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order of their ids
+CONTINUED = "##"
 
 
 class TokenizerSource(ABC):
@@ -21,6 +32,81 @@ class TokenizerSource(ABC):
         Raises:
             UserError: if there is nothing to train on, or nothing to load.
         """
+
+
+class TrainedTokenizer(TokenizerSource):
+    """Trained on the train split of the corpus; the same corpus and settings give the same bytes.
+
+    Args:
+        vocab_size: tokens, the five special ones included.
+        alphabet_size: how many of the most frequent characters the vocabulary spells words with; each takes two
+            places (at the start of a word and inside), and a word with any other character becomes [UNK].
+        lowercase: lower-case the text and strip accents, as BERT-uncased does.
+        max_characters: train on so many characters at the head of the corpus; null for all of it.
+    """
+
+    name: ClassVar[str]
+    format: ClassVar[int]
+    """Rises whenever the same text would give another vocabulary."""
+
+    def __init__(self, *, vocab_size: int, alphabet_size: int, lowercase: bool, max_characters: int | None) -> None:
+        least = len(SPECIAL_TOKENS) + 2 * alphabet_size
+        if alphabet_size < 1 or vocab_size < least:
+            raise UserError(
+                f"tokenizer.vocab_size={vocab_size} does not hold an alphabet of {alphabet_size} characters twice and "
+                f"{len(SPECIAL_TOKENS)} special tokens (allowed: {least} or more; or change tokenizer.alphabet_size)"
+            )
+        self.vocab_size, self.alphabet_size = vocab_size, alphabet_size
+        self.lowercase, self.max_characters = lowercase, max_characters
+
+    def prepare(
+        self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
+    ) -> PreTrainedTokenizerFast:
+        """Trains at the first call, and reads the cached folder after that.
+
+        Raises:
+            UserError: if the train split has no text.
+        """
+        settings = [self.vocab_size, self.alphabet_size, self.lowercase, self.max_characters]
+        versions = [self.format, tokenizers.__version__]
+        data = [source.fingerprint(), validation_fraction, test_fraction]
+        folder = cache_dir / f"tokenizer-{content_key(self.name, *versions, *data, settings)}"
+        if not folder.is_dir():
+
+            def texts() -> Iterator[str]:
+                split = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
+                return self._head(text for name, document in split if name == "train" for text in document.texts)
+
+            trained = self.train(texts)
+            with atomic_folder(folder) as draft:
+                trained.save_pretrained(draft)
+        return AutoTokenizer.from_pretrained(folder)
+
+    @abstractmethod
+    def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
+        """Returns the tokenizer. Each call of ``texts`` reads them anew, so that a corpus larger than memory works."""
+
+    def _head(self, texts: Iterator[str]) -> Iterator[str]:
+        characters = 0
+        for text in texts:
+            yield text
+            characters += len(text)
+            if self.max_characters is not None and characters >= self.max_characters:
+                return
+
+    def alphabet(self, texts: Iterator[str], normalizer: normalizers.Normalizer) -> list[str]:
+        """Returns the most frequent characters of normalized texts, sorted.
+
+        Raises:
+            UserError: if there are none.
+        """
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(normalizer.normalize_str(text))
+        ranked = sorted((-count, character) for character, count in counts.items() if not character.isspace())
+        if not ranked:
+            raise UserError("no text in the train split to train a tokenizer on (lower data.validation_fraction)")
+        return sorted(character for _, character in ranked[: self.alphabet_size])
 
 
 TOKENIZERS: Registry[TokenizerSource] = Registry("tokenizer")

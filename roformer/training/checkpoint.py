@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from roformer.config import TrainConfig, first_difference
@@ -58,6 +59,22 @@ class CheckpointFolder:
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("step_*"))
+
+
+def stored_moments(init_from: str) -> dict[int, Any]:
+    """Returns the optimiser's state at the end of the run ``init_from``, by parameter.
+
+    Raises:
+        UserError: if the run's checkpoints are not there.
+    """
+    latest = CheckpointFolder(Path(init_from) / "checkpoints", keep=1).latest()
+    if latest is None:
+        raise UserError(
+            f"optimizer.carry needs a checkpoint in init_from={init_from}, and there is none; give the output folder "
+            "of a run, or set optimizer.carry to false"
+        )
+    moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
+    return moments
 
 
 def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:

@@ -22,7 +22,7 @@ from roformer.config import TrainConfig, stored_config
 from roformer.errors import RunTakenError, UserError
 from roformer.tasks import Batch, Task
 from roformer.training.backend import resolve_backend
-from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder
+from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_moments
 from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
@@ -67,6 +67,8 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         raise UserError(
             "optimizer.learning_rate has no effect with optimizer.grid; leave it out, or set the grid to null"
         )
+    if config.optimizer.carry and not config.init_from:
+        raise UserError("optimizer.carry goes on with the optimiser of another run; give init_from, or set it to false")
     check_tracker(config.tracker)
     # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
@@ -311,6 +313,10 @@ class Trainer:
         latest = self.checkpoints.latest()
         if self.accelerator.is_main_process:
             record_start(self.config, self.task.corpus.fingerprint, self.grid, resumed=latest is not None)
+        if latest is None and self.config.optimizer.carry:
+            assert self.config.init_from is not None
+            # the moments only: learning rates are this run's own
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": stored_moments(self.config.init_from)})
         if latest:
             self.accelerator.load_state(str(latest))
             self.accelerator.print(f"going on from {latest}")

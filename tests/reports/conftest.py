@@ -131,7 +131,7 @@ def make_classification():
 
 def make_comparison(mlm, classification):
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "created": "2026-11-22T03:00:00Z",
         "title": "demo",
         "reference": "rope",

@@ -5,6 +5,7 @@ from typing import Any
 from sklearn.metrics import f1_score
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
+from roformer.evaluation.runs import Run
 from roformer.tasks.classification import Classification
 
 
@@ -14,6 +15,9 @@ class ClassificationMetrics(Evaluator):
 
     version = 1
     tasks = ("classification",)
+
+    def fits(self, run: Run) -> bool:
+        return super().fits(run) and run.scored_data is None
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         task = loaded.task

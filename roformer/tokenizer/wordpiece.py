@@ -1,0 +1,58 @@
+"""WordPiece, trained on the corpus at hand.
+
+Source: the vocabulary of BERT (Devlin et al. 2019, arXiv:1810.04805, section 3), by the ``tokenizers`` library.
+"""
+
+from collections.abc import Callable, Iterator
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from roformer.tokenizer._base import CONTINUED, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
+
+_MODEL_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+
+
+@TOKENIZERS.register("wordpiece")
+class WordPieceTokenizer(TrainedTokenizer):
+    """Words at blanks, signs and Chinese characters; pieces of words by WordPiece."""
+
+    name = "wordpiece"
+    format = 1
+
+    def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
+        normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        alphabet = self.alphabet(texts(), normalizer)
+        # The trainer numbers "##a", "##b", ... in the order of a hash map, which differs between processes and decides
+        # ties between merges. Listed as special tokens, they get their numbers from us.
+        fixed = [*SPECIAL_TOKENS, *alphabet, *(CONTINUED + character for character in alphabet)]
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=self.vocab_size,
+            special_tokens=fixed,
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            continuing_subword_prefix=CONTINUED,
+            show_progress=False,
+        )
+        learner = _assemble(normalizer, {})
+        learner.train_from_iterator(texts(), trainer)
+        special = dict(
+            zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
+        )
+        return PreTrainedTokenizerFast(  # anew, so that only the five are special
+            tokenizer_object=_assemble(normalizer, learner.get_vocab()), model_input_names=_MODEL_INPUTS, **special
+        )
+
+
+def _assemble(normalizer: normalizers.Normalizer, vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", continuing_subword_prefix=CONTINUED))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUED)
+    if vocabulary:
+        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+        ids = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=ids
+        )
+    return tokenizer
