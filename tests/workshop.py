@@ -85,7 +85,7 @@ class Workshop:
             "classification": ("task=classification", "data=labelled", f"data.path={self.labelled}"),
         }
         length = "task.sequence_length=32" if task == "mlm" else "task.max_length=32"
-        return [*corpus[task], length, *TINY, f"paths.cache_dir={self.cache}", *more]
+        return [*corpus.get(task, (f"task={task}",)), length, *TINY, f"paths.cache_dir={self.cache}", *more]
 
     def config(self, output_dir, *more, task="mlm"):
         """The configuration of a tiny run."""

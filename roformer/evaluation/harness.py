@@ -108,7 +108,7 @@ def _cached(file: Path, key: str, evaluator: str, run: Run, measure: Callable[[]
     if file.is_file():
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if stored["key"] == key:
-            return stored
+            return {**stored, "run": run.description}
     print(f"{evaluator}: {run.name}", flush=True)
     result = {
         "schema_version": SCHEMA_VERSION,

@@ -5,6 +5,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
+from roformer.data.preprocess import tokenizer_key
 from roformer.errors import UserError
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
 
@@ -50,7 +51,7 @@ class PretrainedTokenizer(TokenizerSource):
                 "that has a tokenizer.json)"
             )
         try:
-            tokenizer.backend_tokenizer.to_str()
+            tokenizer_key(tokenizer)
         except Exception as error:  # the library raises nothing narrower
             raise UserError(
                 f"tokenizer.path={self.path} splits words in Python ({type(tokenizer).__name__}), which its "

@@ -311,12 +311,13 @@ class Trainer:
 
     def _resume(self) -> None:
         latest = self.checkpoints.latest()
-        if self.accelerator.is_main_process:
-            record_start(self.config, self.task.corpus.fingerprint, self.grid, resumed=latest is not None)
         if latest is None and self.config.optimizer.carry:
             assert self.config.init_from is not None
             # the moments only: learning rates are this run's own
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": stored_moments(self.config.init_from)})
+            moments = stored_moments(self.config.init_from)
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        if self.accelerator.is_main_process:
+            record_start(self.config, self.task.corpus.fingerprint, self.grid, resumed=latest is not None)
         if latest:
             self.accelerator.load_state(str(latest))
             self.accelerator.print(f"going on from {latest}")

@@ -19,7 +19,7 @@ def test_documents_are_cut_and_framed(make_task):
     """Catches a limit that forgets the special tokens, and one that cuts the head instead of the tail."""
     short, long = make_task("classification", "task.max_length=12"), make_task("classification")
     for index in range(5):
-        document = short._document("train", index)
+        ((document, _),) = short.examples("train", index)
         assert len(document) == 12
         assert document[0] == short.tokenizer.cls_token_id
         assert document[-1] == short.tokenizer.sep_token_id
@@ -32,7 +32,7 @@ def test_token_counts_are_those_of_what_is_read(make_task):
     counts = task.token_counts("train")
     assert counts.shape == (task.rows, len(task.tokenizer))
     for index in range(5):
-        expected = np.bincount(task._document("train", index), minlength=len(task.tokenizer))
+        expected = np.bincount(task.examples("train", index)[0][0], minlength=len(task.tokenizer))
         assert counts[index].toarray()[0].tolist() == expected.tolist()
         assert sorted(counts[index].data) == sorted(expected[expected > 0])
 
@@ -55,9 +55,12 @@ class FirstToken(nn.Module):
     def __init__(self, classes):
         super().__init__()
         self.logits = nn.Parameter(torch.randn(300, classes, generator=torch.Generator().manual_seed(0)))
+        self.config = type("Config", (), {"num_labels": classes})
 
-    def forward(self, input_ids, cu_seqlens, labels):
-        return type("Output", (), {"logits": self.logits[input_ids[0, cu_seqlens[:-1] + 1]]})
+    def forward(self, input_ids, cu_seqlens, labels, num_items_in_batch):
+        logits = self.logits[input_ids[0, cu_seqlens[:-1] + 1]]
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / num_items_in_batch
+        return type("Output", (), {"logits": logits, "loss": loss})
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])

@@ -1,0 +1,129 @@
+"""Tasks that are judged by one number: from runs to the table of the page."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from roformer.data.glue import GLUE
+from roformer.errors import UserError
+from roformer.evaluation.evaluators import EVALUATORS
+from roformer.evaluation.evaluators.score import METRICS
+from roformer.evaluation.harness import evaluate, load_run
+from roformer.evaluation.runs import find_runs
+from tests.workshop import Workshop, evaluation
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Small copies of three GLUE tasks, and triplets."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("data")
+    words = ["oak", "sea", "pan", "owl", "sail", "moss"]
+
+    def text():
+        return " ".join(rng.choice(words, int(rng.integers(3, 12))))
+
+    def write(place, columns, label):
+        for file, count in (("train", 60), ("dev", 24)):
+            rows = [{**{column: text() for column in columns}, "label": label(n)} for n in range(count)]
+            (folder / place).mkdir(exist_ok=True)
+            (folder / place / f"{file}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    for task in ("mrpc", "cola"):
+        write(task, GLUE[task].columns, lambda n: n % 2)
+    write("stsb", GLUE["stsb"].columns, lambda n: n % 11 / 2)
+    for file in ("mrpc", "cola", "stsb"):
+        (folder / file / "dev.jsonl").rename(folder / file / "validation.jsonl")
+    write("scm", "ABC", lambda n: "BC"[n % 2])
+    (folder / "scm" / "dev.jsonl").rename(folder / "scm" / "test.jsonl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(workshop, root, tmp_path_factory):
+    """Two encodings and two seeds on each of four data sets."""
+    out = tmp_path_factory.mktemp("scored")
+    folders = []
+    for data, task in (("mrpc", "classification"), ("cola", "classification"), ("stsb", "regression"), ("scm", "matching")):
+        chosen = [f"data.path={root}/scm"] if data == "scm" else ["data=glue", f"data.path={root}", f"data.glue_task={data}"]
+        for encoding in ("rope", "none"):
+            for seed in (1, 2):
+                more = (*chosen, f"position={encoding}", f"seed={seed}", "data.test_fraction=0")
+                folders.append(workshop.train(out / f"{data}-{encoding}-{seed}", *more, task=task))
+    return folders
+
+
+def scored(folder):
+    (found,), _ = find_runs([str(folder)])
+    evaluator = EVALUATORS["score"](evaluation([]))
+    assert evaluator.fits(found)
+    return evaluator.evaluate(load_run(found))
+
+
+def test_each_data_set_has_its_metric(runs):
+    """Catches accuracy where GLUE has F1, Matthews or Spearman, and the F1 of the other class."""
+    found = {run.name.split("-")[0]: scored(run) for run in runs if run.name.endswith("rope-1")}
+    expected = {
+        "mrpc": lambda labels, predictions: f1_score(labels, predictions, pos_label=1),
+        "cola": matthews_corrcoef,
+        "stsb": lambda labels, predictions: spearmanr(labels, predictions).statistic,
+        "scm": lambda labels, predictions: np.mean(np.equal(labels, predictions)),
+    }
+    for data, score in expected.items():
+        assert found[data]["score"] == pytest.approx(score(found[data]["labels"], found[data]["predictions"]))
+        assert len(found[data]["labels"]) == 24
+    assert {data: result["metric"] for data, result in found.items()} == {
+        "mrpc": "f1", "cola": "matthews", "stsb": "spearman", "scm": "accuracy",
+    }  # fmt: skip
+    assert found["stsb"]["labels"][:3] == [0.0, 0.5, 1.0]
+
+
+def test_the_positive_class_by_name():
+    """Catches the hub's class names, whose order is not that of the numbers."""
+    names = np.array(["equivalent", "not_equivalent"])
+    positive = np.isin(names, GLUE["mrpc"].positive)
+    assert METRICS["f1"](positive[np.array([0, 0, 1, 1])], positive[np.array([0, 1, 1, 1])]) == pytest.approx(2 / 3)
+
+
+def test_one_page_for_all_data(runs, tmp_path):
+    """Catches runs on several data sets that shut each other out, differences between data sets, and tests that are
+    corrected for their own data set only."""
+    page = evaluate(evaluation(runs, output_dir=str(tmp_path)))
+    comparison = json.loads((page.parent / "comparison.json").read_text())
+    assert comparison["mlm"] is comparison["classification"] is None
+    assert list(comparison["scores"]) == ["cola", "mrpc", "scm", "stsb"]
+    for data, part in comparison["scores"].items():
+        values = {}
+        for run in runs:
+            name, encoding, _ = run.name.rsplit("-", 2)
+            if name == data:
+                values.setdefault(encoding, []).append(scored(run)["score"])
+        for encoding, of_seed in values.items():
+            assert part["encodings"][encoding]["score"]["values"] == pytest.approx(of_seed)
+        assert part["encodings"]["rope"]["difference"] is None
+        assert part["encodings"]["none"]["difference"]["values"] == pytest.approx(
+            np.subtract(values["none"], values["rope"]).tolist()
+        )
+        assert part["warnings"] == []
+    text = (page.parent / "tables.md").read_text()
+    assert "| mrpc | f1 | RoPE |" in text
+    assert "scores that were tested" in text
+    tested = [part["encodings"]["none"]["difference"] for part in comparison["scores"].values()]
+    tested = [each for each in tested if each["p_value"] is not None]
+    smallest = min(tested, key=lambda each: each["p_value"])
+    assert smallest["p_holm"] == pytest.approx(min(1, len(tested) * smallest["p_value"]))
+
+
+def test_stsb_is_no_classification(workshop, root, tmp_path):
+    """Catches a correlation of class numbers."""
+    chosen = ("data=glue", f"data.path={root}", "data.glue_task=stsb", "data.test_fraction=0", "trainer.max_steps=1")
+    run = workshop.train(tmp_path / "stsb", *chosen, task="classification")
+    with pytest.raises(UserError, match="train it with task=regression"):
+        scored(run)

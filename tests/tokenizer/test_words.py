@@ -1,0 +1,98 @@
+"""Words of Chinese as tokens: what is a word, and that nothing is lost when the tokenizer is saved."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer, RoFormerTokenizer
+
+from roformer.data import SOURCES
+from roformer.data.preprocess import tokenize_corpus, tokenizer_key
+from roformer.errors import UserError
+from roformer.tokenizer import TOKENIZERS
+
+SETTINGS = {"name": "words", "vocab_size": 300, "alphabet_size": 120, "lowercase": True, "max_characters": None}
+SHARES = {"validation_fraction": 0.1, "test_fraction": 0.1}
+PHRASES = (
+    "今天天气非常好", "我们一起去公园散步", "人民法院依法审理案件", "合同双方应当遵守约定", "中华人民共和国民法典",
+    "他在北京大学学习数学", "原告请求被告返还借款", "这本书讲的是宋代的历史", "Transformer 模型有 12 层", "GPU 很快",
+)  # fmt: skip
+
+
+def texts(count):
+    rng = np.random.default_rng(count)
+    return ["，".join(rng.choice(PHRASES, 6)) + "。" for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    file = tmp_path_factory.mktemp("chinese") / "text.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in texts(120)), encoding="utf-8")
+    return SOURCES.build({"name": "text", "path": str(file), "text_column": "text"})
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(source, cache):
+    return TOKENIZERS.build(SETTINGS).prepare(source, cache_dir=cache, **SHARES)
+
+
+def test_words_are_those_of_jieba(tokenizer):
+    """Catches characters where a word is known, and a word where only its characters are."""
+    assert isinstance(tokenizer, RoFormerTokenizer)
+    assert tokenizer.tokenize("今天天气非常好。") == ["今天天气", "非常", "好", "。"]
+    assert tokenizer.tokenize("人民法院审理") == ["人民法院", "审理"]
+    assert tokenizer.tokenize("法学") == ["法", "学"]  # a word, but none of the corpus
+    assert tokenizer.tokenize("transformer") == ["transformer"]
+    assert tokenizer.tokenize("GPT")[:2] == ["g", "##p"]
+    assert tokenizer.tokenize("龘") == ["[UNK]"]
+    assert tokenizer.convert_tokens_to_ids(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]) == [0, 1, 2, 3, 4]
+    assert len(tokenizer) <= 300
+
+
+def test_nothing_is_lost_on_the_way(tokenizer, tmp_path):
+    """Catches a saved tokenizer that has forgotten how to cut words (as its tokenizer.json alone has)."""
+    tokenizer.save_pretrained(tmp_path / "first")
+    once = AutoTokenizer.from_pretrained(tmp_path / "first")
+    once.save_pretrained(tmp_path / "second")
+    twice = AutoTokenizer.from_pretrained(tmp_path / "second")
+    for text in texts(1000):
+        ids = tokenizer(text)["input_ids"]
+        assert once(text)["input_ids"] == ids
+        assert twice(text)["input_ids"] == ids
+
+
+def test_the_cache_knows_whose_tokens_it_holds(source, cache, tokenizer):
+    """Catches a tokenizer that cannot be named, and two vocabularies with one name."""
+    corpus = tokenize_corpus(source, tokenizer, cache_dir=cache, **SHARES)
+    again = tokenize_corpus(source, AutoTokenizer.from_pretrained(_folder(cache)), cache_dir=cache, **SHARES)
+    assert again.fingerprint == corpus.fingerprint
+    smaller = TOKENIZERS.build({**SETTINGS, "vocab_size": 260}).prepare(source, cache_dir=cache, **SHARES)
+    assert tokenizer_key(smaller) != tokenizer_key(tokenizer)
+    document = next(iter(source.documents())).text
+    assert tokenizer(document, add_special_tokens=False)["input_ids"] in [
+        split.document(index).tolist() for split in corpus.splits.values() for index in range(len(split))
+    ]
+
+
+def _folder(cache: Path) -> Path:
+    (folder,) = (each for each in cache.glob("tokenizer-*") if "今天天气" in (each / "tokenizer.json").read_text())
+    return folder
+
+
+def test_it_can_be_loaded_like_any_other(source, cache, tokenizer):
+    """Catches a refusal of words that are cut in Python, of which this class knows how."""
+    loaded = TOKENIZERS.build({"name": "pretrained", "path": str(_folder(cache))})
+    assert loaded.prepare(source, cache_dir=cache, **SHARES).tokenize("非常好") == ["非常", "好"]
+
+
+def test_a_machine_without_rjieba_is_told(source, tmp_path, monkeypatch):
+    """Catches a traceback of an import."""
+    monkeypatch.setitem(__import__("sys").modules, "rjieba", None)
+    with pytest.raises(UserError, match=r"needs rjieba: pip install 'roformer-lab\[chinese\]'"):
+        TOKENIZERS.build(SETTINGS).prepare(source, cache_dir=tmp_path, **SHARES)
