@@ -17,8 +17,11 @@ from roformer.reports.table import Table, to_html, to_markdown
 from roformer.reports.tables import all_tables
 
 Comparison = Mapping[str, Any]
-SCHEMA_VERSION = 2
-FIELDS = ("created", "title", "reference", "hardware", "versions", "git_commit", "command", "mlm", "classification")
+SCHEMA_VERSION = 3
+FIELDS = (
+    "created", "title", "reference", "hardware", "versions", "git_commit", "evaluation_commit", "command", "mlm",
+    "classification",
+)  # fmt: skip
 
 
 def write_report(comparison: Comparison, folder: Path) -> Path:

@@ -117,7 +117,8 @@ def drop_reference(comparison):
         del comparison[part]["encodings"]["rope"]
         for result in comparison[part]["encodings"].values():
             result["difference"] = None
-            result["steps_ratio"] = None
+        for result in comparison["mlm"]["encodings"].values():
+            result["race"] = None
 
 
 def drop_settings(comparison):
@@ -236,8 +237,8 @@ def test_same_input_same_bytes(comparison, tmp_path):
 
 
 def test_unreadable_comparisons_are_refused(comparison, tmp_path):
-    with pytest.raises(UserError, match="schema_version 1, allowed is 2"):
-        write_report({**comparison, "schema_version": 1}, tmp_path)
+    with pytest.raises(UserError, match="schema_version 2, allowed is 3"):
+        write_report({**comparison, "schema_version": 2}, tmp_path)
     del comparison["mlm"]
     with pytest.raises(UserError, match="no 'mlm'"):
         write_report(comparison, tmp_path)
