@@ -24,7 +24,7 @@ from rich.table import Table
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.end_to_end import train_tokenizer
-from benchmarks.run import WIDTH
+from benchmarks.run import WIDTH, positive
 from roformer.allocator import keep_freed_memory
 from roformer.cli import one_line_errors
 from roformer.data import SOURCES
@@ -43,7 +43,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("text", type=Path, help="a parquet file with a column text, one document a row")
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[100])
+    parser.add_argument("--megabytes", type=positive, nargs="+", default=[100])
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
     arguments = parser.parse_args()
     cores, results = provenance()["hardware"]["cores"], []

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import end_to_end, preparation
 from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
-from benchmarks.run import COLUMNS, ratio, remarks, table_rows
+from benchmarks.run import COLUMNS, SCHEMA_VERSION, ratio, remarks, table_rows
 from benchmarks.worker import AS_IT_COMES
 from roformer.cli import one_line_errors
 from roformer.errors import UserError
@@ -66,10 +66,9 @@ def block(report: dict[str, Any]) -> str:
 
 def table_of(report: dict[str, Any]) -> Callable[[dict[str, Any]], str]:
     """Returns what makes a table of such a report."""
-    if "cases" in report:
-        return profiles_table if report["arguments"].get("profile") else cases_table
-    kinds = {"runs": runs_table, "results": preparation_table, "curves": curves_table}
-    return next(made for key, made in kinds.items() if key in report)
+    if report.get("arguments", {}).get("profile"):
+        return profiles_table
+    return next(made for key, made in TABLES.items() if key in report)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -86,6 +85,10 @@ def read(file: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} is no file that a benchmark wrote with --output ({error})") from error
+    if not isinstance(content, dict) or not TABLES.keys() & content:
+        raise UserError(f"{file} is no file that a benchmark wrote with --output")
+    if "cases" in content and content["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{file} was written by another version of benchmarks.run; measure anew")
     return content
 
 
@@ -175,10 +178,7 @@ def summary_table() -> str:
     def against(plain: str, best: str, title: str, peers: Sequence[str]) -> tuple[float, float]:
         return _over(_case(plain, title), peers), _over(_case(best, title), peers, "")
 
-    ends = {
-        name: statistics.median(run["tokens"] / run["seconds"] for run in runs)
-        for name, runs in load("end_to_end")["runs"].items()
-    }
+    from_text = end_to_end.times_as_fast(load("end_to_end")["runs"], end_to_end.PLAIN)
     cases = [
         ("512 tokens", f"training, {short}", 3),
         ("2,048 tokens", f"training, {long}", 4),
@@ -188,11 +188,11 @@ def summary_table() -> str:
     alone = {"beside_peers": False}
     aims = [
         *(
-            Aim(f"training, {name}, over stock RoFormer", aim, *against("alone", "best", title, [STOCK]))
+            Aim(f"training, {name}, over stock RoFormer", aim, *against("lengths", "best", title, [STOCK]))
             for name, title, aim in cases
         ),
         *(
-            Aim(f"the same with dropout 0.1, {name}", aim, _over(_case("alone_dropout", title), [STOCK]))
+            Aim(f"the same with dropout 0.1, {name}", aim, _over(_case("dropout", title), [STOCK]))
             for name, title, aim in cases
         ),
         Aim(
@@ -203,10 +203,12 @@ def summary_table() -> str:
             *("inference, real lengths, over the fastest peer", 2),
             *against("lengths", "best_inference", f"inference, {real}", PEERS),
         ),
-        Aim("utilisation, training, 512 tokens", 0.5, _utilisation("alone", f"training, {short}"), unit="%", **alone),
+        Aim(
+            "utilisation, training, 512 tokens", 0.5, _utilisation("lengths", f"training, {short}"), unit="%", **alone
+        ),
         _cost_of_positions(f"training, {short}"),
         Aim("peak memory, training, 2,048 tokens, of stock RoFormer's", 1 / 3, memory, unit="", at_most=True, **alone),
-        Aim("from raw text to 200 steps, over a plain pipeline", 3, ends[end_to_end.OURS] / ends[end_to_end.PLAIN]),
+        Aim("from raw text to 200 steps, over a plain pipeline", 3, from_text),
         Aim("share of the time that the loop waits for data", 0.01, waiting, unit="%", at_most=True, **alone),
         Aim("one H200, base size, 512 and 4,096 tokens: utilisation", 0.5, None, unit="%", **alone),
         Aim("one H200, base size, 512 tokens: million tokens/s", 0.6, None, unit="", **alone),
@@ -235,9 +237,8 @@ def _utilisation(name: str, title: str) -> float:
 
 def _cost_of_positions(title: str) -> Aim:
     """The median over rounds, and between which values half of them lie."""
-    case = _case("rope", title)
-    ours, without = (_result(case, name)["seconds"] for name in (OURS, WITHOUT_POSITIONS))
-    costs = [a / b - 1 for a, b in zip(ours, without, strict=True)]
+    without = _result(_case("rope", title), WITHOUT_POSITIONS)
+    costs = [a / b - 1 for a, b in zip(without["beside"], without["seconds"], strict=True)]
     low, middle, high = statistics.quantiles(costs, n=4)
     spread = f" ({low:.1%} to {high:.1%})"
     work = "RoPE, what it costs of a step at 512 tokens"
@@ -246,7 +247,7 @@ def _cost_of_positions(title: str) -> Aim:
 
 def _memory(case_name: str) -> float:
     """Against the least that stock RoFormer takes in any setting."""
-    cases = [_case(name, case_name) for name in ("alone", "best")]
+    cases = [_case(name, case_name) for name in ("lengths", "best")]
     least = min(each["peak_bytes"] for case in cases for each in case["results"] if each["contestant"] == STOCK)
     return float(_result(cases[0], OURS)["peak_bytes"] / least)
 
@@ -348,6 +349,12 @@ def save(canvas: Figure, file: Path) -> None:
     canvas.tight_layout()
     canvas.savefig(file, metadata={"Date": None})
     plt.close(canvas)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "cases": cases_table, "runs": runs_table, "results": preparation_table, "curves": curves_table,
+}  # fmt: skip
+"""What a benchmark's output holds -> what tables it."""
 
 
 if __name__ == "__main__":

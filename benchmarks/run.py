@@ -6,12 +6,13 @@ python -m benchmarks.run --lengths --data data=labelled data.path=reviews.csv   
 python -m benchmarks.run --lengths 512 --data --positions all --rounds 15       # what each position encoding costs
 
 Every contestant has the same sizes and a process of its own. Each peer takes turns with ours, round after round,
-and no other peer is alive meanwhile. A figure is the median over rounds of real tokens a second (padding is no
-token), with the least and the greatest; "ours is" is the median of the ratios of two turns in the same round.
-Utilisation is the arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measured in the same
-run. Ours runs as `train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds
-fastest and freed memory kept. A peer runs as it comes, and the two fastest with freed memory kept as well. With
---best all peers run with freed memory kept and documents sorted by length, uncompiled and compiled.
+and no other peer is alive meanwhile (with --positions all encodings take turns together). A figure is the median
+over rounds of real tokens a second (padding is no token), with the least and the greatest; "ours is" is the median
+of the ratios of two turns in the same round. Utilisation is the arithmetic that the work needs (benchmarks/flops.py)
+over the matmul rate measured in the same run. Ours runs as `train.py` and `evaluate.py` run it: packed, with the
+attention backend that a measurement finds fastest and freed memory kept. A peer runs as it comes, and stock RoFormer
+and ModernBERT with freed memory kept as well. With --best all peers run with freed memory kept and documents sorted by
+length, uncompiled and compiled.
 """
 
 import argparse
@@ -44,6 +45,7 @@ from roformer.training.provenance import provenance
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
+SCHEMA_VERSION = 2  # of the output
 UNSTEADY = 1.5  # slowest over fastest round, from which on it is told
 _OURS = Variant(keep_memory=True)
 WIDTH = 118  # of a table that is written to a file
@@ -59,7 +61,7 @@ def main() -> None:
     origin = apart(provenance)
     origin["versions"]["x-transformers"] = version("x-transformers")
     report = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         **origin,
         "arguments": {**vars(arguments), "output": None},
         "machine": machine,
@@ -97,7 +99,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--tokens", type=positive, default=4096, help="of such a batch, or one sequence if it is longer"
     )
     parser.add_argument("--data", nargs="*", default=["data=docs"], help="documents with their real lengths, or none")
-    parser.add_argument("--max-length", type=positive, default=512, help="tokens at which such a document is cut")
+    parser.add_argument(
+        "--max-length", type=positive, default=512, help="tokens at which such a document is cut, 3 or more"
+    )
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--layers", type=positive, default=4)
     parser.add_argument("--hidden-size", type=positive, default=256)
@@ -112,7 +116,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--best", action="store_true", help="peers in their best setting, not as they come")
     parser.add_argument("--profile", action="store_true", help="in the output, where the time of ours goes")
     parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if not arguments.lengths and not arguments.data:
+        parser.error("--lengths and --data are both empty: there is nothing to measure")
+    if arguments.max_length <= SPECIAL_TOKENS:
+        parser.error(f"--max-length must be above {SPECIAL_TOKENS}, got {arguments.max_length}")
+    if arguments.positions and (arguments.best or arguments.peers is not PEERS):
+        parser.error("--positions compares our own model in its one setting: leave out --peers and --best")
+    return arguments
 
 
 def positive(text: str) -> int:
@@ -145,8 +156,8 @@ Corpus = tuple[list[np.ndarray], int]
 
 def cases(arguments: argparse.Namespace, texts: Corpus | None, precision: str) -> Iterator[tuple[str, Case]]:
     """Yields name and case: each kind of work at each length, and on documents as they are."""
-    rng = np.random.default_rng(0)
     for work, length in product(arguments.work, [*arguments.lengths, *([None] if texts else [])]):
+        rng = np.random.default_rng(0)  # the same documents whatever else is measured
         if length:
             name, vocabulary = f"{work}, {length:,} tokens each", 8192
             rows = range(max(1, arguments.tokens // length))
@@ -190,7 +201,7 @@ Contestants = list[tuple[str, Variant]]
 
 
 def groups(case: Case, peers: list[str], *, best: bool) -> list[Contestants]:
-    """Returns who runs how, beside ours: each peer in a group of its own, all position encodings in one."""
+    """Returns who runs how, beside ours: each peer in each setting by itself, all position encodings together."""
     if all(name in ENCODINGS for name in peers):
         return [[(name, _OURS) for name in peers]]
     differ = case.length is None
@@ -201,7 +212,7 @@ def groups(case: Case, peers: list[str], *, best: bool) -> list[Contestants]:
             settings = [kept, replace(kept, compiled=True)]
         else:
             settings = [Variant(), *([Variant(keep_memory=True)] if name in (STOCK, MODERNBERT) else [])]
-        together.append([(name, variant) for variant in settings])
+        together += [[(name, variant)] for variant in settings]
     return together
 
 
@@ -283,12 +294,10 @@ def ratio(case: dict[str, Any], rival: Callable[[dict[str, Any]], bool]) -> floa
 
 
 def times_as_fast(case: dict[str, Any], theirs: dict[str, Any]) -> float | None:
-    """Returns how many times as fast ours is: the median over rounds, for both had their turn in each."""
-    ours = next((result["seconds"] for result in case["results"] if result["contestant"] == OURS), [])
-    beside = theirs.get("beside", ours)
-    if not beside:  # ours could not run there
-        return None
-    return statistics.median(a / b for a, b in zip(theirs["seconds"], beside, strict=True))
+    """Returns how many times as fast ours is: the median over rounds, for both had their turn in each. None if ours
+    could not run there."""
+    beside = theirs["seconds"] if theirs["contestant"] == OURS else theirs["beside"]
+    return statistics.median(a / b for a, b in zip(theirs["seconds"], beside, strict=True)) if beside else None
 
 
 def work_of(case: Case) -> dict[str, Any]:

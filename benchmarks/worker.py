@@ -74,7 +74,7 @@ class Worker:
     """
 
     def __init__(self, name: str, variant: Variant, case: Case) -> None:
-        self.name, self.variant = name, variant
+        self.name = name
         self._connection, theirs = _FORK.Pipe()
         self._process = _FORK.Process(target=_serve, args=(theirs, name, variant, case), daemon=True)
         self._process.start()
@@ -211,8 +211,9 @@ def _prepare(
 
 
 def _rebatch(case: Case, *, ours: bool, by_length: bool) -> Sequence[Documents]:
-    """Returns the batches of documents that a contestant takes; in inference ours sorts, as its evaluation does."""
-    if not by_length and not (ours and case.work == "inference"):
+    """Returns the batches of documents that a contestant takes; in inference ours sorts those of many lengths, as its
+    evaluation does."""
+    if case.length or (not by_length and not (ours and case.work == "inference")):
         return case.batches
     documents = [document for batch in case.batches for document in batch]
     lengths = np.array([len(tokens) for tokens, _ in documents])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import report, run
+from benchmarks import end_to_end, report, run
 from benchmarks.contestants import (
     CONTESTANTS,
     OURS,
@@ -85,7 +85,8 @@ def test_a_small_run(small, work, capsys):
         assert measured == set(CONTESTANTS)
         assert case["left_out"] == []
         for each in case["results"]:
-            assert len(each["seconds"]) == (2 * len(PEERS) if each["contestant"] == OURS else 2)
+            others = len(case["results"]) - 1  # beside each of which ours takes its turns
+            assert len(each["seconds"]) == (2 * others if each["contestant"] == OURS else 2)
             assert min(each["seconds"]) > 0
             assert each["parameters"] > 0
             assert ("profile" in each) == (each["contestant"] == OURS)
@@ -128,6 +129,15 @@ def test_arguments_that_count_nothing(small, capsys):
     with pytest.raises(SystemExit):
         small("--rounds", "0")
     assert "invalid positive value: '0'" in capsys.readouterr().err
+    for arguments, told in (
+        (["--lengths", "--data"], "both empty: there is nothing to measure"),
+        (["--max-length", "2"], "--max-length must be above 2, got 2"),
+        (["--positions", "none", "--best"], "leave out --peers and --best"),
+        (["--positions", "none", "--peers", "bert"], "leave out --peers and --best"),
+    ):
+        with pytest.raises(SystemExit):
+            small(*arguments)
+        assert told in capsys.readouterr().err
 
 
 def test_who_dies_between_rounds_is_named(small, monkeypatch):
@@ -215,3 +225,58 @@ def test_the_page_shows_what_was_measured():
     text = report.PAGE.read_text()
     assert report.page(text) == text
     assert "<!-- table: " in text
+
+
+def test_what_is_met_by_hand():
+    """Catches an aim that is read the wrong way round."""
+    rows = [
+        report.Aim("ratio", 3, 2.999, best=3.0).row(),
+        report.Aim("share", 0.05, 0.05, unit="%", at_most=True, beside_peers=False).row(),
+        report.Aim("share", 0.05, 0.0511, unit="%", at_most=True, beside_peers=False, spread=" (4% to 6%)").row(),
+        report.Aim("small", 0.01, 0.0004, unit="%", at_most=True, beside_peers=False).row(),
+        report.Aim("nothing", 5, None).row(),
+    ]
+    assert rows == [
+        ["ratio", "3x", "3.00x", "no", "3.00x", "yes"],
+        ["share", "at most 5%", "5.0%", "yes", "", ""],
+        ["share", "at most 5%", "5.1% (4% to 6%)", "no", "", ""],
+        ["small", "at most 1%", "0.04%", "yes", "", ""],
+        ["nothing", "5x", "not measured", "", "not measured", ""],
+    ]
+
+
+@pytest.fixture
+def by_hand(monkeypatch):
+    """Files of the page with two rounds of ours and stock RoFormer, in two settings."""
+
+    def case(name, *results):
+        return {"name": name, "flops": 6e9, "results": list(results), "left_out": []}
+
+    def result(contestant, variant, seconds, beside, peak):
+        return {"contestant": contestant, "variant": variant, "seconds": seconds, "beside": beside, "peak_bytes": peak}
+
+    ours = {"contestant": OURS, "variant": "memory kept", "seconds": [1.0, 2.0, 4.0], "peak_bytes": 30}
+    stock = result(STOCK, "as it comes", [3.0, 8.0], [1.0, 2.0], 90)
+    kept = result(STOCK, "memory kept", [2.0, 4.0], [1.0, 4.0], 60)
+    plain = result(report.WITHOUT_POSITIONS, "memory kept", [1.0, 2.0, 4.0, 5.0], [1.1, 2.1, 4.8, 5.5], 1)
+    machine = {"matmul_rates": {"large": 6e9, "small": 5e9}}
+    files = {
+        "lengths": {"machine": machine, "cases": [case("work", ours, stock)]},
+        "best": {"machine": machine, "cases": [case("work", ours, kept)]},
+        "rope": {"machine": machine, "cases": [case("work", ours, plain)]},
+    }
+    monkeypatch.setattr(report, "load", files.__getitem__)
+
+
+def test_the_summary_by_hand(by_hand):
+    """Catches a ratio, a share or a memory that is upside down, or of another file, setting or contestant."""
+    assert report._over(report._case("lengths", "work"), [STOCK]) == 3.5  # rounds of 3 and 4
+    assert report._over(report._case("best", "work"), PEERS, "") == 1.5  # rounds of 2 and 1
+    assert report._utilisation("lengths", "work") == 0.5  # 6 GFLOP in the median of 2 s, of 6 GFLOP/s
+    assert report._memory("work") == 0.5  # 30 of the lesser of 90 and 60
+    cost = report._cost_of_positions("work")
+    assert cost.measured == pytest.approx(0.1)
+    assert cost.spread == " (6.3% to 17.5%)"
+    runs = {end_to_end.OURS: [{"tokens": 8, "seconds": 1.0}, {"tokens": 8, "seconds": 2.0}]}
+    runs[end_to_end.PLAIN] = [{"tokens": 8, "seconds": 2.0}, {"tokens": 4, "seconds": 4.0}]
+    assert end_to_end.times_as_fast(runs, end_to_end.PLAIN) == 3.0  # rounds of 2 and 4

@@ -97,7 +97,8 @@ def module_texts(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _parse(paths: list[Path]) -> Iterator[list[str]]:
-    if len(paths) < _FILES_WORTH_A_POOL:
+    # a worker of a sweep's launcher may not start processes of its own
+    if len(paths) < _FILES_WORTH_A_POOL or multiprocessing.parent_process() is not None:
         yield from map(file_docstrings, paths)
         return
     # spawn: forking a process in which torch or tokenizers already run threads can hang

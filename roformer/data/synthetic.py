@@ -91,26 +91,32 @@ class RecallSource(SyntheticSource):
 
     Args:
         length, documents, seed: as ever.
-        pairs: of a key and a value in a document, whatever its length.
+        pairs: values in a document, whatever its length: one behind the key, the others behind other keys, or any
+            words once these run out.
+        keys: how many there are. With 1 it is enough to know a key and what stands behind it; with more, a value has
+            to be told from those behind other keys.
     """
 
+    format = 2
     cell = "place of the pair in the document"
     guess = "most frequent value of the document"
     shortest = 8
-    keys, values = 32, 16
+    values = 16
 
-    def __init__(self, *, length: int, documents: int, seed: int, pairs: int) -> None:
+    def __init__(self, *, length: int, documents: int, seed: int, pairs: int, keys: int) -> None:
         super().__init__(length=length, documents=documents, seed=seed)
-        if not 2 <= pairs <= min(self.keys, (length - 2) // 2):
-            raise UserError(
-                f"data=recall: pairs must lie between 2 and {min(self.keys, (length - 2) // 2)}, got {pairs}"
-            )
-        self.pairs = pairs
+        if not 2 <= pairs <= (length - 2) // 2:
+            raise UserError(f"data=recall: pairs must lie between 2 and {(length - 2) // 2}, got {pairs}")
+        if keys < 1:
+            raise UserError(f"data=recall needs keys of at least 1, got {keys}")
+        self.pairs, self.keys = pairs, keys
 
     def example(self, rng: np.random.Generator, length: int, place: float | None = None) -> Example:
-        keys = rng.choice(self.keys, self.pairs, replace=False)
+        keys = rng.permutation(self.keys)
         values = rng.choice(self.values, self.pairs)
-        units = [[f"key{key}", f"value{value}"] for key, value in zip(keys[1:], values[1:], strict=True)]
+        before = [f"key{key}" for key in keys[1 : self.pairs]]
+        before += [_FILLERS[i] for i in rng.integers(len(_FILLERS), size=self.pairs - 1 - len(before))]
+        units = [[word, f"value{value}"] for word, value in zip(before, values[1:], strict=True)]
         units += [[_FILLERS[i]] for i in rng.integers(len(_FILLERS), size=length - 2 - 2 * self.pairs)]
         units = [units[i] for i in rng.permutation(len(units))]
         place = rng.random() if place is None else place

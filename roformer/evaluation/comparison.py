@@ -18,11 +18,14 @@ from roformer.evaluation.statistics import (
     interval,
     macro_f1_interval,
     paired_difference,
+    paired_ratio,
 )
 
 Result = dict[str, Any]
 # What may differ between the runs of one comparison; anything else is reported.
 _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
+
+_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "initializer_range")  # that a reader is told
 
 
 def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
@@ -125,12 +128,16 @@ def _pair(values: dict[int, float], reference: dict[int, float]) -> Interval | N
 def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
     groups = _group(results)
     encodings = {label: _mlm_encoding(runs) for label, runs in groups.items()}
+    labels = label_runs(result["run"] for result in results)
+    for result in results:
+        encodings[labels[result["run"]["name"]]]["position"] = result["run"]["position"]
     for label, runs in groups.items():
         other = groups.get(reference) if label != reference else None
         encodings[label]["difference"] = _pair(_losses(runs), _losses(other)) if other else None
         encodings[label]["race"] = _race(runs, other) if other else None
         encodings[label]["differences_by_length"] = probes.differences_by_length(runs, other) if other else {}
     correct_for_many(encoding["difference"] for encoding in encodings.values())
+    correct_for_many(encoding["race"] and encoding["race"]["ratio"] for encoding in encodings.values())
     by_length = [encoding["differences_by_length"] for encoding in encodings.values()]
     for length in dict.fromkeys(length for each in by_length for length in each):
         correct_for_many(each[length] for each in by_length if length in each)
@@ -165,28 +172,33 @@ def _losses(runs: BySeed) -> dict[int, float]:
 
 def _race(runs: BySeed, reference: BySeed) -> dict[str, Any] | None:
     """Returns how soon an encoding and the reference reach the loss that all runs of the two reach, over the seeds
-    that both have; other encodings of the comparison play no part."""
+    that both have and whose runs were both above it when they were first evaluated; None where there is no such seed.
+    Other encodings of the comparison play no part."""
     seeds = sorted(runs.keys() & reference.keys())
     if not seeds:
         return None
-    curves = [[group[seed]["training_curve"] for seed in seeds] for group in (runs, reference)]
-    target = max(min(curve["validation_loss"]) for curve in (*curves[0], *curves[1]))
-    steps, reference_steps = ([_crossing(curve, "steps", target) for curve in group] for group in curves)
-    tokens, reference_tokens = ([_crossing(curve, "tokens", target) for curve in group] for group in curves)
+    curves = [(runs[seed]["training_curve"], reference[seed]["training_curve"]) for seed in seeds]
+    target = max(min(curve["validation_loss"]) for pair in curves for curve in pair)
+    reached = [
+        [
+            first_crossing(curve[axis], curve["validation_loss"], target)
+            for axis in ("steps", "tokens")
+            for curve in pair
+        ]
+        for pair in curves
+    ]
+    seen = [crossings for crossings in reached if None not in crossings]
+    if not seen:
+        return None
+    steps, reference_steps, tokens, reference_tokens = zip(*seen, strict=True)
     return {
         "target_loss": target,
         "steps": interval(steps),
         "reference_steps": interval(reference_steps),
         "tokens": interval(tokens),
         "reference_tokens": interval(reference_tokens),
-        "ratio": interval([a / b for a, b in zip(steps, reference_steps, strict=True)]),
+        "ratio": paired_ratio(steps, reference_steps),
     }
-
-
-def _crossing(curve: dict[str, Any], axis: str, target: float) -> float:
-    found = first_crossing(curve[axis], curve["validation_loss"], target)
-    assert found is not None  # the target is what every run reached
-    return found
 
 
 def _mlm_encoding(runs: BySeed) -> dict[str, Any]:
@@ -298,7 +310,7 @@ def _settings(results: list[Result]) -> dict[str, Any]:
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
         "learning_rate": "best of a grid" if optimizer.get("grid") else optimizer["learning_rate"],
         "schedule": config["scheduler"]["name"],
-        **{key: config["model"][key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
+        **{key: config["model"][key] for key in _SIZES},
         "attention": config["attention"]["name"],
         **({"rope_base": bases.pop()} if len(bases) == 1 else {}),
     }

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +45,8 @@ def evaluate(config: EvaluateConfig) -> Path:
     for run in runs:
         results += _evaluate_run(run, config, output_dir / "results")
     comparison = compare(results, config)
-    comparison.update(
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=provenance()["command"],
-    )
+    here = provenance()
+    comparison.update(created=here["created"], command=here["command"], evaluation_commit=here["git_commit"])
     report = output_dir / "report"
     report.mkdir(parents=True, exist_ok=True)
     write_json(report / "comparison.json", comparison)

@@ -26,6 +26,7 @@ def beyond_training(runs: BySeed) -> dict[str, Any]:
         },
         "loss_by_position": [interval(losses) for losses in places],
         "loss_sliding": None if None in sliding else interval(sliding),
+        "windows": probes[0]["windows"],  # the same for all: they are of the data
     }
 
 

@@ -41,6 +41,18 @@ def paired_difference(values: Values, reference: Values) -> Interval:
     }
 
 
+def paired_ratio(values: Values, reference: Values) -> Interval:
+    """Returns the geometric mean of ``values / reference``, pair by pair, with its interval and p: the test of a
+    difference between logarithms, so that a ratio and its inverse tell the same."""
+    logarithms = paired_difference(np.log(values), np.log(reference))
+    bounds = {name: logarithms[name] for name in ("mean", "low", "high")}
+    return {
+        **logarithms,
+        "values": np.divide(values, reference).tolist(),
+        **{name: None if bound is None else float(np.exp(bound)) for name, bound in bounds.items()},
+    }
+
+
 def correct_for_many(differences: Iterable[Interval | None]) -> None:
     """Adds ``p_holm`` to each difference of one family: p by Holm's step-down method over all that have one."""
     from statsmodels.stats.multitest import multipletests  # a second to import
@@ -85,11 +97,12 @@ def _macro_f1(confusion: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def first_crossing(xs: Sequence[float], ys: Sequence[float], target: float) -> float | None:
-    """Returns the x at which ``ys`` first falls to ``target``, interpolated between two points; None if never."""
+    """Returns the x at which ``ys`` first falls to ``target``, interpolated between two points; None if never, or at a
+    point before the first that nobody has seen."""
+    if ys[0] <= target:
+        return float(xs[0]) if ys[0] == target else None
     for i, y in enumerate(ys):
         if y <= target:
-            if i == 0:
-                return float(xs[0])
             share = (ys[i - 1] - target) / (ys[i - 1] - y)
             return float(xs[i - 1] + share * (xs[i] - xs[i - 1]))
     return None

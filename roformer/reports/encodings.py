@@ -35,8 +35,8 @@ def by_accuracy(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def rival(names: Sequence[str]) -> str:
-    """Whom the first of ``names`` is held against: by rule, not by outcome. The paper's own baseline where it is
-    there, else the best of the others; empty without others."""
+    """Whom the first of ``names`` is held against: the paper's own baseline where it is there, else the best of the
+    others, of which what is claimed is corrected for all; empty without others."""
     return "sinusoidal" if "sinusoidal" in names[1:] else next(iter(names[1:]), "")
 
 

@@ -55,7 +55,9 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
         text = "Down and to the right is better. Speed is that of this machine."
         figures.append(("cost", "Test loss against training speed.", text, cost))
         if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
-            text = "The same tokens are predicted at each length; bars: 95 % CI over seeds. Lower is better."
+            several = any(len(result["seeds"]) > 1 for result in results)
+            bars = "; bars: 95 % CI over seeds" if several else ""
+            text = f"The same tokens are predicted at each length{bars}. Lower is better."
             figures.append(("loss_by_length", "Test loss against sequence length.", text, loss_by_length))
         if any(len(result["loss_by_position"]) > 1 for result in comparison["mlm"]["encodings"].values()):
             text = "In the longest windows that an encoding takes: does it fail everywhere in them, or only far in?"

@@ -92,9 +92,10 @@ def _paired(difference: Interval | None) -> TypeGuard[Interval]:
     return difference is not None and has_bounds(difference) and len(difference["values"]) > 1
 
 
-def is_claimed(difference: Interval) -> bool:
-    """Returns whether one of many differences is one: by its interval, and by p corrected for all of them."""
-    return excludes(difference, 0.0) and difference["p_holm"] < SIGNIFICANT
+def is_claimed(difference: Interval | None, nothing: float = 0.0) -> bool:
+    """Returns whether one of many differences is one: by its interval, which leaves ``nothing`` out (1 for ratios),
+    and by p corrected for all of them."""
+    return difference is not None and excludes(difference, nothing) and difference["p_holm"] < SIGNIFICANT
 
 
 def key_figures(comparison: Comparison) -> list[Tile]:
@@ -118,8 +119,9 @@ def _mlm_tiles(encodings: Mapping[str, Any], names: list[str]) -> list[Tile]:
     if result and result["difference"]:
         other = display_name(rival(names))
         tiles.append(_tile(result["difference"], f"nats, {other} minus {subject}", 3, signed=True))
-        label = f"the steps to the same loss, {other} against {subject}"
-        tiles.append(_tile(result["race"]["ratio"], label, 2, unit=TIMES))
+        if result["race"]:
+            label = f"the steps to the same loss, {other} against {subject}"
+            tiles.append(_tile(result["race"]["ratio"], label, 2, unit=TIMES))
     tiles.append(_tile(first["tokens_per_second"], f"training tokens/s, {subject}", 0))
     return tiles
 
@@ -144,7 +146,7 @@ def _mlm_sentence(comparison: Comparison) -> str:
     if not opponent or not encodings[opponent]["difference"]:
         return f"{subject} reaches a test loss of {score}; {_no_pair(other)}."
     result = encodings[opponent]
-    difference, ratio = result["difference"], result["race"]["ratio"]
+    difference, ratio = result["difference"], result["race"] and result["race"]["ratio"]
     if len(difference["values"]) < 2:
         gap = fixed(abs(difference["mean"]), 3)
         loss = fixed(result["loss"]["mean"], 3)
@@ -170,8 +172,8 @@ def _final_clause(difference: Interval, *, than: str = "") -> str:
     return f"ends {_size(difference)} nats {direction}{than} ({_bounds(difference)})"
 
 
-def _speed_clause(ratio: Interval, other: str) -> str:
-    if not excludes(ratio, 1.0):
+def _speed_clause(ratio: Interval | None, other: str) -> str:
+    if ratio is None or not is_claimed(ratio, 1.0):
         return ""
     factor = max(ratio["mean"], 1 / ratio["mean"])
     times = f"{factor:.{1 if factor >= 1.2 else 2}f}{TIMES}"

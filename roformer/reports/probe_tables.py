@@ -41,9 +41,11 @@ def extrapolation(comparison: Comparison) -> Table:
             f"{trained or lengths[0]}, sliding",
         ),
         rows=tuple(rows),
-        note="The same tokens are predicted at each length. They are not those of the test loss above: only documents "
-        "long enough for the greatest length are used. Sliding: windows of the training length that overlap by half, "
-        "of which the middle counts: what one does without a model that reaches further. A dash: not measured. "
+        note="The same tokens are predicted at each length. They are not those of the test loss above, but of "
+        f"{_windows(part)} documents that are long enough for the greatest length. A length of n times the training's "
+        "has n times its tokens without [CLS] and [SEP], and these two. Sliding: windows of the training length that "
+        "overlap by half, of which the middle counts: what one does without a model that reaches further. A dash: not "
+        "measured. "
         f"{_untrained_rows(part)}{interval_note(part)}",
     )
 
@@ -132,15 +134,23 @@ def synthetic(comparison: Comparison) -> Table:
     )
 
 
+def _windows(part: Mapping[str, Any]) -> int:
+    """Returns from how many test documents, one window each, losses beyond the training length come."""
+    return max(result["windows"] for result in part["encodings"].values())
+
+
 def _untrained_rows(part: Mapping[str, Any]) -> str:
-    """Says which tables of positions were read beyond the length that they were trained at."""
+    """Says of which encodings longer texts need weights that no training text has touched."""
     trained = part["settings"].get("sequence_length")
-    names = [
-        display_name(name)
-        for name, result in part["encodings"].items()
-        if name.startswith(_TABLES) and trained and any(int(n) > trained for n in result["loss_by_length"])
-    ]
-    return f"{', '.join(names)}: rows beyond {trained} tokens were never trained. " if names else ""
+    told = []
+    for name, result in part["encodings"].items():
+        if not trained or all(int(length) <= trained for length in result["loss_by_length"]):
+            continue
+        if name.startswith(_TABLES):
+            told.append(f"{display_name(name)}: rows beyond {trained} tokens were never trained. ")
+        if name.startswith("deberta") and result["position"]["max_distance"] >= trained:
+            told.append(f"{display_name(name)}: the farthest row of one side was never trained. ")
+    return "".join(told)
 
 
 def length_label(length: int, trained: int | None) -> str:

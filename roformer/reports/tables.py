@@ -101,6 +101,7 @@ def learning_speed(comparison: Comparison) -> Table:
                 with_interval(race.get("steps"), 0),
                 with_interval(race.get("reference_steps"), 0),
                 with_interval(race.get("ratio"), 2, unit=TIMES),
+                probability(race["ratio"]["p_holm"] if race else None),
                 with_interval(race.get("tokens"), 2, scale=1e-6),
                 with_interval(part["encodings"][name]["loss_at_equal_time"], 3),
                 with_interval(part["encodings"][name]["tokens_per_second"], 0),
@@ -112,6 +113,7 @@ def learning_speed(comparison: Comparison) -> Table:
         "Steps",
         f"{reference}'s steps",
         "Ratio",
+        "p",
         "Tokens (millions)",
         f"Loss after {seconds:,.0f} s" if seconds else "Loss at equal time",
         "Training tokens/s",
@@ -122,9 +124,10 @@ def learning_speed(comparison: Comparison) -> Table:
         columns=("Encoding", *columns),
         rows=tuple(rows),
         note=f"The loss is the lowest that every run of the encoding and of {reference} reached; steps between two "
-        "evaluations are interpolated. Loss at equal time: validation loss when the fastest run of all had ended, "
-        "evaluations left out; the learning rate of slower ones had not come down by then. Time depends on the "
-        "hardware below.",
+        "evaluations are interpolated, and a pair that has been below it at its first evaluation is left out. Ratio: "
+        "geometric mean over seeds; p: of its logarithm, corrected for all encodings of the table (Holm). Loss at "
+        "equal time: validation loss when the fastest run of all had ended, evaluations left out; the learning "
+        "rate of slower ones had not come down by then. Time depends on the hardware below.",
     )
 
 
@@ -235,7 +238,7 @@ def beside_the_paper(comparison: Comparison) -> Table:
         columns=("Quantity", "Paper", "Here"),
         rows=(
             ("Loss difference (nats)", "0.18 at 100k, 0.14 at 250k steps", with_interval(result["difference"], 3)),
-            ("Steps to a common loss, ratio", "about 2.1", with_interval(result["race"]["ratio"], 2)),
+            ("Steps to a common loss, ratio", "about 2.1", with_interval((result["race"] or {}).get("ratio"), 2)),
         ),
         note="Paper: read off the curves of its Figure 3 (left), which come without numbers or intervals. "
         "Not comparable in size: the paper plots training loss, of one BERT-base run each, over 3 to 8 billion tokens "

@@ -47,7 +47,11 @@ def learning_rate_grid(config: TrainConfig) -> Grid | None:
         )
     seeds = set.intersection(*(set(by_seed) for by_seed in losses.values()))
     if not seeds:
-        raise UserError(f"{asked} has no seed of position={config.position['name']} with all learning rates")
+        rates = "; ".join(f"{rate:g}: {', '.join(map(str, sorted(found)))}" for rate, found in sorted(losses.items()))
+        raise UserError(
+            f"{asked} has no seed of position={config.position['name']} that all learning rates were tried with "
+            f"(seeds of {rates}); train the same seed at each"
+        )
     return {rate: mean(by_seed[seed] for seed in sorted(seeds)) for rate, by_seed in sorted(losses.items())}
 
 

@@ -110,6 +110,16 @@ def test_many_processes_give_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> 
     assert list(docstrings.module_texts(["rich"])) == alone
 
 
+def test_a_worker_parses_by_itself(monkeypatch):
+    """Catches a sweep on joblib or submitit that dies at the first corpus: their workers may start no processes."""
+    monkeypatch.setattr(docstrings, "_FILES_WORTH_A_POOL", 1)
+    monkeypatch.setattr(docstrings, "ProcessPoolExecutor", lambda **_: pytest.fail("started processes"))
+    with pytest.raises(pytest.fail.Exception, match="started processes"):
+        list(docstrings.module_texts(["yaml"]))
+    monkeypatch.setattr(docstrings.multiprocessing, "parent_process", lambda: "the launcher's")
+    assert len(list(docstrings.module_texts(["yaml"]))) > 5
+
+
 def test_fingerprint_follows_settings_and_versions_without_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a stale cache after an upgrade, and a fingerprint that costs the whole parse."""
     monkeypatch.setattr(docstrings, "file_docstrings", lambda path: pytest.fail("parsed"))

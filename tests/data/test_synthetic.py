@@ -11,7 +11,7 @@ from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
 
 SETTINGS = {
-    "recall": {"name": "recall", "length": 40, "documents": 300, "seed": 0, "pairs": 4},
+    "recall": {"name": "recall", "length": 40, "documents": 300, "seed": 0, "pairs": 4, "keys": 32},
     "order": {"name": "order", "length": 40, "documents": 300, "seed": 0},
     "listops": {"name": "listops", "length": 60, "documents": 300, "seed": 0, "arguments": 4},
 }
@@ -26,13 +26,14 @@ def documents(settings):
     return [(document.text.split(), document.label) for document in SOURCES.build(settings).documents()]
 
 
-def test_the_recalled_value_stands_behind_the_key():
-    """Catches a label of another pair, and a key that is there twice."""
-    for words, label in documents(SETTINGS["recall"]):
+@pytest.mark.parametrize(("keys", "others"), [(32, 3), (3, 2), (1, 0)])
+def test_the_recalled_value_stands_behind_the_key(keys, others):
+    """Catches a label of another pair, a key that is there twice, and values that are told by the lack of a key."""
+    for words, label in documents({**SETTINGS["recall"], "keys": keys}):
         assert words[0] == "find"
         assert words.count(words[1]) == 2
         assert words[words.index(words[1], 2) + 1] == label
-        assert sum(word.startswith("key") for word in words) == 1 + 4
+        assert sum(word.startswith("key") for word in words) == 2 + others
         assert sum(word.startswith("value") for word in words) == 4
         assert len(words) == 40
 
@@ -116,7 +117,7 @@ def test_the_same_settings_make_the_same_documents(settings):
 @pytest.mark.parametrize("length", [40, 160])
 def test_a_place_is_kept_at_every_length(length):
     """Catches a heat map whose columns mean something else in longer documents."""
-    recall = RecallSource(length=40, documents=1, seed=0, pairs=4)
+    recall = RecallSource(length=40, documents=1, seed=0, pairs=4, keys=32)
     order = OrderSource(length=40, documents=1, seed=0)
     for place in (0.0, 0.3, 0.999):
         for seed in range(20):
@@ -142,6 +143,7 @@ def test_listops_of_other_lengths():
     [
         ("recall", {"length": 7}, "data=recall needs a length of at least 8"),
         ("recall", {"pairs": 20}, "pairs must lie between 2 and 19, got 20"),
+        ("recall", {"keys": 0}, "keys of at least 1, got 0"),
         ("order", {"documents": 0}, "documents of at least 1"),
         ("order", {"seed": -1}, "a seed of at least 0"),
         ("listops", {"arguments": 1}, "arguments of at least 2"),

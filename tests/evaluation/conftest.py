@@ -12,7 +12,13 @@ ENCODINGS, SEEDS = ("rope", "none"), (1, 2)
 CONFIG = {
     "seed": 1,
     "init_from": None,
-    "model": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64},
+    "model": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.02,
+    },
     "position": {"name": "rope"},
     "attention": {"name": "sdpa"},
     "data": {"name": "text"},

@@ -61,7 +61,17 @@ def test_a_race_is_between_two(two_by_two, mlm_results):
         two_by_two += mlm_results(8.0, [9.0, 8.5, 8.2, 8.0], position="none", seed=seed)
     encodings = compared(two_by_two)["mlm"]["encodings"]
     assert encodings["sinusoidal"]["race"] == alone
-    assert encodings["none"]["race"]["target_loss"] == 8.0
+    assert encodings["none"]["race"] is None  # RoPE was below its loss when it was first looked at
+
+
+def test_a_pair_that_began_below_the_target_is_left_out(two_by_two, mlm_results):
+    """Catches "at most 10 steps" that is reported as 10."""
+    first = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]
+    two_by_two += mlm_results(2.0, [2.9, 2.4, 2.2, 2.0], position="rope", seed=3)
+    two_by_two += mlm_results(2.0, [6.0, 5.0, 4.0, 2.8], position="sinusoidal", seed=3)
+    race = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]
+    assert (race["target_loss"], len(race["ratio"]["values"])) == (3.0, 2)
+    assert race["ratio"]["values"] == first["ratio"]["values"]
 
 
 def test_curves_are_means_over_seeds(two_by_two):

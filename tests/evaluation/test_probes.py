@@ -15,7 +15,8 @@ from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
-from roformer.tasks.mlm import score_tokens
+from roformer.position import POSITION_ENCODINGS
+from roformer.tasks.mlm import score_batches, score_tokens
 from roformer.training.trainer import train
 from tests.workshop import TINY, composed, evaluation
 
@@ -103,6 +104,18 @@ def test_stretching_is_what_its_name_says(runs):
         assert losses["rope"][length] == pytest.approx(plain[length]["loss"], rel=1e-6)
         assert len({by_length[length] for by_length in losses.values()}) == 5
         factor = int(length) // 32
+        stretched = {
+            "rope_ntk": {"factor": float(factor)},
+            "rope_dynamic": {"factor": 2.0, "original_length": 32},
+            "rope_yarn": {"factor": float(factor), "original_length": 32},
+        }
+        for name, settings in stretched.items():
+            rope.model.roformer.position = POSITION_ENCODINGS.build(
+                {"name": name, **settings}, rope.model.config.shape
+            )
+            batches = window_batches(rope.task, masked_windows(rope.task, 4), factor, batch_tokens=512)
+            assert losses[name][length] == pytest.approx(score_batches(rope.model, batches)[0], rel=1e-6)
+        rope.model.roformer.position = before
         found, weights = 0.0, 0
         for batch in window_batches(rope.task, masked_windows(rope.task, 4), factor, batch_tokens=1):
             places = torch.arange(batch.inputs["input_ids"].shape[1])[None] / factor

@@ -12,6 +12,7 @@ from roformer.evaluation.statistics import (
     interval,
     macro_f1_interval,
     paired_difference,
+    paired_ratio,
 )
 
 
@@ -139,11 +140,25 @@ def test_the_same_predictions_give_the_same_interval():
     assert macro_f1_interval(labels, predictions) == macro_f1_interval(labels, predictions)
 
 
+def test_a_ratio_and_its_inverse_tell_the_same():
+    """Catches the mean of ratios, which of 2 and 1/2 makes more than 1, and an interval that is not around it."""
+    ours, theirs = [10.0, 20.0, 40.0], [40.0, 41.0, 42.0]
+    there, back = paired_ratio(ours, theirs), paired_ratio(theirs, ours)
+    assert paired_ratio([2.0, 1.0], [1.0, 2.0])["mean"] == pytest.approx(1)
+    assert there["values"] == [0.25, 20 / 41, 40 / 42]
+    assert there["mean"] == pytest.approx(np.prod(there["values"]) ** (1 / 3))
+    assert (1 / there["mean"], 1 / there["high"], 1 / there["low"]) == pytest.approx(
+        (back["mean"], back["low"], back["high"])
+    )
+    assert there["p_value"] == back["p_value"] == pytest.approx(stats.ttest_1samp(np.log(there["values"]), 0).pvalue)
+    assert (paired_ratio([1.0], [2.0])["mean"], paired_ratio([1.0], [2.0])["low"]) == (0.5, None)
+
+
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
         (5.0, 10.0),  # reached at the first point
-        (9.0, 10.0),  # surpassed there
+        (9.0, None),  # surpassed before it, and nobody knows when
         (4.0, 20.0),  # exactly at a point
         (3.5, 25.0),  # half-way between two
         (3.0, 30.0),

@@ -27,7 +27,7 @@ def race(steps, reference_steps):
         "reference_steps": interval(reference_steps),
         "tokens": interval([4096 * step for step in steps]),
         "reference_tokens": interval([4096 * step for step in reference_steps]),
-        "ratio": interval(np.array(steps) / reference_steps),
+        "ratio": interval(np.array(steps) / reference_steps) | {"p_holm": 0.001 if len(steps) > 1 else None},
     }
 
 
@@ -67,6 +67,8 @@ def mlm_result(name, final, speed, seeds, reference):
         "loss_by_position": [interval(np.array(final) + place / 9) for place in range(1 if name == "learned" else 4)],
         "differences_by_length": differences_by_length(difference, lengths),
         "loss_sliding": interval(np.array(final) - 0.02),
+        "windows": 31,
+        "position": {"name": name},
         "loss_at_equal_time": interval(np.array(final) + 0.1),
         "attention_distance": [[3.5, 20.25], [31.0, 41.5]],
         "stretching": stretched(final) if name == "rope" else None,
@@ -138,9 +140,11 @@ def make_comparison(mlm, classification):
         "hardware": {"cpu": "a processor", "cores": 2, "gpu": None, "memory_gib": 24},
         "versions": {"python": "3.11", "torch": "2.13.0", "numpy": "2.4.6"},
         "git_commit": "abc123",
+        "evaluation_commit": "def456",
         "command": "python evaluate.py runs='outputs/demo/*'",
         "mlm": mlm,
         "classification": classification,
+        "scores": {},
     }
 
 

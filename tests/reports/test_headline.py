@@ -12,8 +12,8 @@ def set_difference(comparison, name, mean, half, p_holm=0.001):
     comparison["mlm"]["encodings"][name]["difference"] = difference
 
 
-def set_ratio(comparison, name, mean, half):
-    ratio = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half}
+def set_ratio(comparison, name, mean, half, p_holm=0.001):
+    ratio = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
     comparison["mlm"]["encodings"][name]["race"]["ratio"] = ratio
 
 
@@ -47,6 +47,21 @@ def test_no_difference(comparison):
 def test_faster_but_no_lower(comparison):
     set_difference(comparison, "sinusoidal", 0.01, 0.03)
     assert "2.1\u00d7 fewer steps than sinusoidal, but in the final test loss no difference" in headline(comparison)
+
+
+def test_a_speed_is_corrected_for_many(comparison):
+    """Catches a speed that is claimed by its own interval, though it is the best of many."""
+    set_difference(comparison, "sinusoidal", 0.73, 0.03)
+    set_ratio(comparison, "sinusoidal", 1.5, 0.1, p_holm=0.07)
+    assert headline(comparison).startswith("RoPE ends 0.73 nats lower")
+
+
+def test_a_race_that_nobody_saw(comparison):
+    """Catches a page that cannot do without a ratio."""
+    comparison["mlm"]["encodings"]["sinusoidal"]["race"] = None
+    set_difference(comparison, "sinusoidal", 0.73, 0.03)
+    assert headline(comparison).startswith("RoPE ends 0.73 nats lower")
+    assert not any("steps to the same loss" in tile.label for tile in key_figures(comparison))
 
 
 def test_lower_but_not_faster(comparison):

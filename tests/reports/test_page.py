@@ -117,7 +117,8 @@ def drop_reference(comparison):
         del comparison[part]["encodings"]["rope"]
         for result in comparison[part]["encodings"].values():
             result["difference"] = None
-            result["steps_ratio"] = None
+        for result in comparison["mlm"]["encodings"].values():
+            result["race"] = None
 
 
 def drop_settings(comparison):

@@ -1,0 +1,17 @@
+"""The tables under docs/results are those of the comparison beside them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roformer.reports.page import write_report
+
+RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/comparison.json"))
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.parent.name)
+def test_tables_are_those_of_the_comparison(file, tmp_path):
+    """Catches a figure that somebody typed into a table, and tables that are out of date."""
+    write_report(json.loads(file.read_text()), tmp_path)
+    assert (tmp_path / "tables.md").read_text() == (file.parent / "tables.md").read_text()
