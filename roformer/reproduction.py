@@ -18,8 +18,9 @@ ROWS, PAGE, RESULTS = DOCS / "reproduction.yaml", DOCS / "reproduction.md", DOCS
 FLOPS = 4e14  # a second of one H100: two fifths of its peak in bfloat16
 HEAD = """# The paper's results, and ours
 
-Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results/](results). Hours are estimates: 6
-operations a parameter and token (attention comes on top) at {rate:.0f} TFLOP/s, for one run; nobody has measured them.
+Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results/](results). Hours are
+estimates: 6 operations a parameter and token (attention comes on top) at {rate:.0f} TFLOP/s, for one run; nobody has
+measured them.
 """
 
 Row = Mapping[str, Any]

@@ -1,6 +1,7 @@
 """The recipes of the paper's experiments: full size is right, and two steps of each run, on data made here."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_stages_are_those_of_table_4():
         (512, 256, 200_000), (1536, 256, 12_500), (256, 256, 120_000), (128, 512, 80_000), (1536, 256, 10_000),
         (512, 512, 30_000),
     ]  # fmt: skip
-    for before, config in zip(configs, configs[1:], strict=False):
+    for before, config in pairwise(configs):
         assert (config.init_from, config.optimizer.carry) == (str(before.output_dir), True)
     assert (configs[0].init_from, configs[0].optimizer.carry) == (None, False)
 
@@ -57,7 +58,10 @@ def data(tmp_path_factory):
 
     def write(place, columns, label):
         rows = [
-            {**{column: " ".join(rng.choice(words, int(rng.integers(20, 60)))) for column in columns}, "label": label(n)}
+            {
+                **{column: " ".join(rng.choice(words, int(rng.integers(20, 60)))) for column in columns},
+                "label": label(n),
+            }
             for n in range(60)
         ]
         for file in ("train", "validation", "test"):
@@ -83,7 +87,11 @@ def smoke(data, tmp_path, monkeypatch):
         "paper/glue_stsb": [f"data.path={data / 'glue'}", "data.glue_task=stsb"],
         "paper/chinese/matching": [f"data.path={data / 'triplets'}"],
         "paper/chinese/long": [f"data.path={data / 'labelled'}"],
-        "paper/chinese/stage": [f"data.path={data / 'text'}", "tokenizer.alphabet_size=30", "tokenizer.vocab_size=200"],
+        "paper/chinese/stage": [
+            f"data.path={data / 'text'}",
+            "tokenizer.alphabet_size=30",
+            "tokenizer.vocab_size=200",
+        ],
     }
     given["paper/mlm_sane"] = given["paper/mlm"]
 

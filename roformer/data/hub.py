@@ -79,8 +79,8 @@ class HubSource(Source):
         which = [files_key(files) or self.dataset, self.config_name, self.revision]
         texts = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
         columns = [texts, self.label_column, self.document_start, self.rows_per_document]
-        columns += [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
-        return content_key("hub", FORMAT, which, columns)
+        splits = [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
+        return content_key("hub", FORMAT, which, [*columns, *splits])
 
     def provided_splits(self) -> frozenset[str]:
         return frozenset(self._splits()) - {"train"}

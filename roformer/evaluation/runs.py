@@ -39,8 +39,8 @@ class Run:
 
     @property
     def scored_data(self) -> str | None:
-        """What it was trained on, in a word, if it is judged by one number: such runs on several data sets may stand in
-        one comparison."""
+        """What it was trained on, in a word, if it is judged by one number: such runs on several data sets may stand
+        in one comparison."""
         data = self.config["data"]
         if self.task == "mlm" or (self.task == "classification" and data["name"] != "glue"):
             return None

@@ -19,10 +19,8 @@ from roformer.reports.tables import all_tables
 Comparison = Mapping[str, Any]
 SCHEMA_VERSION = 3
 FIELDS = (
-FIELDS = (
     "created", "title", "reference", "hardware", "versions", "git_commit", "evaluation_commit", "command", "mlm",
     "classification", "scores",
-)  # fmt: skip
 )  # fmt: skip
 
 

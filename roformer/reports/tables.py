@@ -195,6 +195,7 @@ def classification(comparison: Comparison) -> Table:
 def scores(comparison: Comparison) -> Table:
     """What each encoding scored on each data set, by the metric that goes with it."""
     reference, rows = comparison["reference"], []
+    subject = display_name(reference)
     for data, part in comparison["scores"].items():
         encodings = part["encodings"]
         for name in sorted(encodings, key=lambda name: (name != reference, -encodings[name]["score"]["mean"], name)):
@@ -217,13 +218,10 @@ def scores(comparison: Comparison) -> Table:
     return Table(
         name="scores",
         title="Scores on the test split (of GLUE: on its development set)",
-        columns=(
-            "Data", "Metric", "Encoding", "Score x 100", f"Less {display_name(reference)}'s", "p", "d", "Seeds",
-            "Documents",
-        ),  # fmt: skip
+        columns=("Data", "Metric", "Encoding", "Score x 100", f"Less {subject}'s", "p", "d", "Seeds", "Documents"),
         rows=tuple(rows),
-        note=f"Negative differences favour {display_name(reference)}. Intervals: over seeds. Seeds share the documents, "
-        "so that the interval is too narrow for other documents: with few of them by much. " + CORRECTED,
+        note=f"Negative differences favour {subject}. Intervals: over seeds. Seeds share the documents, so that the "
+        f"interval is too narrow for other documents: with few of them by much. {CORRECTED}",
         warnings=tuple(warnings),
     )
 

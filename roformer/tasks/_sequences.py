@@ -66,6 +66,11 @@ class SequenceTask(Task):
     def model_settings(self) -> dict[str, Any]:
         return {"pooling": self.pooling, "classifier_dropout": self.classifier_dropout}
 
+    @property
+    def logits(self) -> int:
+        """How many there are for a sequence."""
+        return len(self.model_settings()["id2label"])
+
     @abstractmethod
     def examples(self, split: str, index: int) -> list[Example]:
         """Returns the sequences that document ``index`` of a split makes: of every document as many."""
@@ -109,7 +114,7 @@ class SequenceTask(Task):
         device = next(model.parameters()).device
         documents = range(len(self.corpus.splits[split]))
         lengths = np.array([[len(tokens) for tokens, _ in self.examples(split, index)] for index in documents])
-        scores, loss = np.empty((lengths.size, model.config.num_labels), dtype=np.float32), 0.0
+        scores, loss = np.empty((lengths.size, self.logits), dtype=np.float32), 0.0
         for batch in batches_by_length(lengths.ravel(), batch_tokens):
             places = [divmod(number, lengths.shape[1]) for number in batch]
             inputs = self._collate([self.examples(split, index)[number] for index, number in places]).inputs

@@ -28,7 +28,12 @@ class Regression(SequenceTask):
             ) from error
 
     def model_settings(self) -> dict[str, Any]:
-        return {**super().model_settings(), "id2label": {0: "value"}, "label2id": {"value": 0}, "problem_type": "regression"}
+        return {
+            **super().model_settings(),
+            "id2label": {0: "value"},
+            "label2id": {"value": 0},
+            "problem_type": "regression",
+        }
 
     def num_items(self, step: int, batch_size: int) -> int:
         return batch_size

@@ -68,7 +68,9 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
             "optimizer.learning_rate has no effect with optimizer.grid; leave it out, or set the grid to null"
         )
     if config.optimizer.carry and not config.init_from:
-        raise UserError("optimizer.carry goes on with the optimiser of another run; give init_from, or set it to false")
+        raise UserError(
+            "optimizer.carry goes on with the optimiser of another run; give init_from, or set it to false"
+        )
     check_tracker(config.tracker)
     # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))

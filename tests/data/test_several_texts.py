@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data import SOURCES
+from roformer.data import SOURCES, Document
 from roformer.data.preprocess import split_documents, tokenize_corpus
 from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
@@ -28,7 +28,9 @@ def pairs(tmp_path):
 
 
 def labelled(path, columns=("question", "answer")):
-    return SOURCES.build({"name": "labelled", "path": str(path), "text_column": list(columns), "label_column": "label"})
+    return SOURCES.build(
+        {"name": "labelled", "path": str(path), "text_column": list(columns), "label_column": "label"}
+    )
 
 
 def tokenized(source, cache):
@@ -83,11 +85,9 @@ class _Same(SOURCES["labelled"]):
     """Pairs with one first text."""
 
     def __init__(self):
-        pass
+        self.files = []
 
     def documents(self):
-        from roformer.data import Document
-
         return (Document("the same", (f"other {n}",)) for n in range(60))
 
 
@@ -102,7 +102,9 @@ def test_tokens_keep_texts_apart(pairs, tmp_path):
         for index, document in enumerate(found):
             tokens = corpus.splits[split].document(index)
             parts = np.split(tokens, np.flatnonzero(tokens == tokenizer.sep_token_id))
-            expected = [tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids for text in document.texts]
+            expected = [
+                tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids for text in document.texts
+            ]
             assert [part.tolist() for part in (parts[0], parts[1][1:])] == expected
 
 

@@ -51,8 +51,17 @@ def runs(workshop, root, tmp_path_factory):
     """Two encodings and two seeds on each of four data sets."""
     out = tmp_path_factory.mktemp("scored")
     folders = []
-    for data, task in (("mrpc", "classification"), ("cola", "classification"), ("stsb", "regression"), ("scm", "matching")):
-        chosen = [f"data.path={root}/scm"] if data == "scm" else ["data=glue", f"data.path={root}", f"data.glue_task={data}"]
+    for data, task in (
+        ("mrpc", "classification"),
+        ("cola", "classification"),
+        ("stsb", "regression"),
+        ("scm", "matching"),
+    ):
+        chosen = (
+            [f"data.path={root}/scm"]
+            if data == "scm"
+            else ["data=glue", f"data.path={root}", f"data.glue_task={data}"]
+        )
         for encoding in ("rope", "none"):
             for seed in (1, 2):
                 more = (*chosen, f"position={encoding}", f"seed={seed}", "data.test_fraction=0")

@@ -102,7 +102,7 @@ def test_a_second_call_reads_the_cache(corpus: Path, tmp_path: Path, monkeypatch
     """Catches training again at every start, and a cache that ignores a setting."""
     first = prepare(corpus, tmp_path / "cache")
     prepare(corpus, tmp_path / "cache", vocab_size=300)
-    monkeypatch.setattr(TOKENIZERS["wordpiece"], "_train", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(TOKENIZERS["wordpiece"], "train", lambda *args: pytest.fail("trained again"))
     assert prepare(corpus, tmp_path / "cache").get_vocab() == first.get_vocab()
     for change in ({"vocab_size": 350}, {"alphabet_size": 30}, {"lowercase": False}, {"max_characters": 100}):
         with pytest.raises(pytest.fail.Exception, match="trained again"):

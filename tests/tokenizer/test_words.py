@@ -46,7 +46,7 @@ def test_words_are_those_of_jieba(tokenizer):
     """Catches characters where a word is known, and a word where only its characters are."""
     assert isinstance(tokenizer, RoFormerTokenizer)
     assert tokenizer.tokenize("今天天气非常好。") == ["今天天气", "非常", "好", "。"]
-    assert tokenizer.tokenize("人民法院审理") == ["人民法院", "审理"]
+    assert tokenizer.tokenize("人民法院依法") == ["人民法院", "依法"]
     assert tokenizer.tokenize("法学") == ["法", "学"]  # a word, but none of the corpus
     assert tokenizer.tokenize("transformer") == ["transformer"]
     assert tokenizer.tokenize("GPT")[:2] == ["g", "##p"]
@@ -72,7 +72,7 @@ def test_the_cache_knows_whose_tokens_it_holds(source, cache, tokenizer):
     corpus = tokenize_corpus(source, tokenizer, cache_dir=cache, **SHARES)
     again = tokenize_corpus(source, AutoTokenizer.from_pretrained(_folder(cache)), cache_dir=cache, **SHARES)
     assert again.fingerprint == corpus.fingerprint
-    smaller = TOKENIZERS.build({**SETTINGS, "vocab_size": 260}).prepare(source, cache_dir=cache, **SHARES)
+    smaller = TOKENIZERS.build({**SETTINGS, "vocab_size": 245}).prepare(source, cache_dir=cache, **SHARES)
     assert tokenizer_key(smaller) != tokenizer_key(tokenizer)
     document = next(iter(source.documents())).text
     assert tokenizer(document, add_special_tokens=False)["input_ids"] in [
@@ -81,8 +81,8 @@ def test_the_cache_knows_whose_tokens_it_holds(source, cache, tokenizer):
 
 
 def _folder(cache: Path) -> Path:
-    (folder,) = (each for each in cache.glob("tokenizer-*") if "今天天气" in (each / "tokenizer.json").read_text())
-    return folder
+    """The largest of those that were trained."""
+    return max(cache.glob("tokenizer-*"), key=lambda folder: (folder / "tokenizer.json").stat().st_size)
 
 
 def test_it_can_be_loaded_like_any_other(source, cache, tokenizer):

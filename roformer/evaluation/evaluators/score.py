@@ -47,7 +47,9 @@ class Score(Evaluator):
         if isinstance(task, Regression):
             metric = "spearman"
         elif metric == "spearman":
-            raise UserError(f"{loaded.run.folder} classifies data.glue_task={data['glue_task']}; train it with task=regression")
+            raise UserError(
+                f"{loaded.run.folder} classifies data.glue_task={data['glue_task']}; train it with task=regression"
+            )
         predictions, loss = task.predict(loaded.model, "test", self.config.batch_tokens)
         answers = task.answers("test")
         if metric == "f1":
