@@ -12,7 +12,7 @@ from roformer.data.preprocess import tokenize_corpus, tokenizer_key
 from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
 
-SETTINGS = {"name": "words", "vocab_size": 300, "alphabet_size": 120, "lowercase": True, "max_characters": None}
+SETTINGS = {"name": "words", "vocab_size": 300, "alphabet_size": 90, "lowercase": True, "max_characters": None}
 SHARES = {"validation_fraction": 0.1, "test_fraction": 0.1}
 PHRASES = (
     "今天天气非常好", "我们一起去公园散步", "人民法院依法审理案件", "合同双方应当遵守约定", "中华人民共和国民法典",
@@ -72,7 +72,7 @@ def test_the_cache_knows_whose_tokens_it_holds(source, cache, tokenizer):
     corpus = tokenize_corpus(source, tokenizer, cache_dir=cache, **SHARES)
     again = tokenize_corpus(source, AutoTokenizer.from_pretrained(_folder(cache)), cache_dir=cache, **SHARES)
     assert again.fingerprint == corpus.fingerprint
-    smaller = TOKENIZERS.build({**SETTINGS, "vocab_size": 245}).prepare(source, cache_dir=cache, **SHARES)
+    smaller = TOKENIZERS.build({**SETTINGS, "vocab_size": 190}).prepare(source, cache_dir=cache, **SHARES)
     assert tokenizer_key(smaller) != tokenizer_key(tokenizer)
     document = next(iter(source.documents())).text
     assert tokenizer(document, add_special_tokens=False)["input_ids"] in [
