@@ -46,6 +46,7 @@ from roformer.training.provenance import provenance
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
 SCHEMA_VERSION = 2  # of the output
+FEW = 3  # rounds, below which it is told
 UNSTEADY = 1.5  # slowest over fastest round, from which on it is told
 _OURS = Variant(keep_memory=True)
 WIDTH = 118  # of a table that is written to a file
@@ -321,8 +322,9 @@ def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
     for result in sorted(case["results"], key=lambda result: times_as_fast(case, result) or math.inf):
         median, times = statistics.median(result["seconds"]), times_as_fast(case, result)
         slowest, fastest = (case["tokens"] / f(result["seconds"]) for f in (max, min))
+        how = ", ".join(filter(None, (result["variant"], result["attention"])))
         rows.append([
-            result["contestant"], result["variant"], f"{case['tokens'] / median:,.0f}",
+            result["contestant"], how, f"{case['tokens'] / median:,.0f}",
             f"{slowest:,.0f} - {fastest:,.0f}", f"{case['flops'] / median / rate:.0%}",
             f"{result['peak_bytes'] / 2**20:,.0f}", f"{times:.2f}x" if times else "",
         ])  # fmt: skip
@@ -330,13 +332,15 @@ def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
 
 
 def remarks(case: dict[str, Any]) -> list[str]:
-    """Returns a line for everyone who could not run, or whose rounds differ much."""
+    """Returns a line for everyone who could not run, or whose rounds differ much; and where rounds are too few."""
     lines = [f"left out: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["left_out"]]
     for each in case["results"]:
         spread = max(each["seconds"]) / min(each["seconds"])
         if spread > UNSTEADY:
             who = f"{each['contestant']}, {each['variant']}"
             lines.append(f"unsteady: {who}: its slowest round took {spread:.1f} times as long as its fastest")
+    if any(len(each["seconds"]) < FEW for each in case["results"]):
+        lines.append(f"fewer than {FEW} rounds: speed cannot be told from noise")
     return lines
 
 

@@ -209,7 +209,7 @@ def test_a_file_of_ones_own_is_tabled(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "out.json")])
     report.main()
     printed = capsys.readouterr().out
-    assert "| roformer (ours) | memory kept |" in printed
+    assert "| roformer (ours) | memory kept, " in printed
     assert "; rounds: 2; " in printed
     monkeypatch.setattr(sys, "argv", ["report", "--help"])
     with pytest.raises(SystemExit):

@@ -17,7 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from filelock import FileLock, Timeout
 
 from roformer.allocator import keep_freed_memory
-from roformer.build import build_model, build_task, check_settings, resolve_checkpoint
+from roformer.build import Corpus, build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig, stored_config
 from roformer.errors import RunTakenError, UserError
 from roformer.tasks import Batch, Task
@@ -63,6 +63,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     keep_freed_memory()
     config = resolve_checkpoint(config, overridden)
     check_settings(config)
+    Corpus.from_settings(config.data)  # a wrong path is told before anything is measured
     if config.optimizer.grid and "optimizer.learning_rate" in overridden:
         raise UserError(
             "optimizer.learning_rate has no effect with optimizer.grid; leave it out, or set the grid to null"

@@ -47,12 +47,13 @@ def test_a_finished_run_is_left_alone(workshop, finished, monkeypatch, capsys):
 
 def test_a_start_that_fails_leaves_no_folder(workshop, tmp_path):
     """Catches empty folders that look like runs, one for each typing error; a folder in use is another matter."""
-    with pytest.raises(UserError):
-        workshop.train(tmp_path / "run", "data.path=no/such/place")
-    assert not (tmp_path / "run").exists()
+    for mistake in ("data.path=no/such/place", "data.validation_fraction=0"):  # before and after the folder is made
+        with pytest.raises(UserError):
+            workshop.train(tmp_path / "run", mistake)
+        assert not (tmp_path / "run").exists()
     (tmp_path / "used").mkdir()
     with FileLock(tmp_path / "used" / ".lock"), pytest.raises(UserError, match="another process is training"):
-        workshop.train(tmp_path / "used", "data.path=no/such/place")
+        workshop.train(tmp_path / "used", "data.validation_fraction=0")
     assert (tmp_path / "used" / ".lock").exists()
 
 
