@@ -87,21 +87,17 @@ def smoke(data, tmp_path, monkeypatch):
         "paper/glue_stsb": [f"data.path={data / 'glue'}", "data.glue_task=stsb"],
         "paper/chinese/matching": [f"data.path={data / 'triplets'}"],
         "paper/chinese/long": [f"data.path={data / 'labelled'}"],
-        "paper/chinese/stage": [
-            f"data.path={data / 'text'}",
-            "tokenizer.alphabet_size=30",
-            "tokenizer.vocab_size=200",
-        ],
+        STAGES[0]: [f"data.path={data / 'text'}", "tokenizer.alphabet_size=30", "tokenizer.vocab_size=200"],
+        **{stage: [f"data.path={data / 'text'}"] for stage in STAGES[1:]},
     }
     given["paper/mlm_sane"] = given["paper/mlm"]
 
     def run(recipe, *more):
-        place = "paper/chinese/stage" if "/stage" in recipe else recipe
-        overrides = [f"experiment={recipe}", "debug=smoke", "trainer.precision=fp32", *given[place], *more]
+        overrides = [f"experiment={recipe}", "debug=smoke", "trainer.precision=fp32", *given[recipe], *more]
         config = TrainConfig.from_hydra(composed("train", *overrides))
         chosen = frozenset(override.key_or_group for override in OverridesParser.create().parse_overrides(overrides))
         assert resolve_checkpoint(config, chosen).length == config.length
-        train(config, chosen - {"tokenizer.alphabet_size", "tokenizer.vocab_size"})
+        train(config, chosen)
         assert metrics(config.output_dir)[-1]["step"] == 2
         return config.output_dir
 

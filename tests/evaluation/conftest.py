@@ -53,7 +53,8 @@ def result():
             group, _, setting = key.partition("__")
             config[group][setting] = value
         name = name or f"{task}-{'-'.join(map(str, position.values()))}-{seed}"
-        run = {"name": name, "task": task, "position": position, "seed": seed}
+        data = metrics["data"] if evaluator == "score" else None
+        run = {"name": name, "task": task, "data": data, "position": position, "seed": seed}
         return {"evaluator": evaluator, "run": run, "metrics": metrics, "config": config, "trained": dict(TRAINED)}
 
     return make

@@ -9,10 +9,12 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from roformer.data.glue import GLUE
 from roformer.errors import UserError
+from roformer.evaluation.comparison import compare
 from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.score import METRICS
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
+from roformer.reports.headline import headline
 from tests.workshop import Workshop, evaluation
 
 
@@ -121,13 +123,26 @@ def test_one_page_for_all_data(runs, tmp_path):
             np.subtract(values["none"], values["rope"]).tolist()
         )
         assert part["warnings"] == []
-    text = (page.parent / "tables.md").read_text()
-    assert "| mrpc | f1 | RoPE |" in text
-    assert "scores that were tested" in text
+    assert "| mrpc | f1 | RoPE |" in (page.parent / "tables.md").read_text()
+
+
+def test_differences_on_all_data_are_one_family(result):
+    """Catches a correction within each data set, and a claim that none of it stands behind."""
+    results = [
+        result("score", {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0]},
+               position=position, seed=seed, name=f"{data}-{position}-{seed}", task="classification")
+        for data, far in (("mrpc", 0.2), ("rte", 0.02))
+        for position, less in (("rope", 0.0), ("none", far))
+        for seed, noise in ((1, 0.0), (2, 0.004), (3, -0.005))
+    ]  # fmt: skip
+    comparison = compare(results, evaluation([]))
     tested = [part["encodings"]["none"]["difference"] for part in comparison["scores"].values()]
-    tested = [each for each in tested if each["p_value"] is not None]
-    smallest = min(tested, key=lambda each: each["p_value"])
-    assert smallest["p_holm"] == pytest.approx(min(1, len(tested) * smallest["p_value"]))
+    small, large = sorted(tested, key=lambda difference: difference["p_value"])
+    assert small["p_holm"] == pytest.approx(min(1, 2 * small["p_value"]))
+    assert large["p_holm"] == pytest.approx(max(large["p_value"], small["p_holm"]))
+    assert headline(comparison).startswith(
+        "Of 2 scores that were tested, these differ from RoPE's: no encoding on mrpc"
+    )
 
 
 def test_stsb_is_no_classification(workshop, root, tmp_path):
