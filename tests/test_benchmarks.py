@@ -91,7 +91,16 @@ def test_a_small_run(small, work, capsys):
             assert each["parameters"] > 0
             assert ("profile" in each) == (each["contestant"] == OURS)
         assert case["tokens"] > 0
-    assert "ours is" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ours is" in printed
+    assert "fewer than 3 rounds" in printed
+
+
+def test_all_tables_have_the_same_documents(small):
+    """Catches a sample that depends on what else is measured."""
+    together = small("--peers", "bert")["cases"]
+    (alone,) = (case for case in small("--work", "inference", "--peers", "bert")["cases"] if not case["length"])
+    assert {case["tokens"] for case in together if not case["length"]} == {alone["tokens"]}
 
 
 def test_peers_in_their_best_setting(small, monkeypatch):

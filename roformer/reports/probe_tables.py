@@ -45,8 +45,7 @@ def extrapolation(comparison: Comparison) -> Table:
         f"{_windows(part)} documents that are long enough for the greatest length. A length of n times the training's "
         "has n times its tokens without [CLS] and [SEP], and these two. Sliding: windows of the training length that "
         "overlap by half, of which the middle counts: what one does without a model that reaches further. A dash: not "
-        "measured. "
-        f"{_untrained_rows(part)}{interval_note(part)}",
+        f"measured. {_untrained_rows(part)}{interval_note(part)}",
     )
 
 

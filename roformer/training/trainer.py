@@ -63,7 +63,6 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     keep_freed_memory()
     config = resolve_checkpoint(config, overridden)
     check_settings(config)
-    Corpus.from_settings(config.data)  # a wrong path is told before anything is measured
     if config.optimizer.grid and "optimizer.learning_rate" in overridden:
         raise UserError(
             "optimizer.learning_rate has no effect with optimizer.grid; leave it out, or set the grid to null"
@@ -85,6 +84,8 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     try:
         if not _acquire(lock, state):
             raise RunTakenError(config.output_dir)
+        if stored_config(config.output_dir) is None:
+            Corpus.from_settings(config.data)  # a wrong path is told before anything is measured
         config, grid = _settle(config, state)
         if stored := stored_config(config.output_dir):
             check_same_run(stored, config)

@@ -43,7 +43,7 @@ def test_means_differences_and_ratios_are_exact(two_by_two):
     assert race["tokens"]["values"] == pytest.approx([4000.0, 100 * late])
     assert race["ratio"]["values"] == pytest.approx([2.0, late / 25])
     assert (rope["difference"], rope["race"]) == (None, None)
-    assert rope["seeds"] == [1, 2]
+    assert (rope["seeds"], rope["windows"], rope["position"]) == ([1, 2], 5, {"name": "rope"})
     assert (rope["parameters"], rope["tokens_per_second"]["mean"]) == (77, 50.0)
 
 

@@ -121,6 +121,13 @@ def drop_reference(comparison):
             result["race"] = None
 
 
+def test_both_commits_are_told(comparison, tmp_path):
+    """Catches the commit of the training that stands for that of the evaluation."""
+    text = write_report(comparison, tmp_path).read_text()
+    assert "commit of the training</dt><dd><code>abc123<" in text
+    assert "commit of this evaluation</dt><dd><code>def456<" in text
+
+
 def drop_settings(comparison):
     comparison["mlm"]["settings"] = {}
     comparison["git_commit"] = None

@@ -84,6 +84,15 @@ def test_rows_that_were_never_trained_are_named(comparison):
     assert "learned: rows beyond 128 tokens were never trained" in by_name(comparison)["extrapolation"].note
 
 
+@pytest.mark.parametrize(("max_distance", "told"), [(128, True), (127, False)])
+def test_the_farthest_distance_may_be_untrained(comparison, max_distance, told):
+    """Catches a row of DeBERTa's table that only longer texts read and that passes for extrapolation."""
+    deberta = {**comparison["mlm"]["encodings"]["sinusoidal"], "position": {"max_distance": max_distance}}
+    comparison["mlm"]["encodings"]["deberta"] = deberta
+    assert ("deberta: the farthest row" in by_name(comparison)["extrapolation"].note) == told
+    assert "of 31 documents" in by_name(comparison)["extrapolation"].note
+
+
 def test_synthetic_lengths(synthetic):
     """Catches a length that an encoding cannot take and that is filled from another."""
     table = by_name(synthetic)["synthetic"]
