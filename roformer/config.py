@@ -22,6 +22,9 @@ SCHEDULES = ("linear", "cosine", "inverse_sqrt", "polynomial", "constant_with_wa
 CONF = Path(__file__).parents[1] / "conf"
 """Of train.py and evaluate.py."""
 
+# in a recipe: ${choose:${data.glue_task},{stsb:regression},classification}
+OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choices.get(key, otherwise), replace=True)
+
 Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
 

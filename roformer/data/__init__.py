@@ -1,6 +1,6 @@
 """Corpora (one class per kind of source), their token cache, and the packing of documents into rows."""
 
-from roformer.data import docs, docs_topics, hub, local, mixture, synthetic
+from roformer.data import docs, docs_topics, glue, hub, local, mixture, synthetic
 from roformer.data._base import SOURCES, SPLITS, Document, Source
 
-__all__ = ["SOURCES", "SPLITS", "Document", "Source", "docs", "docs_topics", "hub", "local", "mixture", "synthetic"]
+__all__ = ["SOURCES", "SPLITS", "Document", "Source", "docs", "docs_topics", "glue", "hub", "local", "mixture", "synthetic"]
