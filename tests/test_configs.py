@@ -52,7 +52,9 @@ def chosen(workshop):
         given = [f"{group}.{key}={values[key]}" for key in asked]
         raw = composed("train", f"{group}={name}", *given, *overrides)
         given += [f"data.{key}={values[key]}" for key in ("path", "glue_task") if OmegaConf.is_missing(raw.data, key)]
-        raw = composed("train", f"{group}={name}", *dict.fromkeys(given), *overrides)  # a recipe for the user's own data
+        raw = composed(
+            "train", f"{group}={name}", *dict.fromkeys(given), *overrides
+        )  # a recipe for the user's own data
         return TrainConfig.from_hydra(raw)
 
     return choose

@@ -3,4 +3,16 @@
 from roformer.data import docs, docs_topics, glue, hub, local, mixture, synthetic
 from roformer.data._base import SOURCES, SPLITS, Document, Source
 
-__all__ = ["SOURCES", "SPLITS", "Document", "Source", "docs", "docs_topics", "glue", "hub", "local", "mixture", "synthetic"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Document",
+    "Source",
+    "docs",
+    "docs_topics",
+    "glue",
+    "hub",
+    "local",
+    "mixture",
+    "synthetic",
+]
