@@ -212,6 +212,7 @@ def _mlm_encoding(runs: BySeed) -> dict[str, Any]:
         **probes.beyond_training(runs),
         "stretching": probes.stretching(runs),
         "attention_distance": probes.attention_distance(runs),
+        "decay": probes.decay(runs),
     }
 
 

@@ -68,6 +68,16 @@ def attention_distance(runs: BySeed) -> list[list[float]] | None:
     return measured or None
 
 
+def decay(runs: BySeed) -> dict[str, Any] | None:
+    """Returns the ``distances``, and at each the mean over seeds of ``scores`` and of ``bounds``; None where they were
+    not measured."""
+    probes = [metrics["decay"] for metrics in runs.values() if "decay" in metrics]
+    if not probes or not probes[0]["distances"]:
+        return None
+    means = {name: np.mean([probe[name] for probe in probes], axis=0).tolist() for name in ("scores", "bounds")}
+    return {"distances": probes[0]["distances"], **means}
+
+
 def synthetic(runs: BySeed) -> dict[str, dict[str, Any]] | None:
     """Returns length -> ``accuracy`` over all documents, and the mean accuracy in each of the ``cells``; None where
     the documents were not synthetic."""

@@ -25,7 +25,7 @@ from roformer.reports.canvas import (
 from roformer.reports.encodings import by_accuracy, by_loss, rival, styles
 from roformer.reports.numbers import Interval, display_name, fixed, has_bounds, with_interval
 from roformer.reports.probe_figures import attention_distance, loss_by_length, loss_by_position, synthetic_cells
-from roformer.reports.theory_figures import rotation, upper_bound
+from roformer.reports.theory_figures import decay, measured_decay, rotation, upper_bound
 
 Comparison = Mapping[str, Any]
 
@@ -92,6 +92,12 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
     figures.append(
         ("relative_upper_bound", "The bound behind long-term decay (Figure 2 of the paper).", text, upper_bound)
     )
+    if measured_decay(comparison):
+        text = (
+            "Queries and keys of test rows, all heads and layers: the mean of |q·k| had they stood at each distance, "
+            "and of its bound by eq. 37."
+        )
+        figures.append(("decay", "What the bound bounds, in a trained RoPE model.", text, decay))
     return [
         Drawing(name, f"Figure {n}. {title}", caption, describe(comparison, name), draw)
         for n, (name, title, caption, draw) in enumerate(figures, start=1)
@@ -239,6 +245,9 @@ def describe(comparison: Comparison, name: str) -> str:
         return "Line chart of test loss against the place in the longest windows."
     if name == "attention_distance":
         return "Dot chart of the mean attention distance of every head, by encoding and layer."
+    if name == "decay" and (measured := measured_decay(comparison)):
+        ends = (f"{name} {fixed(measured[name][-1] / measured[name][0], 2)}" for name in ("scores", "bounds"))
+        return f"Line chart of shares of the value at distance 0; at {measured['distances'][-1]}: {', '.join(ends)}."
     if name == "synthetic_cells":
         return "Heat map of accuracy by encoding, length and place; the table gives the means by length."
     if name == "accuracy":

@@ -55,6 +55,31 @@ def upper_bound(comparison: Comparison, width: int = WIDE) -> Figure:
     return figure
 
 
+@themed
+def decay(comparison: Comparison, width: int = WIDE) -> Figure:
+    """What eq. 37 bounds, in a trained model, and the bound, each as a share of what it is at distance 0."""
+    measured = measured_decay(comparison)
+    assert measured is not None
+    labels = {"scores": "|q·k|, measured", "bounds": "its bound"}
+    left, right = 52, 36 + text_width(list(labels.values()), width)
+    figure, axes = new_axes(width, 320 if width >= 600 else 270, left=left, right=right, bottom=50, top=14)
+    ends = []
+    for (name, label), colour in zip(labels.items(), COLOURS, strict=False):
+        share = np.array(measured[name]) / measured[name][0]
+        axes.plot(measured["distances"], share, color=colour, ls="-" if name == "scores" else (0, (5, 2)))
+        ends.append(LineEnd(measured["distances"][-1], share[-1], label, colour))
+    axes.set(xlabel="Relative distance (tokens)", ylabel="Share of that at distance 0")
+    axes.set(xlim=(0, measured["distances"][-1]), ylim=(0, None))
+    label_line_ends(axes, ends, gap=17)
+    return figure
+
+
+def measured_decay(comparison: Comparison) -> Mapping[str, Any] | None:
+    """Returns the decay of the first encoding that it was measured on, or None."""
+    encodings = (comparison["mlm"] or {"encodings": {}})["encodings"].values()
+    return next((result["decay"] for result in encodings if result["decay"]), None)
+
+
 def _own_head_size(comparison: Comparison) -> list[int]:
     settings = (comparison["mlm"] or {"settings": {}})["settings"]
     if settings.get("rope_base", 10000) != 10000:  # the figure is the paper's, which has this base only

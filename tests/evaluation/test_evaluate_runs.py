@@ -19,7 +19,7 @@ from roformer.tokenizer import TOKENIZERS
 from tests.workshop import evaluation, metrics
 
 MEASURED = {
-    "mlm": {"mlm_loss", "length_extrapolation", "attention_distance", "training_curve"},
+    "mlm": {"mlm_loss", "length_extrapolation", "attention_distance", "decay", "training_curve"},
     "topics": {"classification", "training_curve"},
 }
 

@@ -10,12 +10,12 @@ import torch
 from roformer.build import build_task
 from roformer.config import TrainConfig
 from roformer.errors import UserError
-from roformer.evaluation.evaluators import EVALUATORS, attention_distance
+from roformer.evaluation.evaluators import EVALUATORS, attention_distance, decay
 from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, masked_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
-from roformer.position import POSITION_ENCODINGS
+from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.tasks.mlm import score_batches, score_tokens
 from roformer.training.trainer import train
 from tests.workshop import TINY, composed, evaluation
@@ -149,6 +149,43 @@ def test_attention_distance(rope, monkeypatch):
     distances = (weights * (places[:, None] - places).abs()).sum(-1).mean(dim=(1, 3))
     assert np.array(result["tokens"]) == pytest.approx(distances.numpy(), rel=1e-4)
     assert distances.flatten().unique().numel() == 4
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "half"])
+def test_decay(rope, layout, monkeypatch):
+    """Catches queries and keys of the wrong tokens, heads or layers, and pairs of the wrong channels: scores are those
+    of the rotated queries and keys."""
+    monkeypatch.setattr(decay, "_ROWS", 2)
+    monkeypatch.setattr(decay, "_PAIRS", 3)
+    loaded = replace(rope, run=replace(rope.run, config={**rope.run.config, "position": {
+        "name": "rope", "base": 50.0, "layout": layout, "partial_factor": 1.0, "pairs": "all"}}))  # fmt: skip
+    result = measure("decay", loaded)
+    input_ids = torch.stack(
+        [torch.from_numpy(rope.task.frame(*window)[0]) for window in masked_windows(rope.task, 1)[:2]]
+    )
+    model, projected = rope.model.roformer, []
+    hooks = [
+        layer.query_key_value.register_forward_hook(lambda *seen: projected.append(seen[2])) for layer in model.layers
+    ]
+    with torch.no_grad():
+        model(input_ids)
+    for hook in hooks:
+        hook.remove()
+    queries, keys = np.random.default_rng(0).integers(32, size=(2, 2, 3))
+    encoding = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=16), base=50.0, layout=layout)
+    for distance in (0, 1, 40):
+        at, zero = (encoding.prepare(torch.tensor([[place]])) for place in (distance, 0))
+        scores = [
+            (encoding.rotate(query, at)[0] * encoding.rotate(key, zero)[0]).sum().abs()
+            for output in projected
+            for row in range(2)
+            for place, other in zip(queries[row], keys[row], strict=True)
+            for query, key in zip(output[row, place, :32].split(16), output[row, other, 32:64].split(16), strict=True)
+        ]
+        assert len(scores) == result["pairs"] == 2 * 2 * 3 * 2
+        assert result["scores"][distance] == pytest.approx(np.mean(scores), rel=1e-4)
+    assert (np.array(result["bounds"]) > result["scores"]).all()
+    assert len(result["bounds"]) == len(result["distances"]) == 257
 
 
 def test_a_head_that_looks_everywhere(rope):

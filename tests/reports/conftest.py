@@ -71,6 +71,9 @@ def mlm_result(name, final, speed, seeds, reference):
         "position": {"name": name},
         "loss_at_equal_time": interval(np.array(final) + 0.1),
         "attention_distance": [[3.5, 20.25], [31.0, 41.5]],
+        "decay": {"distances": [0, 1, 2], "scores": [8.0, 6.0, 4.0], "bounds": [40.0, 30.0, 10.0]}
+        if name == "rope"
+        else None,
         "stretching": stretched(final) if name == "rope" else None,
     }
 

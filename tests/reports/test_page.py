@@ -109,7 +109,7 @@ def drop_lengths(comparison):
 def drop_probes(comparison):
     comparison["mlm"].update(learning_rates=None, equal_time=None)
     for result in comparison["mlm"]["encodings"].values():
-        result.update(stretching=None, attention_distance=None, loss_at_equal_time=None)
+        result.update(stretching=None, attention_distance=None, decay=None, loss_at_equal_time=None)
 
 
 def drop_reference(comparison):
@@ -224,7 +224,7 @@ def test_labels_are_apart_and_inside():
 def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     write_report(comparison, tmp_path)
     probes = {"loss_by_length", "loss_by_position", "attention_distance"}
-    names = {"ranking", "cost", "loss_curves", "accuracy", "rotation", "relative_upper_bound", *probes}
+    names = {"ranking", "cost", "loss_curves", "accuracy", "rotation", "relative_upper_bound", "decay", *probes}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
