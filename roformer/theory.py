@@ -34,7 +34,7 @@ def relative_upper_bound(distances: ArrayLike, *, head_size: int, base: float) -
 
 
 def scores_at(products: Complex, distances: ArrayLike, *, base: float) -> Floats:
-    """Returns q.k of rotated queries and keys, had they stood at these distances: Re sum_i h_i e^(1j r theta_i) (eq. 35).
+    """Returns q.k of rotated queries and keys at other distances than theirs: Re sum_i h_i e^(1j r theta_i) (eq. 35).
 
     Args:
         products: h_i = q_i k_i*, (..., d/2), of query and key pairs as complex numbers, before they are rotated.

@@ -14,6 +14,7 @@ from roformer.evaluation.statistics import (
     Interval,
     accuracy_interval,
     correct_for_many,
+    expected_maximum,
     first_crossing,
     interval,
     macro_f1_interval,
@@ -25,6 +26,7 @@ Result = dict[str, Any]
 # What may differ between the runs of one comparison; anything else is reported.
 _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
 
+PAPER_TRIALS = 4  # learning rates of its grid, of which it reports the best (section 4.3)
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "initializer_range")  # that a reader is told
 
 
@@ -32,7 +34,8 @@ def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
     """Returns the comparison that a report is made of (``comparison.json`` beside it).
 
     Raises:
-        UserError: if two runs of one task on the same data have the same encoding and the same seed.
+        UserError: if two runs of one task on the same data have the same encoding, seed and learning rate; of losses
+            and accuracies, the same encoding and seed.
     """
     comparison: dict[str, Any] = {"schema_version": 3, "title": config.title, "reference": config.reference}
     comparison.update(_provenance(results))
@@ -47,28 +50,53 @@ def _scores(results: list[Result], reference: str) -> dict[str, Any]:
     """Returns data -> what its runs scored, and the differences of all data as one family of tests."""
     parts = {}
     for data in dict.fromkeys(result["run"]["data"] for result in results):
-        here = [result for result in results if result["run"]["data"] == data]
-        groups = _group(here)
+        trials = [result for result in results if result["run"]["data"] == data]
+        chosen = _at_the_best_rate(trials)
         scores = {
             label: {seed: float(metrics["score"]["score"]) for seed, metrics in runs.items()}
-            for label, runs in groups.items()
+            for label, runs in _group(chosen).items()
         }
+        labels = label_runs(result["run"] for result in trials)
+        every: dict[str, list[float]] = defaultdict(list)
+        for result in trials:
+            every[labels[result["run"]["name"]]].append(float(result["metrics"]["score"]))
+        offered: dict[str, set[float]] = defaultdict(set)
+        for result in trials:
+            offered[labels[result["run"]["name"]]].add(result["run"]["learning_rate"])
+        taken = {labels[result["run"]["name"]]: result["run"]["learning_rate"] for result in chosen}
+        one_choice = len(set(map(frozenset, offered.values()))) == 1
         parts[data] = {
-            "metric": here[0]["metrics"]["metric"],
-            "test_documents": len(here[0]["metrics"]["labels"]),
-            "settings": _settings(here),
-            "warnings": _warnings(here),
+            "metric": chosen[0]["metrics"]["metric"],
+            "test_documents": len(chosen[0]["metrics"]["labels"]),
+            "settings": _settings(chosen),
+            "warnings": _warnings(chosen, same_rates_offered=one_choice),
             "encodings": {
                 label: {
                     "seeds": list(of_seed),
+                    "learning_rate": taken[label],
                     "score": interval(list(of_seed.values())),
                     "difference": _pair(of_seed, scores[reference]) if label != reference in scores else None,
+                    "trials": len(every[label]),
+                    "best": max(every[label]),
+                    "expected_best": expected_maximum(every[label], PAPER_TRIALS),
                 }
                 for label, of_seed in scores.items()
             },
         }
     correct_for_many(each["difference"] for part in parts.values() for each in part["encodings"].values())
     return parts
+
+
+def _at_the_best_rate(trials: list[Result]) -> list[Result]:
+    """Returns the results of each encoding at the learning rate that is best on the mean of its validation splits."""
+    labels = label_runs(result["run"] for result in trials)
+    validated: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for result in trials:
+        validated[labels[result["run"]["name"]]][result["run"]["learning_rate"]].append(
+            result["metrics"]["validation"]
+        )
+    best = {label: max(rates, key=lambda rate: np.mean(rates[rate])) for label, rates in validated.items()}
+    return [result for result in trials if result["run"]["learning_rate"] == best[labels[result["run"]["name"]]]]
 
 
 def _provenance(results: list[Result]) -> dict[str, Any]:
@@ -80,10 +108,10 @@ def label_runs(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Returns run's name -> label of its encoding. Encodings of one name but other settings are kept apart.
 
     Args:
-        runs: ``name``, ``task``, ``data``, ``position`` and ``seed`` of each; the same run may come several times.
+        runs: ``Run.description`` of each; the same run may come several times.
 
     Raises:
-        UserError: if two runs of one task on the same data have the same encoding and the same seed.
+        UserError: if two runs have the same label and nothing else that tells them apart.
     """
     known = {run["name"]: run for run in runs}
     settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -91,9 +119,10 @@ def label_runs(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
         if run["position"] not in settings[run["position"]["name"]]:
             settings[run["position"]["name"]].append(run["position"])
     labels = {name: _label(run["position"], settings[run["position"]["name"]]) for name, run in known.items()}
-    first: dict[tuple[str, str | None, str, int], str] = {}
+    first: dict[tuple[Any, ...], str] = {}
     for name, run in known.items():
-        other = first.setdefault((run["task"], run["data"], labels[name], run["seed"]), name)
+        told = (run["task"], run["data"], labels[name], run["seed"], run["learning_rate"])
+        other = first.setdefault(told, name)
         if other != name:
             raise UserError(
                 f"runs {other} and {name} are both {labels[name]} with seed {run['seed']}; compare one of them at a "
@@ -328,8 +357,11 @@ def _compared(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
                 yield prefix + name, str(value)
 
 
-def _warnings(results: list[Result]) -> list[str]:
-    """Says in what the runs differ beside encoding and seed, and which encodings lack a seed that another has."""
+def _warnings(results: list[Result], *, same_rates_offered: bool = False) -> list[str]:
+    """Says in what the runs differ beside encoding and seed, and which encodings lack a seed that another has.
+
+    Learning rates may differ where each encoding has its best of the same ones.
+    """
     values: dict[str, set[str]] = defaultdict(set)
     for result in results:
         trained = result["trained"]
@@ -345,6 +377,8 @@ def _warnings(results: list[Result]) -> list[str]:
         ]
         for name, value in shared:
             values[name].add(value)
+    if same_rates_offered:
+        values.pop("optimizer.learning_rate", None)
     warnings = [
         f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1
     ]

@@ -49,7 +49,8 @@ class Run:
     @property
     def description(self) -> dict[str, Any]:
         """What a comparison tells runs apart by."""
-        told = {"name": self.name, "task": self.task, "data": self.scored_data}
+        rate = self.config["optimizer"]["learning_rate"] if self.scored_data else None  # others choose theirs before
+        told = {"name": self.name, "task": self.task, "data": self.scored_data, "learning_rate": rate}
         return {**told, "position": self.config["position"], "seed": self.seed}
 
     @property

@@ -66,6 +66,13 @@ def correct_for_many(differences: Iterable[Interval | None]) -> None:
         difference["p_holm"] = float(p_value)
 
 
+def expected_maximum(values: Sequence[float], trials: int) -> float:
+    """Returns the mean of the best of ``trials`` values, drawn from these with replacement (Dodge et al. 2019,
+    arXiv:1909.03004, eq. 6 to 8)."""
+    below = (np.arange(len(values) + 1) / len(values)) ** trials  # chance that all are among the lowest i
+    return float(np.sort(values) @ np.diff(below))
+
+
 def accuracy_interval(correct: Values) -> Interval:
     """Returns the accuracy of one run with Wilson's interval over its test examples."""
     bounds = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(LEVEL, method="wilson")

@@ -54,7 +54,8 @@ def result():
             config[group][setting] = value
         name = name or f"{task}-{'-'.join(map(str, position.values()))}-{seed}"
         data = metrics["data"] if evaluator == "score" else None
-        run = {"name": name, "task": task, "data": data, "position": position, "seed": seed}
+        rate = config["optimizer"]["learning_rate"] if data else None
+        run = {"name": name, "task": task, "data": data, "learning_rate": rate, "position": position, "seed": seed}
         return {"evaluator": evaluator, "run": run, "metrics": metrics, "config": config, "trained": dict(TRAINED)}
 
     return make

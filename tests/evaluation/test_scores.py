@@ -1,6 +1,7 @@
 """Tasks that are judged by one number: from runs to the table of the page."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from roformer.evaluation.evaluators.score import METRICS
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
 from roformer.reports.headline import headline
+from roformer.reports.tables import all_tables
 from tests.workshop import Workshop, evaluation
 
 
@@ -129,7 +131,8 @@ def test_one_page_for_all_data(runs, tmp_path):
 def test_differences_on_all_data_are_one_family(result):
     """Catches a correction within each data set, and a claim that none of it stands behind."""
     results = [
-        result("score", {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0]},
+        result("score", {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0],
+                         "validation": 0.5},
                position=position, seed=seed, name=f"{data}-{position}-{seed}", task="classification")
         for data, far in (("mrpc", 0.2), ("rte", 0.02))
         for position, less in (("rope", 0.0), ("none", far))
@@ -143,6 +146,40 @@ def test_differences_on_all_data_are_one_family(result):
     assert headline(comparison).startswith(
         "Of 2 scores that were tested, these differ from RoPE's: no encoding on mrpc"
     )
+
+
+def test_the_best_of_a_grid(result):
+    """Catches a learning rate that is chosen on the scores, seeds of several rates in one mean, and a warning about the
+    choice itself."""
+    scores = {1e-5: (0.70, 0.72), 1e-4: (0.74, 0.60)}  # the second rate has the best score, the first the better mean
+
+    def trial(position, rate, seed, *, better=0.0):
+        metrics = {"data": "rte", "metric": "accuracy", "score": scores[rate][seed] + better, "labels": [0] * 9,
+                   "validation": {1e-5: 0.6, 1e-4: 0.5 + 0.09 * seed}[rate]}  # fmt: skip
+        name = f"{position}-{rate}-{seed}"
+        return result("score", metrics, position=position, seed=seed, name=name, task="classification",
+                      optimizer__learning_rate=rate)  # fmt: skip
+
+    trials = [trial("rope", rate, seed) for rate in scores for seed in (0, 1)]
+    trials += [trial("none", rate, seed, better=0.1) for rate in scores for seed in (0, 1)]
+    comparison = compare(trials, evaluation([]))
+    part = comparison["scores"]["rte"]
+    rope = part["encodings"]["rope"]
+    assert rope["score"]["values"] == [0.70, 0.72]
+    assert (rope["learning_rate"], rope["seeds"], rope["trials"], rope["best"]) == (1e-5, [0, 1], 4, 0.74)
+    assert rope["expected_best"] == pytest.approx(
+        np.mean([max(drawn) for drawn in product([0.70, 0.72, 0.74, 0.60], repeat=4)])
+    )
+    assert part["encodings"]["none"]["difference"]["values"] == pytest.approx([0.1, 0.1])
+    assert part["warnings"] == []
+    rows = {table.name: table.rows for table in all_tables(comparison)}
+    assert rows["trials"][1] == ("rte", "RoPE", "4", "1e-05", "71.0", f"{100 * rope['expected_best']:.1f}", "74.0")
+    unequal = compare(trials[:6], evaluation([]))["scores"]["rte"]
+    assert unequal["warnings"] == []  # the same rate was taken
+    unequal = compare(trials[:4] + trials[6:], evaluation([]))["scores"]["rte"]
+    assert any("optimizer.learning_rate" in warning for warning in unequal["warnings"])
+    with pytest.raises(UserError, match="are both rope with seed 0"):
+        compare([*trials, trial("rope", 1e-5, 0) | {"run": trials[0]["run"] | {"name": "again"}}], evaluation([]))
 
 
 def test_stsb_is_no_classification(workshop, root, tmp_path):

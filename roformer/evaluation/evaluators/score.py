@@ -15,6 +15,7 @@ from roformer.evaluation.runs import Run
 from roformer.tasks.classification import Classification
 from roformer.tasks.matching import Matching
 from roformer.tasks.regression import Regression
+from roformer.training.meter import read_metrics
 
 Values = NDArray[Any]
 METRICS: dict[str, Callable[[Values, Values], float]] = {
@@ -29,14 +30,15 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
 class Score(Evaluator):
     """On the test split; of GLUE, whose test labels are secret, that is the development set."""
 
-    version = 1
+    version = 2
     tasks = ("classification", "regression", "matching")
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and run.scored_data is not None
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
-        """Returns ``metric``, ``score``, and of each document prediction and label.
+        """Returns ``metric``, ``score``, of each document prediction and label, and what this state had on the
+        ``validation`` split, for a choice between runs.
 
         Raises:
             UserError: if GLUE judges this data by a metric that the task does not go with.
@@ -58,7 +60,11 @@ class Score(Evaluator):
             score = METRICS[metric](positive[answers], positive[predictions])
         else:
             score = METRICS[metric](answers, predictions)
+        lines = read_metrics(loaded.run.folder / "metrics.jsonl")
+        validated = [line[task.best_metric] for line in lines if task.best_metric in line]
+        last = loaded.run.config["trainer"]["early_stopping_patience"] is None  # else the best state is exported
         return {
             "metric": metric, "score": score, "loss": loss,
+            "validation": validated[-1] if last else max(validated),
             "predictions": predictions.tolist(), "labels": answers.tolist(),
         }  # fmt: skip
