@@ -149,8 +149,8 @@ def test_differences_on_all_data_are_one_family(result):
 
 
 def test_the_best_of_a_grid(result):
-    """Catches a learning rate that is chosen on the scores, seeds of several rates in one mean, and a warning about the
-    choice itself."""
+    """Catches a learning rate that is chosen on the scores, seeds of several rates in one mean, and a warning about
+    the choice itself."""
     scores = {1e-5: (0.70, 0.72), 1e-4: (0.74, 0.60)}  # the second rate has the best score, the first the better mean
 
     def trial(position, rate, seed, *, better=0.0):
