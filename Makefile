@@ -7,10 +7,13 @@ DEMO := outputs/demo
 SEEDS := 1,2,3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench report clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\npython train.py -m experiment=RECIPE; each file in conf/experiment/ has its commands and its cost:\n'
+	@awk 'FNR == 2 {sub(/^# /, ""); sub(/[.?] .*|[.,:;?]$$/, ""); name = FILENAME; gsub(/conf\/experiment\/|\.yaml/, "", name); \
+		printf "  %-24s %s\n", name, $$0}' conf/experiment/*/*.yaml conf/experiment/*/*/*.yaml
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "the pinned versions need Python 3.11 or newer: make PYTHON=python3.11")'
@@ -37,6 +40,9 @@ lint: $(INSTALLED) ## ruff, mypy, and which package may import which
 
 bench: $(INSTALLED) ## speed beside its peers, on this machine (minutes)
 	$(BIN)/python -m benchmarks.run
+
+report: $(INSTALLED) ## docs/reproduction.md from docs/results
+	$(BIN)/python -m roformer.reproduction
 
 clean: ## delete the environment, caches and outputs
 	rm -rf $(VENV) data/cache outputs

@@ -1,6 +1,6 @@
-"""Writes docs/reproduction.md: every result of the paper with ours beside it, or why there is none.
+"""Writes docs/reproduction.md and its figures: every result of the paper with ours beside it, or why there is none.
 
-python -m roformer.reproduction
+python -m roformer.reproduction        # or make report
 """
 
 import json
@@ -8,84 +8,157 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from matplotlib.figure import Figure
 
-from roformer.reports.numbers import display_name, with_interval
+from roformer.reports.canvas import WIDE, LineEnd, label_line_ends, new_axes, text_width, themed, to_svg
+from roformer.reports.encodings import COLOURS
+from roformer.reports.numbers import display_name, fixed, with_interval
 from roformer.theory import relative_upper_bound
 
 DOCS = Path(__file__).parents[1] / "docs"
-ROWS, PAGE, RESULTS = DOCS / "reproduction.yaml", DOCS / "reproduction.md", DOCS / "results"
+ROWS, PAGE, RESULTS, IMAGES = DOCS / "reproduction.yaml", DOCS / "reproduction.md", DOCS / "results", DOCS / "images"
 FLOPS = 4e14  # a second of one H100: two fifths of its peak in bfloat16
-HEAD = """# The paper's results, and ours
+HEAD = f"""# The paper's results, and ours
 
-Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results/](results). Hours are
-estimates: 6 operations a parameter and token (attention comes on top) at {rate:.0f} TFLOP/s, for one run; nobody has
-measured them.
+Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results](results/README.md).
+Section numbers are those of arXiv:2104.09864v5. Ours: the mean over seeds [95 % interval over seeds]. GPU hours are
+estimates, which nobody has measured: 6 operations a parameter and token at {FLOPS / 1e12:.0f} TFLOP/s, without those of
+attention.
 """
 
-Row = Mapping[str, Any]
+Content = Mapping[str, Any]
 
 
 def main() -> None:
-    PAGE.write_text(page(yaml.safe_load(ROWS.read_text(encoding="utf-8"))), encoding="utf-8")
+    content = yaml.safe_load(ROWS.read_text(encoding="utf-8"))
+    PAGE.write_text(page(content), encoding="utf-8")
     print(PAGE)
+    for name, figure in (("figure2", figure2(content)), ("figure3", figure3(content))):
+        file = IMAGES / f"{name}.svg"
+        file.write_text(to_svg(figure, name=name), encoding="utf-8")
+        print(file)
 
 
-def page(content: Mapping[str, Any]) -> str:
-    """Returns the page: a table a section, and the paper's defects."""
-    parts = [HEAD.format(rate=FLOPS / 1e12)]
-    for section in content["sections"]:
-        lines = ["| result | the paper | ours, reduced | commands | remarks |", "| --- | --- | --- | --- | --- |"]
-        lines += [f"| {' | '.join(cells(row))} |" for row in section["rows"]]
-        parts.append(f"## {section['title']}\n\n" + "\n".join(lines) + "\n")
+def page(content: Content) -> str:
+    """Returns the page: of each group a table and what it took, and the paper's defects."""
     defects = "\n".join(f"| {each['what']} | {each['ours']} |" for each in content["defects"])
-    parts.append(f"## Defects of the paper\n\n| what | what our runs say or do |\n| --- | --- |\n{defects}\n")
-    return "\n".join(parts)
+    last = f"## Defects of the paper\n\n| what | what our runs say or do |\n| --- | --- |\n{defects}\n"
+    return "\n".join([HEAD, *map(group, content["groups"]), last])
 
 
-def cells(row: Row) -> list[str]:
-    """Returns what stands in the columns of a row."""
-    row = {**_glue(row["glue"]), **row} if "glue" in row else row
-    commands = [f"reduced: `{row['reduced']}`"] if "reduced" in row else []
-    if "full" in row:
-        hours = f", about {_hours(row):,.0f} H100 hours" if "tokens" in row else ""
-        commands.append(f"full: `{row['full']}`{hours}")
-    return [row["result"], str(row["paper"]), ours(row) or "not run", "; ".join(commands), row.get("remark", "")]
+def group(content: Content) -> str:
+    """Returns the part of the page about one group of results."""
+    lines = ["| result | the paper | ours | seeds | status |", "| --- | --- | --- | ---: | --- |"]
+    lines += [f"| {' | '.join(cells(row))} |" for row in content["rows"]]
+    parts = [f"## {content['title']}", "\n".join(lines)]
+    if "images" in content:
+        parts += [f"![{name}](images/{name}.svg)" for name in content["images"]]
+    if "incomparable" in content:
+        parts.append(f"Not comparable because: {content['incomparable'].strip()}")
+    if "reduced" in content:
+        parts.append(f"As run{_circumstances(content)}:")
+        parts.append("\n".join(f"    {line}".rstrip() for line in content["reduced"].strip().splitlines()))
+    if "full" in content:
+        parts.append(f"At full size, {_hours(content['full'])}:")
+        parts.append(f"    {content['full']['command']}")
+    return "\n\n".join(parts) + "\n"
 
 
-def ours(row: Row) -> str:
-    """Returns our numbers with intervals and where they come from; nothing where there are none."""
+def cells(row: Content) -> list[str]:
+    """Returns what stands in the columns of a row.
+
+    Raises:
+        ValueError: if it has neither numbers nor a status.
+    """
+    value, seeds = ours(row)
+    status = row.get("status", "run at a reduced size" if value else "")
+    if not status:
+        raise ValueError(f"{ROWS.name}: '{row['result']}' has no numbers in {RESULTS.name}, and no status")
+    return [row["result"], str(row["paper"]), value or "–", seeds, status]
+
+
+def ours(row: Content) -> tuple[str, str]:
+    """Returns our numbers and how many seeds they are of; nothing where there are none."""
     if "bound" in row:
-        bound = relative_upper_bound(row["bound"], head_size=128, base=10000.0)
-        return ", ".join(f"{value:.1f}" for value in bound)
-    found = []
-    for number in row.get("ours", ()):
-        file = RESULTS / number["file"] / "comparison.json"
-        value: Any = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        for key in number["place"].split("."):
-            value = (value or {}).get(key)
-        if value is not None:
-            written = with_interval(value, number["decimals"], scale=number.get("scale", 1.0))
-            found.append(f"{number['name']}: {written}, {len(value['values'])} seeds")
-    return "; ".join(found)
+        bound = relative_upper_bound(row["bound"], head_size=128, base=10_000.0)
+        return ", ".join(fixed(value, 1) for value in bound), "–"
+    if "glue" in row:
+        encodings = comparison("glue")["scores"][row["glue"]]["encodings"]
+        names = sorted(encodings, reverse=True)  # RoPE first, as in the paper's column
+        written = [f"{display_name(name)} {with_interval(encodings[name]['score'], 1, scale=100)}" for name in names]
+        return ", ".join(written), str(len(encodings[names[0]]["seeds"]))
+    if "ours" not in row:
+        return "", "–"
+    place = row["ours"]
+    found: Any = comparison(place["of"])
+    if "decay" in place:
+        encoding = found["mlm"]["encodings"]["rope"]
+        curve = encoding["decay"][place["decay"]]
+        return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), str(len(encoding["seeds"]))
+    for key in place["place"].split("."):
+        found = found[key]
+    signed = place["place"].endswith("difference")
+    written_interval = with_interval(found, place["decimals"], scale=place.get("scale", 1.0), signed=signed)
+    return written_interval, str(len(found["values"]))
 
 
-def _glue(task: str) -> Row:
-    """Returns what all rows of GLUE have in common."""
-    place, command = f"scores.{task}.encodings", "glue_stsb" if task == "stsb" else "glue"
-    numbers = [
-        {"name": display_name(name), "file": "glue", "place": f"{place}.{name}.score", "decimals": 1, "scale": 100}
-        for name in ("rope", "learned")
-    ]
-    return {
-        "ours": numbers,
-        "full": f"python train.py -m experiment=paper/{command} data.glue_task={task}",
-        "remark": "the paper's BERT is of the test server",
-    }
+def comparison(name: str) -> Content:
+    """Returns the comparison of a folder of docs/results."""
+    content: Content = json.loads((RESULTS / name / "comparison.json").read_text(encoding="utf-8"))
+    return content
 
 
-def _hours(row: Row) -> float:
-    return 6 * float(row["parameters"]) * float(row["tokens"]) / FLOPS / 3600
+@themed
+def figure2(content: Content) -> Figure:
+    """Figure 2 from our code, and points of it from another program."""
+    figure, axes = new_axes(WIDE, 320, left=52, right=36, bottom=50, top=14)
+    distances = np.arange(1, 257)
+    axes.plot(distances, relative_upper_bound(distances, head_size=128, base=10_000.0), color=COLOURS[0])
+    axes.plot(content["bound"]["distances"], content["bound"]["values"], color=COLOURS[1], ls="none", marker="o", ms=6)
+    axes.set(
+        xlabel="Relative distance (tokens)", ylabel="Relative upper bound, d = 128", xlim=(0, 256), ylim=(0, None)
+    )
+    return figure
+
+
+@themed
+def figure3(content: Content) -> Figure:
+    """Figure 3 (left) of the paper, read off, and our curves, over the tokens trained on."""
+    paper, encodings = content["curves"], comparison("mlm")["mlm"]["encodings"]
+    tokens = np.array(paper["thousand_steps"]) * 1000 * paper["tokens_per_step"]
+    lines = [(f"{name}, the paper", tokens, paper[name], "--") for name in ("RoFormer", "BERT")]
+    for name in ("rope", "sinusoidal", "learned"):
+        curve = encodings[name]["curve"]
+        lines.append((f"{display_name(name)}, ours", np.array(curve["tokens"]), curve["mean"], "-"))
+    right = 36 + text_width([label for label, *_ in lines], WIDE)
+    figure, axes = new_axes(WIDE, 380, left=52, right=right, bottom=50, top=14)
+    ends = []
+    for (label, x, y, dash), colour in zip(lines, COLOURS, strict=False):
+        axes.plot(x, y, color=colour, ls=dash)
+        ends.append(LineEnd(x[-1], y[-1], label, colour))
+    axes.set_xscale("log")
+    axes.set(xlabel="Training tokens", ylabel="Loss (nats)")
+    label_line_ends(axes, ends, gap=17)
+    return figure
+
+
+def _circumstances(content: Content) -> str:
+    """Says when, on what and how long, as far as the results tell."""
+    if "of" not in content:
+        return f" ({content['cost']})"
+    found = comparison(content["of"])
+    hardware, versions = found["hardware"], found["versions"]
+    machine = f"{hardware['cores']} cores of an {hardware['cpu']}, {hardware['memory_gib']} GiB"
+    return f" ({content['cost']}; {machine}; torch {versions['torch']}; training: commit {found['git_commit']})"
+
+
+def _hours(full: Content) -> str:
+    hours = 6 * float(full["parameters"]) * float(full["tokens"]) / FLOPS / 3600
+    runs = f"{full['runs']} runs of " if full["runs"] > 1 else ""
+    note = f"; {full['note']}" if "note" in full else ""
+    return f"{runs}about {fixed(hours, 1 if hours < 10 else 0)} H100 hours{note}"
 
 
 if __name__ == "__main__":

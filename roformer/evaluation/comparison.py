@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -335,7 +336,7 @@ def _settings(results: list[Result]) -> dict[str, Any]:
     optimizer = config["optimizer"]
     bases = {r["run"]["position"].get("base") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
-        "data": config["data"].get("path") or config["data"].get("dataset") or config["data"]["name"],
+        "data": Path(config["data"].get("path") or config["data"].get("dataset") or config["data"]["name"]).name,
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
         "learning_rate": "best of a grid" if optimizer.get("grid") else optimizer["learning_rate"],
