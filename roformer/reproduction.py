@@ -24,8 +24,8 @@ HEAD = f"""# The paper's results, and ours
 
 Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results](results/README.md).
 Section numbers are those of arXiv:2104.09864v5. Ours: the mean over seeds [95 % interval over seeds]. GPU hours are
-estimates, which nobody has measured: 6 operations a parameter and token at {FLOPS / 1e12:.0f} TFLOP/s, without those of
-attention.
+estimates, which nobody has measured: 6 operations a parameter and token at {FLOPS / 1e12:.0f} TFLOP/s, attention left
+out.
 """
 
 Content = Mapping[str, Any]

@@ -10,7 +10,9 @@ from roformer.errors import UserError
 from roformer.training.optimizer import build_optimizer, build_scheduler
 from tests.workshop import metrics
 
-ADAMW = OptimizerConfig(learning_rate=0.1, grid=None, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.5)
+ADAMW = OptimizerConfig(
+    learning_rate=0.1, grid=None, carry=False, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.5
+)
 
 
 @pytest.fixture
