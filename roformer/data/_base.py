@@ -15,15 +15,15 @@ class Document:
 
     Attributes:
         text: the whole text.
-        further: more texts that belong to it: the second of a pair, the candidates of a triplet.
         label: the class, for classification data.
         split: one of ``SPLITS`` where the source itself says which; None where the hash of the text decides.
+        further: more texts that belong to it: the second of a pair, the candidates of a triplet.
     """
 
     text: str
-    further: tuple[str, ...] = ()
     label: str | None = None
     split: str | None = None
+    further: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ class HubSource(Source):
         for split, rows in self._splits().items():
             for (text, *further), label in self._texts(split, rows):
                 empty = False
-                yield Document(text, tuple(further), label=label, split=split)
+                yield Document(text, label, split, tuple(further))
         if empty:
             raise UserError(f"no documents in data set '{self.dataset}': no row has both a text and a label")
 

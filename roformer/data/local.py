@@ -171,7 +171,7 @@ class LabelledSource(Source):
         for file in self.files:
             for (text, *further), label in self._pairs(file):
                 empty = False
-                yield Document(text, tuple(further), label=label, split=file.split)
+                yield Document(text, label, file.split, tuple(further))
         if empty:
             raise UserError(f"no documents in data.path={self.path}: no row has both a text and a label")
 

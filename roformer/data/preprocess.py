@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 from array import array
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from roformer.errors import UserError
 
 FORMAT = 2  # raise it when the same documents would give other files
 _BATCH = 512  # documents tokenized at once
+_PIECE_ENDS = re.compile(r"(?<=[\n。])")
 
 
 def check_fractions(validation_fraction: float, test_fraction: float) -> None:
@@ -217,20 +219,35 @@ def _encoded(
     documents: Iterator[tuple[str, Document]], tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[tuple[list[tuple[str, Document]], list[list[int]]]]:
     """Yields batches of documents and their tokens: one is tokenized, on all cores, while another is written."""
-    separator = int(tokenizer.sep_token_id)
-    encode = partial(tokenizer.backend_tokenizer.encode_batch_fast, add_special_tokens=False)
+    separator: Any = tokenizer.sep_token_id  # of some it is None, with which documents have one text
+    encode = _encoder(tokenizer)
     with ThreadPoolExecutor(1) as pool:
         batch: list[tuple[str, Document]] = []
-        encodings: Future[list[Any]] | None = None
+        encodings: Future[list[list[int]]] | None = None
         while True:
             following = list(islice(documents, _BATCH))
             ahead = pool.submit(encode, [text for _, document in following for text in document.texts])
             if encodings is not None:
                 texts = iter(encodings.result())
-                yield batch, [_joined([next(texts).ids for _ in document.texts], separator) for _, document in batch]
+                yield batch, [_joined([next(texts) for _ in document.texts], separator) for _, document in batch]
             if not following:
                 return
             batch, encodings = following, ahead
+
+
+def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[list[int]]]:
+    """Returns what gives the tokens of texts."""
+    encode = partial(tokenizer.backend_tokenizer.encode_batch_fast, add_special_tokens=False)
+    if not isinstance(tokenizer, RoFormerTokenizer):
+        return lambda texts: [encoding.ids for encoding in encode(texts)]
+
+    def by_piece(texts: list[str]) -> list[list[int]]:
+        # a word costs time by the length of its text: cut where no word goes on
+        pieces = [_PIECE_ENDS.split(text) for text in texts]
+        encodings = iter(encode([piece for of_text in pieces for piece in of_text]))
+        return [[token for _ in of_text for token in next(encodings).ids] for of_text in pieces]
+
+    return by_piece
 
 
 def _joined(texts: list[list[int]], separator: int) -> list[int]:

@@ -219,14 +219,12 @@ TRAIN = Document("w1", split="train")
 VALIDATION = Document("w1", split="validation")
 TEST = Document("w1", split="test")
 HALF_LABELLED = [Document(text, label="a" if i % 2 else None) for i, text in enumerate(TEXTS)]
-STRANGE_LABEL = [*(Document(text, label="a") for text in TEXTS), Document("w1", "b", "test")]
 MISTAKES = {
     "no documents": ([], set(), r"no documents"),
     "one document": ([Document("w1")], set(), r"split of 1 documents came out empty"),
     "nothing for validation": ([TEST, TRAIN], {"test"}, r"raise data\.validation_fraction"),
     "nothing to train on": ([TEST, VALIDATION], {"test", "validation"}, r"train split.*train\*"),
     "some labels": (HALF_LABELLED, set(), r"some have none"),
-    "strange label": (STRANGE_LABEL, {"test"}, r"label 'b' of the test"),
 }
 
 

@@ -164,5 +164,12 @@ def test_data_of_another_kind_is_refused(make_task, triplets):
         make_task("matching", path, "data.label_column=grade")
     with pytest.raises(UserError, match=r"regression needs labels that are numbers: .*'B'"):
         make_task("regression", path, "data.text_column=A")
+    strange = triplets.parent / "strange"
+    strange.mkdir(exist_ok=True)
+    rows = [json.loads(line) for line in triplets.read_text().splitlines()]
+    (strange / "train.jsonl").write_text("\n".join(json.dumps(row) for row in rows if row["label"] == "B"))
+    (strange / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=r"label 'C' of the test split is not in the train split \(labels there: B\)"):
+        make_task("classification", "data=labelled", f"data.path={strange}", "data.text_column=A")
     with pytest.raises(UserError, match="needs documents of one text"):
         make_task("mlm", "data=labelled", path, "data.text_column=[A,B]")

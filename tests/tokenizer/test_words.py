@@ -80,6 +80,22 @@ def test_the_cache_knows_whose_tokens_it_holds(source, cache, tokenizer):
     ]
 
 
+def test_pieces_are_the_whole(tokenizer, tmp_path):
+    """Catches a word, or what is not Chinese, that is cut where a document is cut to save time."""
+    rng = np.random.default_rng(0)
+    ends = ["。", "\n", "。\n", "\r\n\n", "。。", " ", "", "3。5", ".\n", "\u2028"]
+    documents = ["".join(part + rng.choice(ends) for part in rng.choice(PHRASES, 30)) for _ in range(40)]
+    file = tmp_path / "text.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in [*documents, "\n。\n"]), encoding="utf-8")
+    source = SOURCES.build({"name": "text", "path": str(file), "text_column": "text"})
+    shares = {"validation_fraction": 0.0, "test_fraction": 0.0}
+    train = tokenize_corpus(source, tokenizer, cache_dir=tmp_path, **shares).splits["train"]
+    assert len(train) == len(documents) + 1
+    for index, document in enumerate([*documents, "\n。\n"]):
+        whole = tokenizer(document, add_special_tokens=False)["input_ids"]
+        assert train.document(index).tolist() == whole
+
+
 def _folder(cache: Path) -> Path:
     """The largest of those that were trained."""
     return max(cache.glob("tokenizer-*"), key=lambda folder: (folder / "tokenizer.json").stat().st_size)
