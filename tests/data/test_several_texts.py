@@ -88,7 +88,7 @@ class _Same(SOURCES["labelled"]):
         self.files = []
 
     def documents(self):
-        return (Document("the same", (f"other {n}",)) for n in range(60))
+        return (Document("the same", further=(f"other {n}",)) for n in range(60))
 
 
 def test_tokens_keep_texts_apart(pairs, tmp_path):
