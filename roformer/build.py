@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.config import Settings, TrainConfig, stored_config
 from roformer.data import SOURCES, Source
+from roformer.data.glue import GLUE
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
 from roformer.errors import UserError
@@ -130,6 +131,10 @@ def check_settings(config: TrainConfig) -> None:
     TOKENIZERS.check(config.tokenizer)
     if config.attention["name"] != "auto":
         ATTENTION_BACKENDS[config.attention["name"]]
+    if config.data["name"] == "glue" and (glue_task := config.data["glue_task"]) in GLUE:
+        fitting = "regression" if GLUE[glue_task].metric == "spearman" else "classification"
+        if config.task["name"] in {"classification", "regression"} - {fitting}:
+            raise UserError(f"data.glue_task={glue_task} needs task={fitting}")
     shape = RoFormerConfig(**config.model, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
     limit, words = config.task.get("max_length"), config.data.get("length")

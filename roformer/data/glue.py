@@ -52,12 +52,12 @@ class GlueSource(Source):
 
     Args:
         glue_task: which one; ``mnli_mismatched`` has the training set of ``mnli`` and the other development set.
-        path: a folder with a folder for each task, which holds tables named train*, and validation* (or, where the
-            development set is not apart, test*); null for the hub.
+        path: a folder with a folder for each task, which holds tables named train*, and validation* (valid*, val*,
+            dev*; of MRPC also test*, the second half of its own release); null for the hub.
         dataset, revision: on the hub.
 
     Raises:
-        UserError: if there is no such task or folder; later, if a column is not there.
+        UserError: if there is no such task or folder; later, if a column is not there, or labels are hidden.
     """
 
     def __init__(self, *, glue_task: str, path: str | None, dataset: str, revision: str | None) -> None:
@@ -77,10 +77,14 @@ class GlueSource(Source):
             ]  # fmt: skip
             return
         files = [file.path for file in find_files(str(Path(path) / folder))]
-        for split, beginnings in (("train", ("train",)), ("test", (task.development, "test"))):
+        part = task.development.removeprefix("validation")
+        development = [f"{word}{part}" for word in ("validation", "valid", "val", "dev")]
+        if glue_task == "mrpc":
+            development.append("test")  # as it was published, before GLUE: its labels are known
+        for split, beginnings in (("train", ["train"]), ("test", development)):
             named = [[file for file in files if file.name.startswith(beginning)] for beginning in beginnings]
             if not (found := next(filter(None, named), [])):
-                raise UserError(f"data.path={path}: no file {' or '.join(beginnings)}* in its folder {folder}")
+                raise UserError(f"data.path={path}: no file {'* or '.join(beginnings)}* in its folder {folder}")
             for file in found:
                 self.parts.append((split, LabelledSource(path=str(file), text_column=columns, label_column="label")))
 
@@ -93,4 +97,6 @@ class GlueSource(Source):
     def documents(self) -> Iterator[Document]:
         for split, part in self.parts:
             for document in part.documents():
+                if document.label == "-1":
+                    raise UserError(f"data.path: a file of the {split} split hides its labels (-1); take another")
                 yield document if split is None else replace(document, split=split)

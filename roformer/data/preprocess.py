@@ -155,7 +155,8 @@ def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
         return content_key(backend.to_str())
     plain = Tokenizer(backend.model)  # words are split in Python, which cannot be written down
     plain.normalizer = backend.normalizer
-    return content_key(type(tokenizer).__name__, version("rjieba"), plain.to_str())
+    added = [[number, str(token)] for number, token in sorted(tokenizer.added_tokens_decoder.items())]
+    return content_key("words", version("rjieba"), version("transformers"), plain.to_str(), added)
 
 
 def load_corpus(folder: Path) -> TokenizedCorpus:

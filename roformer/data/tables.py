@@ -34,7 +34,13 @@ def cell_text(value: Any, where: str) -> str | None:
 
 
 def columns_of(setting: str | list[str]) -> list[str]:
-    """Returns the columns that a setting names, one or several."""
+    """Returns the columns that a setting names, one or several.
+
+    Raises:
+        UserError: if it names none.
+    """
+    if not setting:
+        raise UserError("data.text_column names no column; give one, or several as [first,second]")
     return [setting] if isinstance(setting, str) else list(setting)
 
 

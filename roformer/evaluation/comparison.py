@@ -15,7 +15,7 @@ from roformer.evaluation.statistics import (
     Interval,
     accuracy_interval,
     correct_for_many,
-    expected_maximum,
+    expected_best,
     first_crossing,
     interval,
     macro_f1_interval,
@@ -25,9 +25,11 @@ from roformer.evaluation.statistics import (
 
 Result = dict[str, Any]
 # What may differ between the runs of one comparison; anything else is reported.
+Trials = dict[float, dict[int, dict[str, Any]]]
+"""Learning rate -> seed -> metrics."""
+
 _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
 
-PAPER_TRIALS = 4  # learning rates of its grid, of which it reports the best (section 4.3)
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "initializer_range")  # that a reader is told
 
 
@@ -51,35 +53,34 @@ def _scores(results: list[Result], reference: str) -> dict[str, Any]:
     """Returns data -> what its runs scored, and the differences of all data as one family of tests."""
     parts = {}
     for data in dict.fromkeys(result["run"]["data"] for result in results):
-        trials = [result for result in results if result["run"]["data"] == data]
-        chosen = _at_the_best_rate(trials)
+        here = [result for result in results if result["run"]["data"] == data]
+        trials = _trials(here)
+        best = {label: _best_rate(of_rate) for label, of_rate in trials.items()}
+        labels = label_runs(result["run"] for result in here)
+        chosen = [each for each in here if each["run"]["learning_rate"] == best[labels[each["run"]["name"]]]]
         scores = {
-            label: {seed: float(metrics["score"]["score"]) for seed, metrics in runs.items()}
-            for label, runs in _group(chosen).items()
+            label: {seed: float(metrics["score"]) for seed, metrics in trials[label][rate].items()}
+            for label, rate in best.items()
         }
-        labels = label_runs(result["run"] for result in trials)
-        every: dict[str, list[float]] = defaultdict(list)
-        for result in trials:
-            every[labels[result["run"]["name"]]].append(float(result["metrics"]["score"]))
-        offered: dict[str, set[float]] = defaultdict(set)
-        for result in trials:
-            offered[labels[result["run"]["name"]]].add(result["run"]["learning_rate"])
-        taken = {labels[result["run"]["name"]]: result["run"]["learning_rate"] for result in chosen}
-        one_choice = len(set(map(frozenset, offered.values()))) == 1
+        every = {
+            label: [[float(metrics["score"]) for metrics in of_seed.values()] for of_seed in of_rate.values()]
+            for label, of_rate in trials.items()
+        }
         parts[data] = {
             "metric": chosen[0]["metrics"]["metric"],
             "test_documents": len(chosen[0]["metrics"]["labels"]),
             "settings": _settings(chosen),
-            "warnings": _warnings(chosen, same_rates_offered=one_choice),
+            "warnings": [*_unequal_trials(trials), *_warnings(chosen, rates_chosen=True)],
             "encodings": {
                 label: {
                     "seeds": list(of_seed),
-                    "learning_rate": taken[label],
+                    "learning_rate": best[label],
                     "score": interval(list(of_seed.values())),
                     "difference": _pair(of_seed, scores[reference]) if label != reference in scores else None,
-                    "trials": len(every[label]),
-                    "best": max(every[label]),
-                    "expected_best": expected_maximum(every[label], PAPER_TRIALS),
+                    "trials": sum(map(len, every[label])),
+                    "learning_rates": len(every[label]),
+                    "best": max(max(values) for values in every[label]),
+                    "expected_best": expected_best(every[label]),
                 }
                 for label, of_seed in scores.items()
             },
@@ -88,16 +89,37 @@ def _scores(results: list[Result], reference: str) -> dict[str, Any]:
     return parts
 
 
-def _at_the_best_rate(trials: list[Result]) -> list[Result]:
-    """Returns the results of each encoding at the learning rate that is best on the mean of its validation splits."""
-    labels = label_runs(result["run"] for result in trials)
-    validated: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for result in trials:
-        validated[labels[result["run"]["name"]]][result["run"]["learning_rate"]].append(
-            result["metrics"]["validation"]
-        )
-    best = {label: max(rates, key=lambda rate: np.mean(rates[rate])) for label, rates in validated.items()}
-    return [result for result in trials if result["run"]["learning_rate"] == best[labels[result["run"]["name"]]]]
+def _trials(results: list[Result]) -> dict[str, Trials]:
+    """Returns label -> learning rate -> seed -> metrics of the runs on one data set."""
+    labels = label_runs(result["run"] for result in results)
+    trials: dict[str, Trials] = defaultdict(lambda: defaultdict(dict))
+    for result in sorted(results, key=lambda result: (result["run"]["learning_rate"], result["run"]["seed"])):
+        run = result["run"]
+        trials[labels[run["name"]]][run["learning_rate"]][run["seed"]] = result["metrics"]
+    return {label: trials[label] for label in sorted(trials)}
+
+
+def _best_rate(trials: Trials) -> float:
+    """Returns the learning rate that is best on validation, on average over the seeds that all of them have.
+
+    Raises:
+        UserError: if there is no such seed.
+    """
+    common = set.intersection(*(set(of_seed) for of_seed in trials.values()))
+    if not common:
+        rates = ", ".join(f"{rate:g}" for rate in trials)
+        raise UserError(f"the runs at learning rates {rates} have no seed in common; train one at all of them")
+    return max(trials, key=lambda rate: float(np.mean([trials[rate][seed]["validation"] for seed in common])))
+
+
+def _unequal_trials(trials: dict[str, Trials]) -> list[str]:
+    """Says where encodings have had other choices than others, or a rate other seeds."""
+    seeds = {
+        f"{label} at {rate:g}": tuple(of_seed) for label, rates in trials.items() for rate, of_seed in rates.items()
+    }
+    if len({tuple(of_rate) for of_rate in trials.values()}) == 1 == len(set(seeds.values())):
+        return []
+    return ["not all were tried alike: " + "; ".join(f"{name}: {list(found)}" for name, found in seeds.items())]
 
 
 def _provenance(results: list[Result]) -> dict[str, Any]:
@@ -358,11 +380,9 @@ def _compared(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
                 yield prefix + name, str(value)
 
 
-def _warnings(results: list[Result], *, same_rates_offered: bool = False) -> list[str]:
-    """Says in what the runs differ beside encoding and seed, and which encodings lack a seed that another has.
-
-    Learning rates may differ where each encoding has its best of the same ones.
-    """
+def _warnings(results: list[Result], *, rates_chosen: bool = False) -> list[str]:
+    """Says in what the runs differ beside encoding and seed (and learning rate, where each encoding has its best), and
+    which encodings lack a seed that another has."""
     values: dict[str, set[str]] = defaultdict(set)
     for result in results:
         trained = result["trained"]
@@ -378,7 +398,7 @@ def _warnings(results: list[Result], *, same_rates_offered: bool = False) -> lis
         ]
         for name, value in shared:
             values[name].add(value)
-    if same_rates_offered:
+    if rates_chosen:
         values.pop("optimizer.learning_rate", None)
     warnings = [
         f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1

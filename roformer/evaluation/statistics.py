@@ -66,11 +66,15 @@ def correct_for_many(differences: Iterable[Interval | None]) -> None:
         difference["p_holm"] = float(p_value)
 
 
-def expected_maximum(values: Sequence[float], trials: int) -> float:
-    """Returns the mean of the best of ``trials`` values, drawn from these with replacement (Dodge et al. 2019,
-    arXiv:1909.03004, eq. 6 to 8)."""
-    below = (np.arange(len(values) + 1) / len(values)) ** trials  # chance that all are among the lowest i
-    return float(np.sort(values) @ np.diff(below))
+def expected_best(choices: Sequence[Sequence[float]]) -> float:
+    """Returns the mean of the best of one value from each of ``choices``, each value of a choice being as likely.
+
+    With one choice that is drawn from n times it is the expected maximum of Dodge et al. 2019 (arXiv:1909.03004, eq. 6
+    to 8).
+    """
+    values = np.unique(np.concatenate([np.asarray(choice, dtype=np.float64) for choice in choices]))
+    below = np.prod([[np.mean(np.asarray(choice) <= value) for value in values] for choice in choices], axis=0)
+    return float(values @ np.diff(below, prepend=0.0))
 
 
 def accuracy_interval(correct: Values) -> Interval:

@@ -163,7 +163,8 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
             output_attentions, output_hidden_states,
         )  # fmt: skip
         pooled = self._pool(outputs.last_hidden_state, attention_mask, cu_seqlens)
-        logits = self.classifier(self.dropout(pooled))
+        with torch.autocast(pooled.device.type, enabled=False):  # in bfloat16 near scores would tie
+            logits = self.classifier(self.dropout(pooled.to(self.classifier.weight.dtype)))
         loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

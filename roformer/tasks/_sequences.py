@@ -52,8 +52,9 @@ class SequenceTask(Task):
                 "this task needs data with labels: data=docs_topics, or data=labelled with data.path, "
                 "data.text_column and data.label_column"
             )
-        if max_length <= SPECIAL_TOKENS:
-            raise UserError(f"task.max_length must be above {SPECIAL_TOKENS}, got {max_length}")
+        least = SPECIAL_TOKENS + corpus.texts  # a token of each text, and a [SEP] between two
+        if max_length < least:
+            raise UserError(f"task.max_length must be at least {least}, got {max_length}")
         self.max_length = max_length
         self.pooling, self.classifier_dropout = pooling, classifier_dropout
         self.rows = len(corpus.splits["train"])

@@ -26,6 +26,9 @@ class Regression(SequenceTask):
                 f"regression needs labels that are numbers: {error}; use task=classification, or another "
                 "data.label_column"
             ) from error
+        if not np.isfinite(self.values).all():
+            strange = self.corpus.label_names[int(np.argmin(np.isfinite(self.values)))]
+            raise UserError(f"regression needs labels that are finite numbers, and found '{strange}'; leave it out")
 
     def model_settings(self) -> dict[str, Any]:
         return {
@@ -53,12 +56,24 @@ class Regression(SequenceTask):
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """Returns the squared error and the correlations of a split: Spearman's, of ranks, and Pearson's."""
-        from scipy.stats import pearsonr, spearmanr
+        from scipy.stats import pearsonr
 
         predictions, loss = self.predict(model, split)
         values = self.answers(split)
         return {
             f"{split}_loss": loss,
-            f"{split}_spearman": float(spearmanr(values, predictions).statistic),
-            f"{split}_pearson": float(pearsonr(values, predictions).statistic),
+            f"{split}_spearman": spearman(values, predictions),
+            f"{split}_pearson": float(pearsonr(values, predictions).statistic) if varies(values, predictions) else 0.0,
         }
+
+
+def spearman(values: NDArray[Any], predictions: NDArray[Any]) -> float:
+    """Returns Spearman's correlation, of ranks; 0 where either side is constant."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(values, predictions).statistic) if varies(values, predictions) else 0.0
+
+
+def varies(*sides: NDArray[Any]) -> bool:
+    """Returns whether no side is constant: a correlation with a constant is not defined."""
+    return all(np.ptp(side) > 0 for side in sides)

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
 
-import tokenizers
 from tokenizers import normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -48,6 +48,8 @@ class TrainedTokenizer(TokenizerSource):
     name: ClassVar[str]
     format: ClassVar[int]
     """Rises whenever the same text would give another vocabulary."""
+    made_by: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    """Packages that the vocabulary depends on."""
 
     def __init__(self, *, vocab_size: int, alphabet_size: int, lowercase: bool, max_characters: int | None) -> None:
         least = len(SPECIAL_TOKENS) + 2 * alphabet_size
@@ -65,10 +67,13 @@ class TrainedTokenizer(TokenizerSource):
         """Trains at the first call, and reads the cached folder after that.
 
         Raises:
-            UserError: if the train split has no text.
+            UserError: if the train split has no text, or a package is missing.
         """
         settings = [self.vocab_size, self.alphabet_size, self.lowercase, self.max_characters]
-        versions = [self.format, tokenizers.__version__]
+        try:
+            versions = [self.format, *map(version, self.made_by)]
+        except PackageNotFoundError as error:
+            raise UserError(f"tokenizer={self.name} needs {error.name}: pip install {error.name}") from error
         data = [source.fingerprint(), validation_fraction, test_fraction]
         folder = cache_dir / f"tokenizer-{content_key(self.name, *versions, *data, settings)}"
         if not folder.is_dir():

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
 
-from roformer.errors import UserError
 from roformer.tokenizer._base import CONTINUED, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
 
 
@@ -25,12 +24,11 @@ class WordTokenizer(TrainedTokenizer):
 
     name = "words"
     format = 1
+    made_by = ("tokenizers", "rjieba")
 
     def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
-        try:
-            import rjieba
-        except ImportError as error:
-            raise UserError("tokenizer=words needs rjieba: pip install 'roformer-lab[chinese]'") from error
+        import rjieba
+
         normalizer = normalizers.BertNormalizer(handle_chinese_chars=False, lowercase=self.lowercase)
         alphabet = self.alphabet(texts(), normalizer)
         words: Counter[str] = Counter()

@@ -3,14 +3,14 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from roformer.config import TrainConfig, first_difference
+from roformer.config import TrainConfig, first_difference, stored_config
 from roformer.errors import UserError
 
 _MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}  # between parts of a run
@@ -61,11 +61,15 @@ class CheckpointFolder:
         return sorted(self.folder.glob("step_*"))
 
 
-def stored_moments(init_from: str) -> dict[int, Any]:
+def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, Any]:
     """Returns the optimiser's state at the end of the run ``init_from``, by parameter.
 
+    Args:
+        init_from: output folder of the run.
+        shapes: of the parameters that the state is for, in their order.
+
     Raises:
-        UserError: if the run's checkpoints are not there.
+        UserError: if the run's checkpoints are not there, its export is an earlier state, or it had other parameters.
     """
     latest = CheckpointFolder(Path(init_from) / "checkpoints", keep=1).latest()
     if latest is None:
@@ -73,7 +77,18 @@ def stored_moments(init_from: str) -> dict[int, Any]:
             f"optimizer.carry needs a checkpoint in init_from={init_from}, and there is none; give the output folder "
             "of a run, or set optimizer.carry to false"
         )
+    config = stored_config(Path(init_from))
+    if config and config["trainer"]["early_stopping_patience"] is not None:
+        raise UserError(
+            f"init_from={init_from} exported its best state, and its optimiser is that of the last; set "
+            "optimizer.carry to false"
+        )
     moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
+    if [moments[number]["exp_avg"].shape for number in sorted(moments)] != list(shapes):
+        raise UserError(
+            f"the optimiser of init_from={init_from} is not for these parameters, such as those of another task; set "
+            "optimizer.carry to false"
+        )
     return moments
 
 

@@ -318,7 +318,8 @@ class Trainer:
         if latest is None and self.config.optimizer.carry:
             assert self.config.init_from is not None
             # the moments only: learning rates are this run's own
-            moments = stored_moments(self.config.init_from)
+            parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+            moments = stored_moments(self.config.init_from, [each.shape for each in parameters])
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         if self.accelerator.is_main_process:
             record_start(self.config, self.task.corpus.fingerprint, self.grid, resumed=latest is not None)

@@ -51,6 +51,22 @@ def test_the_test_set_stands_in_for_a_development_set(root):
     assert tests == [f"mrpc test {n} sentence1" for n in range(3)]
 
 
+def test_names_of_development_sets(root):
+    """Catches GLUE's own name for them, and a test set with hidden labels that stands in for one."""
+    for task in ("rte", "mnli"):
+        development = root / task / f"{GLUE[task].development}.jsonl"
+        development.rename(root / task / f"dev{GLUE[task].development.removeprefix('validation')}.jsonl")
+        tests = [document.text for document in glue(task, root).documents() if document.split == "test"]
+        assert tests == [f"{task} {GLUE[task].development} {n} {GLUE[task].columns[0]}" for n in range(3)]
+    (root / "rte" / "dev.jsonl").unlink()
+    with pytest.raises(UserError, match=r"no file validation\* or valid\* or val\* or dev\* in its folder rte"):
+        glue("rte", root)
+    hidden = root / "cola" / "validation.jsonl"
+    hidden.write_text(hidden.read_text().replace('"label": 1', '"label": -1'))
+    with pytest.raises(UserError, match=r"a file of the test split hides its labels \(-1\)"):
+        list(glue("cola", root).documents())
+
+
 def test_what_is_missing_is_named(root):
     """Catches a traceback for a task that does not exist, or a file that is not there."""
     with pytest.raises(UserError, match=r"data.glue_task: unknown 'sst-2'; did you mean 'sst2'"):

@@ -12,7 +12,7 @@ from roformer.data.glue import GLUE
 from roformer.errors import UserError
 from roformer.evaluation.comparison import compare
 from roformer.evaluation.evaluators import EVALUATORS
-from roformer.evaluation.evaluators.score import METRICS
+from roformer.evaluation.evaluators.score import _f1_of
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
 from roformer.reports.headline import headline
@@ -99,10 +99,24 @@ def test_each_data_set_has_its_metric(runs):
 
 
 def test_the_positive_class_by_name():
-    """Catches the hub's class names, whose order is not that of the numbers."""
-    names = np.array(["equivalent", "not_equivalent"])
-    positive = np.isin(names, GLUE["mrpc"].positive)
-    assert METRICS["f1"](positive[np.array([0, 0, 1, 1])], positive[np.array([0, 1, 1, 1])]) == pytest.approx(2 / 3)
+    """Catches the hub's class names, whose order is not that of the numbers, and labels of which none is the class."""
+    f1 = _f1_of(("equivalent", "not_equivalent"), GLUE["mrpc"].positive)
+    assert f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])) == pytest.approx(2 / 3)
+    with pytest.raises(UserError, match=r"F1 is about the class 1 or equivalent, and the labels here are 0\.0, 1\.0"):
+        _f1_of(("0.0", "1.0"), GLUE["mrpc"].positive)
+
+
+def test_validation_is_judged_like_the_test(runs):
+    """Catches a rate that accuracy chooses where the score is another."""
+    for run in runs:
+        if run.name.endswith("rope-1"):
+            (found,), _ = find_runs([str(run)])
+            loaded = load_run(found)
+            predictions, _ = loaded.task.predict(loaded.model, "validation")
+            answers = loaded.task.answers("validation")
+            measure = {"mrpc": f1_score, "cola": matthews_corrcoef, "scm": lambda a, b: np.mean(a == b),
+                       "stsb": lambda a, b: spearmanr(a, b).statistic}[run.name.split("-")[0]]  # fmt: skip
+            assert scored(run)["validation"] == pytest.approx(measure(answers, predictions))
 
 
 def test_one_page_for_all_data(runs, tmp_path):
@@ -148,43 +162,69 @@ def test_differences_on_all_data_are_one_family(result):
     )
 
 
-def test_the_best_of_a_grid(result):
+def trial(result, position, rate, seed, *, better=0.0):
+    """A run of a grid: the second rate has the best score and validation of all, the first the better means."""
+    score = {1e-5: (0.70, 0.72), 1e-4: (0.74, 0.60)}[rate][seed] + better
+    validation = {1e-5: (0.6, 0.6), 1e-4: (0.5, 0.65)}[rate][seed]
+    metrics = {"data": "rte", "metric": "accuracy", "score": score, "labels": [0] * 9, "validation": validation}
+    return result(
+        "score", metrics, position=position, seed=seed, name=f"{position}-{rate}-{seed}", task="classification",
+        optimizer__learning_rate=rate,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def grid(result):
+    return [
+        trial(result, position, rate, seed, better=better)
+        for position, better in (("rope", 0.0), ("none", 0.1))
+        for rate in (1e-5, 1e-4)
+        for seed in (0, 1)
+    ]
+
+
+def test_the_best_of_a_grid(grid):
     """Catches a learning rate that is chosen on the scores, seeds of several rates in one mean, and a warning about
     the choice itself."""
-    scores = {1e-5: (0.70, 0.72), 1e-4: (0.74, 0.60)}  # the second rate has the best score, the first the better mean
-
-    def trial(position, rate, seed, *, better=0.0):
-        metrics = {"data": "rte", "metric": "accuracy", "score": scores[rate][seed] + better, "labels": [0] * 9,
-                   "validation": {1e-5: 0.6, 1e-4: 0.5 + 0.09 * seed}[rate]}  # fmt: skip
-        name = f"{position}-{rate}-{seed}"
-        return result("score", metrics, position=position, seed=seed, name=name, task="classification",
-                      optimizer__learning_rate=rate)  # fmt: skip
-
-    trials = [trial("rope", rate, seed) for rate in scores for seed in (0, 1)]
-    trials += [trial("none", rate, seed, better=0.1) for rate in scores for seed in (0, 1)]
-    comparison = compare(trials, evaluation([]))
+    comparison = compare(grid, evaluation([]))
     part = comparison["scores"]["rte"]
     rope = part["encodings"]["rope"]
     assert rope["score"]["values"] == [0.70, 0.72]
-    assert (rope["learning_rate"], rope["seeds"], rope["trials"], rope["best"]) == (1e-5, [0, 1], 4, 0.74)
+    assert (rope["learning_rate"], rope["seeds"]) == (1e-5, [0, 1])
+    assert (rope["trials"], rope["learning_rates"], rope["best"]) == (4, 2, 0.74)
     assert rope["expected_best"] == pytest.approx(
-        np.mean([max(drawn) for drawn in product([0.70, 0.72, 0.74, 0.60], repeat=4)])
+        np.mean([max(drawn) for drawn in product([0.70, 0.72], [0.74, 0.60])])
     )
     assert part["encodings"]["none"]["difference"]["values"] == pytest.approx([0.1, 0.1])
     assert part["warnings"] == []
     rows = {table.name: table.rows for table in all_tables(comparison)}
-    assert rows["trials"][1] == ("rte", "RoPE", "4", "1e-05", "71.0", f"{100 * rope['expected_best']:.1f}", "74.0")
-    unequal = compare(trials[:6], evaluation([]))["scores"]["rte"]
-    assert unequal["warnings"] == []  # the same rate was taken
-    unequal = compare(trials[:4] + trials[6:], evaluation([]))["scores"]["rte"]
-    assert any("optimizer.learning_rate" in warning for warning in unequal["warnings"])
+    assert rows["trials"][1] == ("rte", "RoPE", "4 at 2 rates", "1e-05", "71.0", "72.5", "74.0")
+
+
+def test_unequal_trials_are_told(grid):
+    """Catches a rate that is ahead by the luck of its only seed, and an encoding with more to choose from, unsaid."""
+    lucky = [result for result in grid if result["run"]["name"] != "rope-0.0001-0"]  # 0.65 against a mean of 0.6
+    part = compare([*lucky], evaluation([]))["scores"]["rte"]
+    assert part["encodings"]["rope"]["learning_rate"] == 1e-4  # with seed 1 alone, which both rates have
+    assert "not all were tried alike" in part["warnings"][0]
+    assert "rope at 0.0001: [1]" in part["warnings"][0]
+    fewer = [result for result in grid if not result["run"]["name"].startswith("none-0.0001")]
+    part = compare(fewer, evaluation([]))["scores"]["rte"]
+    assert part["encodings"]["none"]["learning_rate"] == part["encodings"]["rope"]["learning_rate"] == 1e-5
+    assert "not all were tried alike" in part["warnings"][0]
+    apart = [result for result in grid if result["run"]["name"] not in ("rope-0.0001-0", "rope-1e-05-1")]
+    with pytest.raises(UserError, match=r"the runs at learning rates 1e-05, 0\.0001 have no seed in common"):
+        compare(apart, evaluation([]))
+    again = grid[0] | {"run": grid[0]["run"] | {"name": "again"}}
     with pytest.raises(UserError, match="are both rope with seed 0"):
-        compare([*trials, trial("rope", 1e-5, 0) | {"run": trials[0]["run"] | {"name": "again"}}], evaluation([]))
+        compare([*grid, again], evaluation([]))
 
 
-def test_stsb_is_no_classification(workshop, root, tmp_path):
-    """Catches a correlation of class numbers."""
-    chosen = ("data=glue", f"data.path={root}", "data.glue_task=stsb", "data.test_fraction=0", "trainer.max_steps=1")
-    run = workshop.train(tmp_path / "stsb", *chosen, task="classification")
-    with pytest.raises(UserError, match="train it with task=regression"):
-        scored(run)
+@pytest.mark.parametrize(("data", "task"), [("stsb", "classification"), ("mrpc", "regression")])
+def test_a_task_that_does_not_fit_is_told_before_it_trains(workshop, root, tmp_path, data, task):
+    """Catches a correlation of class numbers, told by the evaluation."""
+    chosen = ("data=glue", f"data.path={root}", f"data.glue_task={data}", "data.test_fraction=0")
+    other = "regression" if task == "classification" else "classification"
+    with pytest.raises(UserError, match=f"data.glue_task={data} needs task={other}"):
+        workshop.train(tmp_path / "run", *chosen, task=task)
+    assert not (tmp_path / "run").exists()

@@ -137,6 +137,14 @@ def test_correlations_are_those_of_scipy(regression):
     assert metrics["validation_loss"] == pytest.approx(np.mean(np.subtract(values, lengths) ** 2))
 
 
+def test_a_constant_has_no_correlation(regression, monkeypatch):
+    """Catches a correlation that is not a number, which is never worse than another, so that a run that has collapsed
+    counts as its best."""
+    monkeypatch.setattr(regression, "predict", lambda *_: (np.full(len(regression.corpus.splits["test"]), 0.5), 1.0))
+    metrics = regression.evaluate(Lengths(), "test")
+    assert (metrics["test_spearman"], metrics["test_pearson"]) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("name", ["matching", "regression"])
 def test_the_loss_of_a_model(workshop, request, name, triplets):
     """Catches cross entropy over a single logit, which is always 0, and a mean in place of a sum over the batch."""
@@ -162,6 +170,14 @@ def test_data_of_another_kind_is_refused(make_task, triplets):
         make_task("matching", path, "data.text_column=[A,B]")
     with pytest.raises(UserError, match=r"matching needs labels B and C, .* found '0\.0'"):
         make_task("matching", path, "data.label_column=grade")
+    with pytest.raises(UserError, match=r"task\.max_length must be at least 4, got 3"):
+        make_task("regression", path, "data.text_column=[A,B]", "data.label_column=grade", "task.max_length=3")
+    with pytest.raises(UserError, match=r"data\.text_column names no column"):
+        make_task("regression", path, "data.text_column=[]", "data.label_column=grade")
+    endless = triplets.parent / "endless.jsonl"
+    endless.write_text(triplets.read_text().replace('"grade": 0.3', '"grade": NaN'))
+    with pytest.raises(UserError, match=r"regression needs labels that are finite numbers, and found 'nan'"):
+        make_task("regression", f"data.path={endless}", "data.text_column=A", "data.label_column=grade")
     with pytest.raises(UserError, match=r"regression needs labels that are numbers: .*'B'"):
         make_task("regression", path, "data.text_column=A")
     strange = triplets.parent / "strange"

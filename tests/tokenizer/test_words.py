@@ -1,6 +1,7 @@
 """Words of Chinese as tokens: what is a word, and that nothing is lost when the tokenizer is saved."""
 
 import json
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer, RoFormerTokenizer
 from roformer.data import SOURCES
 from roformer.data.preprocess import tokenize_corpus, tokenizer_key
 from roformer.errors import UserError
-from roformer.tokenizer import TOKENIZERS
+from roformer.tokenizer import TOKENIZERS, _base
 
 SETTINGS = {"name": "words", "vocab_size": 300, "alphabet_size": 90, "lowercase": True, "max_characters": None}
 SHARES = {"validation_fraction": 0.1, "test_fraction": 0.1}
@@ -109,6 +110,58 @@ def test_it_can_be_loaded_like_any_other(source, cache, tokenizer):
 
 def test_a_machine_without_rjieba_is_told(source, tmp_path, monkeypatch):
     """Catches a traceback of an import."""
-    monkeypatch.setitem(__import__("sys").modules, "rjieba", None)
-    with pytest.raises(UserError, match=r"needs rjieba: pip install 'roformer-lab\[chinese\]'"):
+
+    def version(name):
+        raise PackageNotFoundError("rjieba")
+
+    monkeypatch.setattr(_base, "version", version)
+    with pytest.raises(UserError, match=r"tokenizer=words needs rjieba: pip install rjieba"):
         TOKENIZERS.build(SETTINGS).prepare(source, cache_dir=tmp_path, **SHARES)
+
+
+def test_other_dictionary_other_vocabulary(source, cache, tokenizer, monkeypatch):
+    """Catches a cache that holds what another version of rjieba has cut."""
+    before = len(list(cache.glob("tokenizer-*")))
+    monkeypatch.setattr(_base, "version", lambda name: "another" if name == "rjieba" else version(name))
+    TOKENIZERS.build(SETTINGS).prepare(source, cache_dir=cache, **SHARES)
+    assert len(list(cache.glob("tokenizer-*"))) == before + 1
+
+
+def test_added_tokens_count(tokenizer):
+    """Catches tokens of a tokenizer that is the same but for an added word."""
+    longer = RoFormerTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=True)
+    assert tokenizer_key(longer) == tokenizer_key(tokenizer)
+    longer.add_tokens(["oak"])
+    assert tokenizer_key(longer) != tokenizer_key(tokenizer)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_odd_text_survives_as_well(source, tmp_path, lowercase):
+    """Catches a normalisation that is not saved: blanks, accents, capitals, traditional characters, symbols."""
+    settings = {**SETTINGS, "lowercase": lowercase}
+    tokenizer = TOKENIZERS.build(settings).prepare(source, cache_dir=tmp_path, **SHARES)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    rng = np.random.default_rng(1)
+    parts = [
+        "Transformer",
+        "GPU",
+        "très",
+        "今天",
+        "法院",
+        "\u3000",
+        "\t",
+        "\n",
+        "龘",
+        "機器學習",
+        "😀",
+        "[SEP]",
+        "[MASK]",
+        "１２",
+        "—",
+        "a b",
+    ]
+    for _ in range(1000):
+        text = "".join(rng.choice(parts, 8))
+        assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"], text
+    assert ("[UNK]" in tokenizer.tokenize("Gpu")) == (not lowercase)

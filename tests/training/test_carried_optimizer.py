@@ -49,4 +49,9 @@ def test_what_cannot_be_carried_is_told(first, tmp_path):
     shutil.copytree(stage / "export", bare)
     with pytest.raises(UserError, match=f"optimizer.carry needs a checkpoint in init_from={bare}"):
         workshop.train(tmp_path / "second", f"init_from={bare}", "optimizer.carry=true")
+    with pytest.raises(UserError, match=f"the optimiser of init_from={stage} is not for these parameters"):
+        workshop.train(tmp_path / "second", f"init_from={stage}", "optimizer.carry=true", task="classification")
+    stopped = workshop.train(tmp_path / "stopped", "trainer.early_stopping_patience=9")
+    with pytest.raises(UserError, match=f"init_from={stopped} exported its best state"):
+        workshop.train(tmp_path / "second", f"init_from={stopped}", "optimizer.carry=true")
     assert not (tmp_path / "second" / "config.yaml").exists()

@@ -1,11 +1,10 @@
 """The one number that a task is judged by: GLUE's metrics, Spearman's correlation, triplets answered right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from roformer.data.glue import GLUE
@@ -14,15 +13,14 @@ from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRu
 from roformer.evaluation.runs import Run
 from roformer.tasks.classification import Classification
 from roformer.tasks.matching import Matching
-from roformer.tasks.regression import Regression
-from roformer.training.meter import read_metrics
+from roformer.tasks.regression import Regression, spearman
 
 Values = NDArray[Any]
 METRICS: dict[str, Callable[[Values, Values], float]] = {
     "accuracy": lambda labels, predictions: float(np.mean(labels == predictions)),
     "f1": lambda labels, predictions: float(f1_score(labels, predictions)),
     "matthews": lambda labels, predictions: float(matthews_corrcoef(labels, predictions)),
-    "spearman": lambda labels, predictions: float(spearmanr(labels, predictions).statistic),
+    "spearman": spearman,
 }
 
 
@@ -30,41 +28,43 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
 class Score(Evaluator):
     """On the test split; of GLUE, whose test labels are secret, that is the development set."""
 
-    version = 2
+    version = 3
     tasks = ("classification", "regression", "matching")
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and run.scored_data is not None
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
-        """Returns ``metric``, ``score``, of each document prediction and label, and what this state had on the
-        ``validation`` split, for a choice between runs.
+        """Returns ``metric``, ``score``, of each document prediction and label, and ``validation``, the same metric on
+        the validation split, for a choice between runs.
 
         Raises:
-            UserError: if GLUE judges this data by a metric that the task does not go with.
+            UserError: if the metric is F1, and no class is the positive one.
         """
         task, data = loaded.task, loaded.run.config["data"]
-        metric = GLUE[data["glue_task"]].metric if data["name"] == "glue" else "accuracy"
         assert isinstance(task, Classification | Regression | Matching)
+        metric = GLUE[data["glue_task"]].metric if data["name"] == "glue" else "accuracy"
         if isinstance(task, Regression):
             metric = "spearman"
-        elif metric == "spearman":
-            raise UserError(
-                f"{loaded.run.folder} classifies data.glue_task={data['glue_task']}; train it with task=regression"
-            )
+        measure = METRICS[metric]
+        if metric == "f1":
+            measure = _f1_of(task.corpus.label_names, GLUE[data["glue_task"]].positive)
+        validated, _ = task.predict(loaded.model, "validation", self.config.batch_tokens)
         predictions, loss = task.predict(loaded.model, "test", self.config.batch_tokens)
         answers = task.answers("test")
-        if metric == "f1":
-            names = np.array(task.corpus.label_names)
-            positive = np.isin(names, GLUE[data["glue_task"]].positive)
-            score = METRICS[metric](positive[answers], positive[predictions])
-        else:
-            score = METRICS[metric](answers, predictions)
-        lines = read_metrics(loaded.run.folder / "metrics.jsonl")
-        validated = [line[task.best_metric] for line in lines if task.best_metric in line]
-        last = loaded.run.config["trainer"]["early_stopping_patience"] is None  # else the best state is exported
         return {
-            "metric": metric, "score": score, "loss": loss,
-            "validation": validated[-1] if last else max(validated),
+            "metric": metric, "score": measure(answers, predictions), "loss": loss,
+            "validation": measure(task.answers("validation"), validated),
             "predictions": predictions.tolist(), "labels": answers.tolist(),
         }  # fmt: skip
+
+
+def _f1_of(names: Sequence[str], positive: Sequence[str]) -> Callable[[Values, Values], float]:
+    """Returns F1 of classes by number, of which one is the positive one by its name."""
+    is_positive = np.isin(names, positive)
+    if is_positive.sum() != 1:
+        raise UserError(
+            f"F1 is about the class {' or '.join(positive)}, and the labels here are {', '.join(names)}; rename "
+            "them in data.path"
+        )
+    return lambda labels, predictions: METRICS["f1"](is_positive[labels], is_positive[predictions])
