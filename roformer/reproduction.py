@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from roformer.reports.canvas import WIDE, LineEnd, label_line_ends, new_axes, text_width, themed, to_svg
 from roformer.reports.encodings import COLOURS
-from roformer.reports.numbers import display_name, fixed, with_interval
+from roformer.reports.numbers import display_name, fixed, probability, with_interval
 from roformer.theory import relative_upper_bound
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,19 +84,27 @@ def ours(row: Content) -> tuple[str, str]:
     if "bound" in row:
         bound = relative_upper_bound(row["bound"], head_size=128, base=10_000.0)
         return ", ".join(fixed(value, 1) for value in bound), "–"
-    if "glue" in row:
-        encodings = comparison("glue")["scores"][row["glue"]]["encodings"]
-        names = sorted(encodings, reverse=True)  # RoPE first, as in the paper's column
-        written = [f"{display_name(name)} {with_interval(encodings[name]['score'], 1, scale=100)}" for name in names]
-        return ", ".join(written), str(len(encodings[names[0]]["seeds"]))
+    if "score" in row:
+        folder, data = row["score"].split(".")
+        rope, learned = (comparison(folder)["scores"][data]["encodings"][name] for name in ("rope", "learned"))
+        difference = learned["difference"]
+        scores = (with_interval(each["score"], 1, scale=100) for each in (rope, learned))
+        less = with_interval(difference, 1, scale=100, signed=True)
+        chance = f"p = {probability(difference['p_holm'])}".replace("= <", "<")
+        written = "RoPE {}, learned {}".format(*scores)
+        return f"{written}; learned less RoPE {less}, {chance}", str(len(difference["values"]))
     if "ours" not in row:
         return "", "–"
     place = row["ours"]
     found: Any = comparison(place["of"])
     if "decay" in place:
         encoding = found["mlm"]["encodings"]["rope"]
-        curve = encoding["decay"][place["decay"]]
-        return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), str(len(encoding["seeds"]))
+        seeds, decay = str(len(encoding["seeds"])), encoding["decay"]
+        if place["decay"] == "looseness":
+            factors = np.divide(decay["bounds"], decay["scores"])
+            return f"{fixed(factors.min(), 0)}, {fixed(factors.max(), 0)}", seeds
+        curve = decay[place["decay"]]
+        return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
     for key in place["place"].split("."):
         found = found[key]
     signed = place["place"].endswith("difference")
@@ -156,9 +164,9 @@ def _circumstances(content: Content) -> str:
 
 def _hours(full: Content) -> str:
     hours = 6 * float(full["parameters"]) * float(full["tokens"]) / FLOPS / 3600
-    runs = f"{full['runs']} runs of " if full["runs"] > 1 else ""
-    note = f"; {full['note']}" if "note" in full else ""
-    return f"{runs}about {fixed(hours, 1 if hours < 10 else 0)} H100 hours{note}"
+    runs = f"{full['runs']} runs with " if full["runs"] > 1 else ""
+    note = f", {full['note']}" if "note" in full else ""
+    return f"{runs}about {fixed(hours, 1 if hours < 10 else 0)} H100 hours in all{note}"
 
 
 if __name__ == "__main__":

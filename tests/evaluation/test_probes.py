@@ -16,7 +16,7 @@ from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
 from roformer.position import POSITION_ENCODINGS, ModelShape
-from roformer.tasks.mlm import score_batches, score_tokens
+from roformer.tasks.mlm import score_batches, score_tokens, spread
 from roformer.training.trainer import train
 from tests.workshop import TINY, composed, evaluation
 
@@ -160,9 +160,10 @@ def test_decay(rope, layout, monkeypatch):
     loaded = replace(rope, run=replace(rope.run, config={**rope.run.config, "position": {
         "name": "rope", "base": 50.0, "layout": layout, "partial_factor": 1.0, "pairs": "all"}}))  # fmt: skip
     result = measure("decay", loaded)
-    input_ids = torch.stack(
-        [torch.from_numpy(rope.task.frame(*window)[0]) for window in masked_windows(rope.task, 1)[:2]]
-    )
+    windows = masked_windows(rope.task, 1)
+    assert len(windows) > 4
+    chosen = [windows[place] for place in spread(len(windows), 2)]
+    input_ids = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in chosen])
     model, projected = rope.model.roformer, []
     hooks = [
         layer.query_key_value.register_forward_hook(lambda *seen: projected.append(seen[2])) for layer in model.layers

@@ -8,7 +8,7 @@ import torch
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import masked_windows
 from roformer.evaluation.runs import Run
-from roformer.tasks.mlm import MaskedLanguageModelling
+from roformer.tasks.mlm import MaskedLanguageModelling, spread
 from roformer.theory import Complex, score_bounds, scores_at
 
 _ROWS, _PAIRS = 16, 64  # of each row
@@ -17,10 +17,10 @@ _DISTANCES = range(257)  # as Figure 2
 
 @EVALUATORS.register("decay")
 class Decay(Evaluator):
-    """Queries and keys of test rows, before they are rotated: their mean |q.k| had they stood at another distance, and
-    the mean of its bound, over random pairs of tokens of all heads and layers."""
+    """Queries and keys of masked test rows, before they are rotated: their mean |q.k| had they stood at another
+    distance, and the mean of its bound, over random pairs of tokens of all heads and layers."""
 
-    version = 1
+    version = 2
     tasks = ("mlm",)
 
     def fits(self, run: Run) -> bool:
@@ -33,7 +33,8 @@ class Decay(Evaluator):
         are means of."""
         task = loaded.task
         assert isinstance(task, MaskedLanguageModelling)
-        rows = [task.frame(*window)[0] for window in masked_windows(task, 1)[:_ROWS]]
+        windows = masked_windows(task, 1)
+        rows = [task.frame(*windows[place])[0] for place in spread(len(windows), _ROWS)]
         if not rows:
             return {"pairs": 0, "distances": [], "scores": [], "bounds": []}
         position = loaded.run.config["position"]
