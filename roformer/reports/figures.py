@@ -95,7 +95,7 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
     if measured_decay(comparison):
         text = (
             "Queries and keys of test rows, all heads and layers: the mean of |q·k| had they stood at each distance, "
-            "and of its bound by eq. 37."
+            "and of its bound by eq. 37, each over its own value at distance 0. (The bound itself is never below.)"
         )
         figures.append(("decay", "What the bound bounds, in a trained RoPE model.", text, decay))
     return [

@@ -103,5 +103,5 @@ def test_text_without_labels_is_refused(workshop, make_task):
 
 def test_a_length_without_room_is_refused(make_task):
     """Catches documents of nothing but special tokens."""
-    with pytest.raises(UserError, match=r"task\.max_length must be above 2, got 2"):
+    with pytest.raises(UserError, match=r"task\.max_length must be at least 3, got 2"):
         make_task("classification", "task.max_length=2")
