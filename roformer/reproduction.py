@@ -24,8 +24,7 @@ HEAD = f"""# The paper's results, and ours
 
 Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results](results/README.md).
 Section numbers are those of arXiv:2104.09864v5. Ours: the mean over seeds [95 % interval over seeds]. GPU hours are
-estimates, which nobody has measured: 6 operations a parameter and token at {FLOPS / 1e12:.0f} TFLOP/s, attention left
-out.
+estimates, which nobody has measured: 6 operations a parameter and token at {FLOPS / 1e12:.0f} TFLOP/s, no attention.
 """
 
 Content = Mapping[str, Any]
@@ -76,7 +75,8 @@ def cells(row: Content) -> list[str]:
     status = row.get("status", "run at a reduced size" if value else "")
     if not status:
         raise ValueError(f"{ROWS.name}: '{row['result']}' has no numbers in {RESULTS.name}, and no status")
-    return [row["result"], str(row["paper"]), value or "–", seeds, status]
+    found = [row["result"], str(row["paper"]), value or "–", seeds, status]
+    return [cell.replace("|", r"\|") for cell in found]
 
 
 def ours(row: Content) -> tuple[str, str]:
@@ -137,8 +137,8 @@ def figure3(content: Content) -> Figure:
     paper, encodings = content["curves"], comparison("mlm")["mlm"]["encodings"]
     tokens = np.array(paper["thousand_steps"]) * 1000 * paper["tokens_per_step"]
     lines = [(f"{name}, the paper", tokens, paper[name], "--") for name in ("RoFormer", "BERT")]
-    for name in ("rope", "sinusoidal", "learned"):
-        curve = encodings[name]["curve"]
+    for name, encoding in encodings.items():
+        curve = encoding["curve"]
         lines.append((f"{display_name(name)}, ours", np.array(curve["tokens"]), curve["mean"], "-"))
     right = 36 + text_width([label for label, *_ in lines], WIDE)
     figure, axes = new_axes(WIDE, 380, left=52, right=right, bottom=50, top=14)
