@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from roformer.reports.canvas import WIDE, LineEnd, label_line_ends, new_axes, text_width, themed, to_svg
 from roformer.reports.encodings import COLOURS
@@ -136,17 +137,21 @@ def figure3(content: Content) -> Figure:
     """Figure 3 (left) of the paper, read off, and our curves, over the tokens trained on."""
     paper, encodings = content["curves"], comparison("mlm")["mlm"]["encodings"]
     tokens = np.array(paper["thousand_steps"]) * 1000 * paper["tokens_per_step"]
-    lines = [(f"{name}, the paper", tokens, paper[name], "--") for name in ("RoFormer", "BERT")]
+    labels = {name: f"{name}, the paper" for name in ("RoFormer", "BERT")}
+    right = 36 + text_width(list(labels.values()), WIDE)
+    figure, axes = new_axes(WIDE, 380, left=52, right=right, bottom=50, top=14)
+    colours, ends = iter(COLOURS), []
+    for name, label in labels.items():
+        axes.plot(tokens, paper[name], color=(colour := next(colours)), ls="--")
+        ends.append(LineEnd(tokens[-1], paper[name][-1], label, colour))
     for name, encoding in encodings.items():
         curve = encoding["curve"]
-        lines.append((f"{display_name(name)}, ours", np.array(curve["tokens"]), curve["mean"], "-"))
-    right = 36 + text_width([label for label, *_ in lines], WIDE)
-    figure, axes = new_axes(WIDE, 380, left=52, right=right, bottom=50, top=14)
-    ends = []
-    for (label, x, y, dash), colour in zip(lines, COLOURS, strict=False):
-        axes.plot(x, y, color=colour, ls=dash)
-        ends.append(LineEnd(x[-1], y[-1], label, colour))
+        axes.plot(curve["tokens"], curve["mean"], color=next(colours))
+        end = (curve["tokens"][-1], curve["mean"][-1])
+        axes.annotate(f"{display_name(name)}, ours", end, xytext=(8, -4), textcoords="offset points", fontsize=12.5)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:,.0f} M"))
     axes.set(xlabel="Training tokens", ylabel="Loss (nats)")
     label_line_ends(axes, ends, gap=17)
     return figure
