@@ -128,7 +128,9 @@ class HubSource(Source):
         if self.label_column is not None:
             for texts, row in found:
                 label = row[self.label_column]
-                if label is not None and label != -1:
+                if names and label == -1:  # a hidden label of a test set; among numbers -1 is one of them
+                    continue
+                if label is not None:
                     yield texts, names[label] if names else str(label)
             return
         documents = (texts for texts, _ in found)

@@ -49,6 +49,15 @@ def test_splits_and_class_names_are_kept(tmp_path: Path, streaming: bool) -> Non
     ]  # fmt: skip
 
 
+def test_numbers_may_be_negative(tmp_path: Path) -> None:
+    """Catches a label of -1 among numbers that is taken for a hidden one."""
+    (tmp_path / "set").mkdir()
+    table = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [-1.0, 0.5]})
+    table.to_parquet(tmp_path / "set" / "train.parquet")
+    source = hub(tmp_path / "set", label_column="label")
+    assert [document.label for document in source.documents()] == ["-1.0", "0.5"]
+
+
 def test_unsupervised_splits_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a third kind of split that would be trained on as labelled text."""
     loaded = {name: datasets.Dataset.from_list(rows(name)) for name in ("unsupervised", "validation", "train")}
