@@ -125,7 +125,7 @@ class TextSource(Source):
                 empty = False
                 yield Document(text, split=file.split)
         if empty:
-            raise UserError(f"no documents in data.path={self.path}: every text in it is empty")
+            raise UserError(f"no documents in data.path={self.path}: there is no text in it")
 
     def _texts(self, file: LocalFile) -> Iterator[str]:
         if file.is_text:

@@ -69,8 +69,9 @@ def _scores(results: list[Result], reference: str) -> dict[str, Any]:
         parts[data] = {
             "metric": chosen[0]["metrics"]["metric"],
             "test_documents": len(chosen[0]["metrics"]["labels"]),
+            "guess": chosen[0]["metrics"]["guess"],
             "settings": _settings(chosen),
-            "warnings": [*_unequal_trials(trials), *_warnings(chosen, rates_chosen=True)],
+            "warnings": [*_unequal_trials(trials), *_warnings(here, rates_chosen=True)],
             "encodings": {
                 label: {
                     "seeds": list(of_seed),
@@ -404,7 +405,7 @@ def _warnings(results: list[Result], *, rates_chosen: bool = False) -> list[str]
         f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1
     ]
     labels, rates = label_runs(result["run"] for result in results), defaultdict(set)
-    for result in results:
+    for result in results if not rates_chosen else []:
         rates[labels[result["run"]["name"]]].add(result["config"]["optimizer"]["learning_rate"])
     warnings += [
         f"the seeds of {label} have different learning rates: {', '.join(f'{rate:g}' for rate in sorted(found))}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ def evaluate(config: EvaluateConfig) -> Path:
     report.mkdir(parents=True, exist_ok=True)
     write_json(report / "comparison.json", comparison)
     page = write_report(comparison, report)
+    parts = {"mlm": comparison["mlm"], "classification": comparison["classification"], **comparison["scores"]}
+    for name, warning in [(name, warning) for name, part in parts.items() if part for warning in part["warnings"]]:
+        print(f"warning: {name}: {warning}", file=sys.stderr)
     print(headline(comparison))
     print(f"results: {output_dir / 'results'}\nreport:  {page}")
     return page

@@ -45,7 +45,12 @@ def _scores_sentence(comparison: Comparison) -> str:
         for name, result in part["encodings"].items()
         if name != comparison["reference"]
     }
-    paired = {where: difference for where, difference in differences.items() if _paired(difference)}
+    paired = {
+        where: difference
+        for where, difference in differences.items()
+        if difference is not None
+        and len(difference["values"]) > 1  # with bounds or, where they are all equal, without
+    }
     if not paired:
         return f"No claim: nothing was compared with {subject} over two seeds or more."
     claimed = [

@@ -200,9 +200,7 @@ def scores(comparison: Comparison) -> Table:
     reference, rows = comparison["reference"], []
     subject = display_name(reference)
     for data, part in comparison["scores"].items():
-        encodings = part["encodings"]
-        for name in sorted(encodings, key=lambda name: (name != reference, -encodings[name]["score"]["mean"], name)):
-            result = encodings[name]
+        for name, result in _by_score(part, reference):
             difference = result["difference"]
             rows.append(
                 (
@@ -218,6 +216,9 @@ def scores(comparison: Comparison) -> Table:
                     f"{result['learning_rate']:g}",
                 )
             )
+        guess = fixed(100 * part["guess"], 1)
+        rest = (f"{part['test_documents']:,}", MISSING)
+        rows.append((data, part["metric"], "guess: the same answer for all", guess, *[MISSING] * 4, *rest))
     warnings = [f"{data}: {warning}" for data, part in comparison["scores"].items() for warning in part["warnings"]]
     return Table(
         name="scores",
@@ -241,6 +242,13 @@ def scores(comparison: Comparison) -> Table:
     )
 
 
+def _by_score(part: Mapping[str, Any], reference: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Returns the encodings of a data set, the reference first, the others by falling score."""
+    return sorted(
+        part["encodings"].items(), key=lambda item: (item[0] != reference, -item[1]["score"]["mean"], item[0])
+    )
+
+
 def trials(comparison: Comparison) -> Table:
     """What those report who try several learning rates and choose on the scores themselves."""
     rows = [
@@ -254,7 +262,7 @@ def trials(comparison: Comparison) -> Table:
             fixed(100 * result["best"], 1),
         )
         for data, part in comparison["scores"].items()
-        for name, result in part["encodings"].items()
+        for name, result in _by_score(part, comparison["reference"])
     ]
     return Table(
         name="trials",

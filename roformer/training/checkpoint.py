@@ -97,6 +97,6 @@ def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
     if found := first_difference(stored, yaml.safe_load(config.to_yaml()), but=_MAY_CHANGE):
         key, old, new = found
         raise UserError(
-            f"{config.output_dir} holds a run with {key}={old}, now it is {new}; choose another paths.output_dir, or "
-            "delete that folder"
+            f"{config.output_dir} holds a run with {key}={old}, now it is {new}; set it back, choose another "
+            "paths.output_dir, or delete that folder"
         )

@@ -139,6 +139,14 @@ def test_one_page_for_all_data(runs, tmp_path):
             np.subtract(values["none"], values["rope"]).tolist()
         )
         assert part["warnings"] == []
+        labels = scored(next(run for run in runs if run.name.startswith(data)))["labels"]
+        constant = {
+            "cola": 0.0,
+            "stsb": 0.0,
+            "mrpc": 2 / 3,
+        }  # half are positive; F1 of "all are" is 2/3, of "none is" 0
+        assert part["guess"] in (pytest.approx(constant.get(data, 0.5)), 0.0 if data == "mrpc" else None)
+        assert len(labels) == part["test_documents"]
     assert "| mrpc | f1 | RoPE |" in (page.parent / "tables.md").read_text()
 
 
@@ -146,7 +154,7 @@ def test_differences_on_all_data_are_one_family(result):
     """Catches a correction within each data set, and a claim that none of it stands behind."""
     results = [
         result("score", {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0],
-                         "validation": 0.5},
+                         "validation": 0.5, "guess": 0.5},
                position=position, seed=seed, name=f"{data}-{position}-{seed}", task="classification")
         for data, far in (("mrpc", 0.2), ("rte", 0.02))
         for position, less in (("rope", 0.0), ("none", far))
@@ -166,7 +174,14 @@ def trial(result, position, rate, seed, *, better=0.0):
     """A run of a grid: the second rate has the best score and validation of all, the first the better means."""
     score = {1e-5: (0.70, 0.72), 1e-4: (0.74, 0.60)}[rate][seed] + better
     validation = {1e-5: (0.6, 0.6), 1e-4: (0.5, 0.65)}[rate][seed]
-    metrics = {"data": "rte", "metric": "accuracy", "score": score, "labels": [0] * 9, "validation": validation}
+    metrics = {
+        "data": "rte",
+        "metric": "accuracy",
+        "score": score,
+        "labels": [0] * 9,
+        "validation": validation,
+        "guess": 0.4,
+    }
     return result(
         "score", metrics, position=position, seed=seed, name=f"{position}-{rate}-{seed}", task="classification",
         optimizer__learning_rate=rate,
@@ -198,7 +213,8 @@ def test_the_best_of_a_grid(grid):
     assert part["encodings"]["none"]["difference"]["values"] == pytest.approx([0.1, 0.1])
     assert part["warnings"] == []
     rows = {table.name: table.rows for table in all_tables(comparison)}
-    assert rows["trials"][1] == ("rte", "RoPE", "4 at 2 rates", "1e-05", "71.0", "72.5", "74.0")
+    assert rows["scores"][-1][:4] == ("rte", "accuracy", "guess: the same answer for all", "40.0")
+    assert rows["trials"][0] == ("rte", "RoPE", "4 at 2 rates", "1e-05", "71.0", "72.5", "74.0")
 
 
 def test_unequal_trials_are_told(grid):

@@ -80,7 +80,7 @@ def test_other_settings_in_the_same_folder_are_refused(workshop, half, override,
     before = contents(half)
     message = refusal(workshop, half, override)
     assert message.startswith(f"{half} holds a run with {key}")
-    assert old is None or f"{key}={old}, now it is {new}; choose another paths.output_dir" in message
+    assert old is None or f"{key}={old}, now it is {new}; set it back, choose another paths.output_dir" in message
     assert contents(half) == before
 
 

@@ -28,15 +28,15 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
 class Score(Evaluator):
     """On the test split; of GLUE, whose test labels are secret, that is the development set."""
 
-    version = 3
+    version = 4
     tasks = ("classification", "regression", "matching")
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and run.scored_data is not None
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
-        """Returns ``metric``, ``score``, of each document prediction and label, and ``validation``, the same metric on
-        the validation split, for a choice between runs.
+        """Returns ``metric``, ``score``, of each document prediction and label, ``validation``, the same metric on the
+        validation split, for a choice between runs, and ``guess``, that of an answer that is the same for all.
 
         Raises:
             UserError: if the metric is F1, and no class is the positive one.
@@ -55,8 +55,14 @@ class Score(Evaluator):
         return {
             "metric": metric, "score": measure(answers, predictions), "loss": loss,
             "validation": measure(task.answers("validation"), validated),
+            "guess": measure(answers, np.full_like(answers, _most_frequent(task.answers("train")))),
             "predictions": predictions.tolist(), "labels": answers.tolist(),
         }  # fmt: skip
+
+
+def _most_frequent(answers: Values) -> Any:
+    values, counts = np.unique(answers, return_counts=True)
+    return values[counts.argmax()]
 
 
 def _f1_of(names: Sequence[str], positive: Sequence[str]) -> Callable[[Values, Values], float]:
