@@ -12,8 +12,11 @@ SEEDS := 1,2,3
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\npython train.py -m experiment=RECIPE; each file in conf/experiment/ has its commands and its cost:\n'
-	@awk 'FNR == 2 {sub(/^# /, ""); sub(/[.?] .*|[.,:;?]$$/, ""); name = FILENAME; gsub(/conf\/experiment\/|\.yaml/, "", name); \
-		printf "  %-24s %s\n", name, $$0}' conf/experiment/*/*.yaml conf/experiment/*/*/*.yaml
+	@awk 'FNR == 1 {text = ""} FNR > 1 && text !~ /[.?]$$/ { \
+		sub(/^# /, text == "" ? "" : " "); text = text $$0; \
+		if (match(text, /[.?]( |$$)/)) { \
+			text = substr(text, 1, RSTART); name = FILENAME; gsub(/conf\/experiment\/|\.yaml/, "", name); \
+			printf "  %-24s %s\n", name, text}}' conf/experiment/*/*.yaml conf/experiment/*/*/*.yaml
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "the pinned versions need Python 3.11 or newer: make PYTHON=python3.11")'

@@ -16,6 +16,7 @@ from roformer.config import TrainConfig
 from roformer.data.preprocess import TokenizedCorpus
 
 _PERCENTILES = (5, 25, 50, 75, 95, 99, 100)
+_LABELS = 150  # that are listed
 
 
 def describe(corpus: TokenizedCorpus) -> str:
@@ -31,7 +32,9 @@ def describe(corpus: TokenizedCorpus) -> str:
         ]
         if split.labels is not None:
             counts = np.bincount(split.labels, minlength=len(corpus.label_names))
-            lines.append("  labels: " + ", ".join(f"{n} {c}" for n, c in zip(corpus.label_names, counts, strict=True)))
+            labels = [f"{name} {count}" for name, count in zip(corpus.label_names, counts, strict=True)]
+            more = [f"and {len(labels) - _LABELS:,} more"] if len(labels) > _LABELS else []
+            lines.append(f"  labels: {', '.join([*labels[:_LABELS], *more])}")
     return "\n".join([*lines, f"cached in {corpus.folder}"])
 
 

@@ -4,6 +4,7 @@ python -m roformer.reproduction        # or make report
 """
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ HEAD = f"""# The paper's results, and ours
 Made by `make report` from [reproduction.yaml](reproduction.yaml) and the files in [results](results/README.md).
 Section numbers are those of arXiv:2104.09864v5. Ours: the mean over seeds [95 % interval over seeds]. GPU hours are
 estimates, which nobody has measured: 6 operations a parameter and token at {FLOPS / 1e12:.0f} TFLOP/s, no attention.
+
+The data that ours are made of are not part of this repository. `corpus`: 28,258 English Wikipedia articles (2014) and
+116 public-domain books to train on, as [results/compare](results/compare/README.md) says. `glue`: a folder a task
+with the columns of the hub. `chinese`: `train-*`, `validation-*` and `test-*` tables with a column `text`, of 11,235
+articles of the Chinese Wikipedia and 2,804 statutes to train on. `laws`: these statutes with a column `category`, in
+the same splits. `scm`: `train`, `validation` and `test` tables of 350, 75 and 75 of the 500 public triplets of
+CAIL2019-SCM, B and C swapped at random. Tables of your own with such columns will do.
 """
 
 Content = Mapping[str, Any]
@@ -58,11 +66,12 @@ def group(content: Content) -> str:
     if "incomparable" in content:
         parts.append(f"Not comparable because: {content['incomparable'].strip()}")
     if "reduced" in content:
-        parts.append(f"As run{_circumstances(content)}:")
-        parts.append("\n".join(f"    {line}".rstrip() for line in content["reduced"].strip().splitlines()))
+        parts += [f"As run{_circumstances(content)}:", textwrap.indent(content["reduced"].strip(), "    ")]
     if "full" in content:
-        parts.append(f"At full size, {_hours(content['full'])}:")
-        parts.append(f"    {content['full']['command']}")
+        parts += [
+            f"At full size, {_hours(content['full'])}:",
+            textwrap.indent(content["full"]["command"].strip(), "    "),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

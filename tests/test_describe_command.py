@@ -1,13 +1,17 @@
 """The command that tells what a corpus holds, and every yaml of data and tokenizer."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+import roformer.describe
 from roformer.data import SOURCES
+from roformer.data.preprocess import TokenizedCorpus, TokenizedSplit
 from roformer.tokenizer import TOKENIZERS
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +34,18 @@ def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
     assert "test: 50 documents" in done.stdout
     assert "labels: a 25, b 25" in done.stdout
     assert done.stderr == ""
+
+
+def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
+    """Catches a screen full of the numbers of a regression."""
+    labels = tuple(f"l{number:03}" for number in range(200))
+    split = TokenizedSplit(np.zeros(200, dtype=np.uint16), np.arange(201), np.arange(200))
+    (tmp_path / "meta.json").write_text(
+        json.dumps({"splits": {"train": {"documents": 200, "characters": 200, "tokens": 200}}})
+    )
+    text = roformer.describe.describe(TokenizedCorpus({"train": split}, labels, 1, "f", tmp_path))
+    assert "l000 1, l001 1" in text
+    assert "l149 1, and 50 more\n" in text
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_commands_are_real(title):
     than the page has."""
     content = next(content for content in CONTENT["groups"] if content["title"] == title)
     text = f"{content['reduced']}\n{content['full']['command']}".replace("\\\n", " ").replace("stage$n", "stage3")
-    small = re.search(r'^small="([^"]+)"', text, flags=re.MULTILINE)
-    text = text.replace("$small", " ".join(small[1].split()) if small else "")
+    small = re.search(r"^small=\(([^)]+)\)", text, flags=re.MULTILINE)
+    text = text.replace('"${small[@]}"', " ".join(small[1].split()) if small else "")
     commands = [shlex.split(command, comments=True) for command in re.findall(r"python [^;\n]+", text)]
     assert {command[1] for command in commands} == {"train.py", "evaluate.py"}
     for command in commands:
