@@ -16,6 +16,7 @@ from roformer.evaluation.evaluators.score import _f1_of
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
 from roformer.reports.headline import headline
+from roformer.reports.page import write_report
 from roformer.reports.tables import all_tables
 from tests.workshop import Workshop, evaluation
 
@@ -198,7 +199,7 @@ def grid(result):
     ]
 
 
-def test_the_best_of_a_grid(grid):
+def test_the_best_of_a_grid(grid, tmp_path):
     """Catches a learning rate that is chosen on the scores, seeds of several rates in one mean, and a warning about
     the choice itself."""
     comparison = compare(grid, evaluation([]))
@@ -213,6 +214,10 @@ def test_the_best_of_a_grid(grid):
     assert part["encodings"]["none"]["difference"]["values"] == pytest.approx([0.1, 0.1])
     assert part["warnings"] == []
     rows = {table.name: table.rows for table in all_tables(comparison)}
+    comparison.update(created="now", command="evaluate", evaluation_commit="abc")
+    page = write_report(comparison, tmp_path).read_text(encoding="utf-8")
+    assert "share one set of hyperparameters" not in page
+    assert "The best of a grid" in page
     assert rows["scores"][-1][:4] == ("rte", "accuracy", "guess: the same answer for all", "40.0")
     assert rows["trials"][0] == ("rte", "RoPE", "4 at 2 rates", "1e-05", "71.0", "72.5", "74.0")
 
