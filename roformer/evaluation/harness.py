@@ -15,7 +15,8 @@ from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation import baselines
-from roformer.evaluation.comparison import compare, label_runs
+from roformer.evaluation.comparability import label_runs
+from roformer.evaluation.comparison import compare
 from roformer.evaluation.evaluators import EVALUATORS, LoadedRun
 from roformer.evaluation.runs import Run, find_runs
 from roformer.position import POSITION_ENCODINGS
