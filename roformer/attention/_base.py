@@ -19,34 +19,36 @@ from roformer.registry import Registry
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """Which tokens may attend to which: all (both None), those of a mask, or those of the same document.
+    """Which tokens may attend to which: all, those of a mask, or those of the same document.
 
     Attributes:
-        mask: boolean, broadcastable to (B, H, L, L); True where the query (row) may see the key (column).
+        mask: boolean, broadcastable to (B, H, Q, L); True where the query (row) may see the key (column).
         lengths: tokens in each packed document, in order.
+        causal: of these, no token may attend to those after it.
     """
 
     mask: Tensor | None = None
     lengths: tuple[int, ...] | None = None
+    causal: bool = False
 
     @classmethod
-    def padded(cls, attention_mask: Tensor | None) -> "SequenceLayout":
+    def padded(cls, attention_mask: Tensor | None, *, causal: bool = False) -> "SequenceLayout":
         """From a (B, L) mask that is 0 or False at padding.
 
         Raises:
             UserError: if the mask is not two-dimensional.
         """
         if attention_mask is None:
-            return cls()
+            return cls(causal=causal)
         if attention_mask.dim() != 2:
             raise UserError(
                 f"attention_mask must be (batch, length), got {tuple(attention_mask.shape)}; "
                 "for several documents in a row give cu_seqlens"
             )
-        return cls(mask=attention_mask.bool()[:, None, None, :])
+        return cls(mask=attention_mask.bool()[:, None, None, :], causal=causal)
 
     @classmethod
-    def packed(cls, cu_seqlens: Tensor, total: int) -> "SequenceLayout":
+    def packed(cls, cu_seqlens: Tensor, total: int, *, causal: bool = False) -> "SequenceLayout":
         """From (documents + 1,) cumulative lengths that start at 0 and end at ``total`` tokens.
 
         Under ``torch.compile`` the lengths are not known to Python, so that a (T, T) mask takes their place.
@@ -56,12 +58,12 @@ class SequenceLayout:
         """
         if torch.compiler.is_compiling():
             documents = document_ids(cu_seqlens, total)
-            return cls(mask=(documents[:, None] == documents[None, :])[None, None])
+            return cls(mask=(documents[:, None] == documents[None, :])[None, None], causal=causal)
         bounds = cu_seqlens.tolist()
         lengths = tuple(stop - start for start, stop in pairwise(bounds))
         if not lengths or bounds[0] != 0 or bounds[-1] != total or min(lengths) < 1:
             raise UserError(f"cu_seqlens must rise from 0 to the number of tokens {total}, got {bounds[:4]} ...")
-        return cls(lengths=lengths)
+        return cls(lengths=lengths, causal=causal)
 
     def runs(self) -> list[tuple[int, int]]:
         """Returns (documents, tokens each) for every run of packed documents of one length."""
@@ -72,6 +74,17 @@ def document_ids(cu_seqlens: Tensor, total: int) -> Tensor:
     """Returns the (total,) number of the packed document that each token belongs to, from 0."""
     tokens = torch.arange(total, device=cu_seqlens.device)
     return torch.searchsorted(cu_seqlens[1:].contiguous(), tokens, right=True)
+
+
+def up_to_query(queries: int, keys: int, device: torch.device) -> Tensor:
+    """Returns (queries, keys), True where the key is not after the query; the queries are the last of the tokens."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def causal_mask(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
+    """Returns the mask, broadcastable to (B, H, Q, L), without the keys after each query."""
+    past = up_to_query(query.shape[2], key.shape[2], query.device)[None, None]
+    return past if mask is None else mask & past
 
 
 class AttentionBackend(nn.Module, ABC):
@@ -88,9 +101,17 @@ class AttentionBackend(nn.Module, ABC):
         self.rotary_value = rotary_value
 
     def write_out(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None,
+        causal: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Attends as ``attend`` does, by eq. 2 as it stands, with memory for all (B, H, Q, L) weights."""
+        if causal:
+            mask = causal_mask(mask, query, key)
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
         if bias is not None:
             scores = scores + bias
@@ -101,10 +122,16 @@ class AttentionBackend(nn.Module, ABC):
 
     @abstractmethod
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None,
+        causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attends from (B, H, Q, D) to (B, H, L, D), Q <= L; returns (B, H, Q, D), and the (B, H, Q, L) weights where
-        it has them."""
+        it has them. With ``causal``, the queries are the last Q tokens, and see none after themselves."""
 
     def forward(
         self,
@@ -121,20 +148,23 @@ class AttentionBackend(nn.Module, ABC):
         """Attends over (B, H, L, D), and lays the heads side by side.
 
         Args:
-            query, key, value: (B, H, L, D), not rotated.
-            position: the encoding, and ``state``, what its ``prepare`` returned.
+            query, key, value: (B, H, L, D), not rotated. Where earlier tokens have been cached, the queries are the
+                last ones only, (B, H, Q, D).
+            position: the encoding, and ``state``, what its ``prepare`` returned of all L tokens.
             layout: who may see whom.
             layer: number of the layer, from 0.
             query_mask: (B, L), True for the N tokens whose output is wanted; None for all.
 
         Returns:
-            (B, L, H D), or (N, H D) with ``query_mask``; and the weights, which are None for packed sequences, for a
+            (B, Q, H D), or (N, H D) with ``query_mask``; and the weights, which are None for packed sequences, for a
             part of the tokens, and for backends without them.
         """
-        query, key = position.rotate(query, state), position.rotate_key(key, state)
+        last = tuple(each[:, :, -query.shape[2] :] for each in state)
+        query, key = position.rotate(query, last), position.rotate_key(key, state)
         if self.rotary_value:
             value = position.rotate(value, state)
-        attend = partial(self._attend_part, position=position, mask=layout.mask, layer=layer)
+        causal = layout.causal and query.shape[2] > 1  # a single query is the last token: it sees all
+        attend = partial(self._attend_part, position=position, mask=layout.mask, causal=causal, layer=layer)
         if layout.lengths is None:
             return attend(query, key, value, state, query_mask)
 
@@ -165,6 +195,7 @@ class AttentionBackend(nn.Module, ABC):
         *,
         position: PositionEncoding,
         mask: Tensor | None,
+        causal: bool,
         layer: int,
     ) -> tuple[Tensor, Tensor | None]:
         """Attends over rotated (B, H, L, D); returns what ``forward`` does."""
@@ -174,11 +205,13 @@ class AttentionBackend(nn.Module, ABC):
         whole = position.adds_to_values or torch.compiler.is_compiling()  # a graph has no room for data's own numbers
         if query_mask is None or whole:
             attend = self.write_out if position.adds_to_values else self.attend
-            output, weights = attend(query, key, value, mask, bias)
+            output, weights = attend(query, key, value, mask, bias, causal)
             if position.adds_to_values and weights is not None:
                 output = output + position.value_bias(weights, state, layer=layer)
             output = output.transpose(1, 2).flatten(2)
             return (output, weights) if query_mask is None else (output[query_mask], None)
+        if causal:
+            mask = causal_mask(mask, query, key)
         counts = query_mask.sum(dim=1)
         # the places of the wanted tokens in each row; where it has fewer than another, any others fill up
         places = query_mask.byte().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(counts.max()))]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from roformer.attention._base import ATTENTION_BACKENDS
+from roformer.attention._base import ATTENTION_BACKENDS, up_to_query
 from roformer.attention.eager import EagerAttention
 from roformer.attention.sdpa import SdpaAttention
 from roformer.dropout import draw_kept, survivor_scale
@@ -15,8 +15,8 @@ from roformer.dropout import draw_kept, survivor_scale
 _SHORT = 1024  # up to this length all weights are kept: computing them again would cost more than it saves
 _BLOCK = 1 << 21  # scores in a block: 4 MiB in bfloat16
 
-Block = tuple[int, slice, slice]
-"""A batch element, its heads, and its queries."""
+Block = tuple[int, slice, slice, slice]
+"""A batch element, its heads, its queries, and the keys that they see."""
 
 
 @ATTENTION_BACKENDS.register("blocked")
@@ -29,14 +29,22 @@ class BlockedAttention(EagerAttention, SdpaAttention):
     """
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None,
+        causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         if query.device.type != "cpu":
-            return SdpaAttention.attend(self, query, key, value, mask, bias)
+            return SdpaAttention.attend(self, query, key, value, mask, bias, causal)
         if key.shape[2] <= _SHORT or torch.compiler.is_compiling():  # which would unroll the blocks
-            return EagerAttention.attend(self, query, key, value, mask, bias)[0], None
+            return EagerAttention.attend(self, query, key, value, mask, bias, causal)[0], None
         dropout = self.dropout.p if self.training else 0.0
-        output: Tensor = _BlockedAttention.apply(query, key, value, mask, bias, dropout)  # type: ignore[no-untyped-call]
+        output: Tensor = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
+            query, key, value, mask, bias, dropout, causal
+        )
         return output, None
 
 
@@ -52,21 +60,22 @@ class _BlockedAttention(torch.autograd.Function):
         mask: Tensor | None,
         bias: Tensor | None,
         dropout: float,
+        causal: bool,
     ) -> Tensor:
         query = query * query.shape[-1] ** -0.5
         key, value = key.contiguous(), value.contiguous()
         ctx.save_for_backward(query, key, value, mask, bias)
-        ctx.dropout = dropout
-        blocks = list(_blocks(query, key))
+        ctx.dropout, ctx.causal = dropout, causal
+        blocks = list(_blocks(query, key, causal))
         ctx.seeds = torch.randint(2**32, (len(blocks),)).tolist() if dropout else [0] * len(blocks)
         output = torch.empty_like(query)
         with torch.autocast(query.device.type, enabled=False):
             for seed, block in zip(ctx.seeds, blocks, strict=True):
-                weights = _weights(query, key, mask, bias, block)
-                batch, heads, rows = block
+                weights = _weights(query, key, mask, bias, causal, block)
+                batch, heads, rows, keys = block
                 if dropout:
                     weights = weights.where(_kept(weights, dropout, seed), 0)
-                torch.bmm(weights, value[batch, heads], out=output[batch, heads, rows])
+                torch.bmm(weights, value[batch, heads, keys], out=output[batch, heads, rows])
         return output.mul_(survivor_scale(dropout)) if dropout else output
 
     @staticmethod
@@ -82,29 +91,31 @@ class _BlockedAttention(torch.autograd.Function):
         grad_value = torch.zeros_like(grad_key)
         grad_bias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
         with torch.autocast(query.device.type, enabled=False):
-            for seed, block in zip(ctx.seeds, _blocks(query, key), strict=True):
-                batch, heads, rows = block
-                weights = _weights(query, key, mask, bias, block)
+            for seed, block in zip(ctx.seeds, _blocks(query, key, ctx.causal), strict=True):
+                batch, heads, rows, keys = block
+                weights = _weights(query, key, mask, bias, ctx.causal, block)
                 grad_rows = grad_output[batch, heads, rows]
-                grad_weights = torch.bmm(grad_rows, value[batch, heads].transpose(1, 2))
+                grad_weights = torch.bmm(grad_rows, value[batch, heads, keys].transpose(1, 2))
                 dropped = weights
                 if ctx.dropout:
                     kept = _kept(weights, ctx.dropout, seed)
                     dropped, grad_weights = weights.where(kept, 0), grad_weights.where(kept, 0)
-                grad_value[batch, heads] += torch.bmm(dropped.transpose(1, 2), grad_rows)
+                grad_value[batch, heads, keys] += torch.bmm(dropped.transpose(1, 2), grad_rows)
                 # of private functions this one is in every release, and saves a pass over the block
                 grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-                torch.bmm(grad_scores, key[batch, heads], out=grad_query[batch, heads, rows])
-                grad_key[batch, heads] += torch.bmm(grad_scores.transpose(1, 2), query[batch, heads, rows])
+                torch.bmm(grad_scores, key[batch, heads, keys], out=grad_query[batch, heads, rows])
+                grad_key[batch, heads, keys] += torch.bmm(grad_scores.transpose(1, 2), query[batch, heads, rows])
                 if grad_bias is not None:
                     part = _part(grad_bias, block)
                     part += grad_scores.sum_to_size(part.shape)
         grad_query *= query.shape[-1] ** -0.5
-        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, grad_bias, None
+        return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype), None, grad_bias, None, None
 
 
-def _blocks(query: Tensor, key: Tensor) -> Iterator[Block]:
-    """Yields the blocks of (B, H, Q, L) scores: several heads where they are small, some rows where they are large."""
+def _blocks(query: Tensor, key: Tensor, causal: bool) -> Iterator[Block]:
+    """Yields the blocks of (B, H, Q, L) scores: several heads where they are small, some rows where they are large.
+
+    With ``causal``, the keys of a block end with its last query."""
     batch, heads, queries, _ = query.shape
     keys = key.shape[2]
     heads_each = max(1, _BLOCK // (queries * keys))
@@ -112,25 +123,30 @@ def _blocks(query: Tensor, key: Tensor) -> Iterator[Block]:
     for b in range(batch):
         for h in range(0, heads, heads_each):
             for r in range(0, queries, rows_each):
-                yield b, slice(h, h + heads_each), slice(r, r + rows_each)
+                stop = keys - queries + min(r + rows_each, queries) if causal else keys
+                yield b, slice(h, h + heads_each), slice(r, r + rows_each), slice(stop)
 
 
 def _part(x: Tensor, block: Block) -> Tensor:
-    """Returns the (heads or 1, rows or 1, L) part of (B or 1, H or 1, Q or 1, L) that a block needs."""
-    batch, heads, rows = block
+    """Returns the (heads or 1, rows or 1, keys) part of (B or 1, H or 1, Q or 1, L) that a block needs."""
+    batch, heads, rows, keys = block
     x = x[batch if x.shape[0] > 1 else 0]
     x = x[heads] if x.shape[0] > 1 else x
-    return x[:, rows] if x.shape[1] > 1 else x
+    return (x[:, rows] if x.shape[1] > 1 else x)[..., keys]
 
 
-def _weights(query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor | None, block: Block) -> Tensor:
-    """Returns the (heads, rows, L) attention weights of a block; ``query`` is scaled."""
-    batch, heads, rows = block
-    scores = torch.bmm(query[batch, heads, rows], key[batch, heads].transpose(1, 2))
+def _weights(
+    query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor | None, causal: bool, block: Block
+) -> Tensor:
+    """Returns the (heads, rows, keys) attention weights of a block; ``query`` is scaled."""
+    batch, heads, rows, keys = block
+    scores = torch.bmm(query[batch, heads, rows], key[batch, heads, keys].transpose(1, 2))
     if bias is not None:
         scores += _part(bias, block)
     if mask is not None:
         scores.masked_fill_(~_part(mask, block), torch.finfo(scores.dtype).min)
+    if causal:
+        scores.masked_fill_(~up_to_query(*scores.shape[1:], scores.device), torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
 
 

@@ -10,6 +10,12 @@ class EagerAttention(AttentionBackend):
     """Eq. 2 as it stands. Needs memory for all (B, H, L, L) scores."""
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None,
+        causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        return self.write_out(query, key, value, mask, bias)
+        return self.write_out(query, key, value, mask, bias, causal)

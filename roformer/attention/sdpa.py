@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, causal_mask
 
 
 @ATTENTION_BACKENDS.register("sdpa")
@@ -12,10 +12,22 @@ class SdpaAttention(AttentionBackend):
     """The same result as ``eager``, in memory linear in the length wherever there is no bias."""
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None,
+        causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
+        plain = causal and mask is None and bias is None and query.shape == key.shape  # the kernels' own causal mask
+        if causal and not plain:
+            mask = causal_mask(mask, query, key)
         if bias is not None:
             bias = bias.to(query.dtype)
             mask = bias if mask is None else bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
         dropout = self.dropout.p if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout), None
+        output = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=plain
+        )
+        return output, None

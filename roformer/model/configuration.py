@@ -37,6 +37,7 @@ class RoFormerConfig(PretrainedConfig):
         type_vocab_size: token types.
         initializer_range: standard deviation of the initial weights.
         layer_norm_eps: epsilon of the layer norms.
+        is_decoder: no token sees those after it.
         rotary_value: rotate the values as well as queries and keys.
         position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
         attention_backend: ``sdpa`` or ``eager``.
@@ -62,6 +63,7 @@ class RoFormerConfig(PretrainedConfig):
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    is_decoder: bool = False
     rotary_value: bool = False
     position: dict[str, Any] | None = None
     attention_backend: str = "sdpa"
@@ -86,6 +88,7 @@ class RoFormerConfig(PretrainedConfig):
             embedding_size=self.embedding_size,
             max_position_embeddings=self.max_position_embeddings,
             num_hidden_layers=self.num_hidden_layers,
+            causal=self.is_decoder,
         )
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:

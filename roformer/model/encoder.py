@@ -1,4 +1,4 @@
-"""The encoder: embeddings, post-norm Transformer layers, and positions wherever the encoding puts them.
+"""The body of every model: embeddings, post-norm Transformer layers, and positions wherever the encoding puts them.
 
 Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embedding size, H heads, D head size.
 """
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
 from roformer.dropout import Dropout
@@ -70,15 +71,19 @@ class RoFormerLayer(GradientCheckpointingLayer):
         state: PositionState,
         layout: SequenceLayout,
         query_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
 
-        With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only.
+        With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only. With
+        ``past_key_values``, whose keys are not rotated, its tokens come before these; these are added to it.
         """
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         )
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer)
         context, weights = self.backend(
             query, key, value, position=position, state=state, layout=layout, layer=self.layer, query_mask=query_mask
         )
@@ -101,7 +106,7 @@ class RoFormerPreTrainedModel(PreTrainedModel):
 
 
 class RoFormerModel(RoFormerPreTrainedModel):
-    """The encoder without a head."""
+    """The encoder, or with ``config.is_decoder`` the decoder, without a head."""
 
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__(config)
@@ -128,7 +133,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         query_mask: Tensor | None = None,
-    ) -> BaseModelOutput:
+        past_key_values: Cache | None = None,
+    ) -> BaseModelOutputWithPast:
         """Encodes padded sequences (B, L), or documents packed end to end (1, T).
 
         Args:
@@ -143,6 +149,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
             output_hidden_states: return the embeddings and the output of each layer.
             query_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C). Its keys
                 and values are those of all tokens, so that nothing else changes.
+            past_key_values: of P tokens that stand before these; these are added to it. ``attention_mask``, if there
+                is one, is then (B, P + L), and positions go on from one token to the next. Only in a decoder.
 
         Raises:
             UserError: if the inputs contradict each other.
@@ -153,10 +161,11 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 f"query_mask must be boolean and {tuple(inputs_embeds.shape[:2])}, got {query_mask.dtype} and "
                 f"{tuple(query_mask.shape)}"
             )
-        layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens)
+        past = self._check_past(past_key_values, cu_seqlens, query_mask)
+        layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens, past)
         position_ids = self.position.place(position_ids)
         state = self.position.prepare(position_ids)
-        hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids)
+        hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:])
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         want_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
@@ -164,7 +173,12 @@ class RoFormerModel(RoFormerPreTrainedModel):
         for number, layer in enumerate(self.layers, start=1):
             wanted = query_mask if number == len(self.layers) else None
             hidden_states, weights = layer(
-                hidden_states, position=self.position, state=state, layout=layout, query_mask=wanted
+                hidden_states,
+                position=self.position,
+                state=state,
+                layout=layout,
+                query_mask=wanted,
+                past_key_values=past_key_values,
             )
             if want_attentions and weights is None:
                 raise UserError(
@@ -174,8 +188,9 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 all_attentions.append(weights)
             if want_hidden:
                 all_hidden_states.append(hidden_states)
-        return BaseModelOutput(
+        return BaseModelOutputWithPast(
             last_hidden_state=hidden_states,
+            past_key_values=past_key_values,
             hidden_states=tuple(all_hidden_states) if want_hidden else None,
             attentions=tuple(all_attentions) if want_attentions else None,
         )
@@ -188,23 +203,47 @@ class RoFormerModel(RoFormerPreTrainedModel):
         assert input_ids is not None
         return self.embeddings.word_embeddings(input_ids)
 
+    def _check_past(
+        self, past_key_values: Cache | None, cu_seqlens: Tensor | None, query_mask: Tensor | None
+    ) -> int:
+        """Returns how many tokens are cached."""
+        if past_key_values is None:
+            return 0
+        if not self.config.is_decoder or cu_seqlens is not None or query_mask is not None:
+            raise UserError(
+                "past_key_values needs a model with is_decoder, padded, not packed, input, and no query_mask"
+            )
+        return int(past_key_values.get_seq_length())
+
     def _arrange(
-        self, inputs: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None, cu_seqlens: Tensor | None
+        self,
+        inputs: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        cu_seqlens: Tensor | None,
+        past: int,
     ) -> tuple[SequenceLayout, Tensor]:
-        """Returns who may see whom, and positions (B or 1, L)."""
+        """Returns who may see whom, and positions (B or 1, past + L)."""
         batch, length = inputs.shape[:2]
-        tokens = torch.arange(length, device=inputs.device)[None]
+        causal = self.config.is_decoder
+        tokens = torch.arange(past + length, device=inputs.device)[None]
         if cu_seqlens is None:
-            layout = SequenceLayout.padded(attention_mask)
-            if attention_mask is not None and attention_mask.shape != (batch, length):
-                raise UserError(f"attention_mask must be ({batch}, {length}), got {tuple(attention_mask.shape)}")
+            layout = SequenceLayout.padded(attention_mask, causal=causal)
+            if attention_mask is not None and attention_mask.shape != (batch, past + length):
+                raise UserError(
+                    f"attention_mask must be ({batch}, {past + length}), got {tuple(attention_mask.shape)}"
+                )
         elif attention_mask is not None or batch != 1:
             raise UserError(f"packed input is (1, T) with cu_seqlens and no attention_mask; got a batch of {batch}")
         else:
-            layout = SequenceLayout.packed(cu_seqlens, length)
+            layout = SequenceLayout.packed(cu_seqlens, length, causal=causal)
             tokens = tokens - cu_seqlens[document_ids(cu_seqlens, length)]
         if position_ids is None:
             return layout, tokens
         if position_ids.dim() != 2 or position_ids.shape[0] not in (1, batch) or position_ids.shape[1] != length:
             raise UserError(f"position_ids must be ({batch}, {length}), got {tuple(position_ids.shape)}")
+        if past:
+            # before the text there is padding only, which nothing sees: any position will do that every table has
+            before = (position_ids[:, :1] - torch.arange(past, 0, -1, device=inputs.device)).clamp(min=0)
+            position_ids = torch.cat((before, position_ids), dim=1)
         return layout, position_ids

@@ -1,4 +1,4 @@
-"""The encoder with a head: masked language modelling, and sequence classification.
+"""The encoder with a head: language modelling, and sequence classification.
 
 Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V vocabulary, C hidden size.
 """
@@ -22,7 +22,7 @@ from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
 from roformer.model.loss import IGNORE, mean_loss
 
 
-class RoFormerMaskedLMHead(nn.Module):
+class RoFormerLMHead(nn.Module):
     """BERT's prediction head: dense, activation, norm, and the (tied) output layer with a bias for each token."""
 
     def __init__(self, config: RoFormerConfig) -> None:
@@ -37,8 +37,8 @@ class RoFormerMaskedLMHead(nn.Module):
         return self.decoder(self.norm(self.activation(self.dense(hidden_states))))
 
 
-class RoFormerForMaskedLM(RoFormerPreTrainedModel):
-    """The encoder with a masked-language-modelling head."""
+class RoFormerLanguageModel(RoFormerPreTrainedModel):
+    """An encoder or a decoder with a head that predicts tokens."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "head.decoder.weight": "roformer.embeddings.word_embeddings.weight"
@@ -47,7 +47,7 @@ class RoFormerForMaskedLM(RoFormerPreTrainedModel):
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__(config)
         self.roformer = RoFormerModel(config)
-        self.head = RoFormerMaskedLMHead(config)
+        self.head = RoFormerLMHead(config)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -55,6 +55,10 @@ class RoFormerForMaskedLM(RoFormerPreTrainedModel):
 
     def set_output_embeddings(self, value: nn.Linear) -> None:
         self.head.decoder = value
+
+
+class RoFormerForMaskedLM(RoFormerLanguageModel):
+    """The encoder with a masked-language-modelling head."""
 
     def forward(
         self,
@@ -128,6 +132,8 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
 
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__(config)
+        if config.is_decoder and config.pooling == "cls":
+            raise UserError("the first token of a decoder sees no other: set pooling='mean', or is_decoder=False")
         self.roformer = RoFormerModel(config)
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = Dropout(dropout)

@@ -1,6 +1,6 @@
 """The contract of a position encoding.
 
-Shapes here and in every encoding: B batch, H heads, L length, D head size, E embedding size.
+Shapes here and in every encoding: B batch, H heads, L length, Q queries, D head size, E embedding size.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ class ModelShape:
         embedding_size: E, width of the token embeddings; None means ``hidden_size``.
         max_position_embeddings: rows of a table of positions, for the encodings that have one.
         num_hidden_layers: for the encodings that have parameters in each layer.
+        causal: no token sees those after it, so that an encoding needs nothing for them.
 
     Raises:
         UserError: if the heads do not divide the hidden size.
@@ -35,6 +36,7 @@ class ModelShape:
     embedding_size: int | None = None
     max_position_embeddings: int = 512
     num_hidden_layers: int = 1
+    causal: bool = False
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
@@ -89,17 +91,18 @@ class PositionEncoding(nn.Module):
         return self.rotate(x, state)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor | None:
-        """Returns what is added to the scaled scores, (B or 1, H or 1, L, L), or None for nothing.
+        """Returns what is added to the scaled scores, (B or 1, H or 1, Q, L), or None for nothing.
 
         Args:
-            query: (B, H, L, D), rotated; ``key`` likewise.
+            query: (B, H, Q, D), rotated, of the last Q of the L tokens: all, unless a text grows token by token.
+            key: (B, H, L, D), rotated.
             state: what ``prepare`` returned, cut to these L tokens.
             layer: number of the layer, from 0.
         """
         return None
 
     def value_bias(self, weights: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        """Returns what is added to the weighted sum of the values, (B, H, L, D), from (B, H, L, L) weights."""
+        """Returns what is added to the weighted sum of the values, (B, H, Q, D), from (B, H, Q, L) weights."""
         raise NotImplementedError
 
 

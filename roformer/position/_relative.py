@@ -12,14 +12,14 @@ def positions_state(position_ids: Tensor) -> PositionState:
     return (position_ids[:, None, :, None].float(),)
 
 
-def distances(positions: Tensor) -> Tensor:
-    """Maps (B, 1, L, 1) positions to m - n, (B or 1, 1, L, L): query m in the rows, key n in the columns.
+def distances(positions: Tensor, query: Tensor) -> Tensor:
+    """Maps (B, 1, L, 1) positions to m - n, (B or 1, 1, Q, L): query m in the rows, key n in the columns.
 
-    One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
+    ``query`` is anything (B, H, Q, any) that has a row for each of the queries, the last Q tokens. One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
     """
     if positions.shape[0] > 1 and not torch.compiler.is_compiling() and bool((positions == positions[:1]).all()):
         positions = positions[:1]
-    return positions - positions.mT
+    return positions[:, :, -query.shape[2] :] - positions.mT
 
 
 def clipped(distance: Tensor, furthest: int) -> Tensor:
@@ -28,7 +28,7 @@ def clipped(distance: Tensor, furthest: int) -> Tensor:
 
 
 def whole_range(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Returns all distances that occur, lowest to highest (K,), and the place of each in that list, (B or 1, 1, L, L).
+    """Returns all distances that occur, lowest to highest (K,), and the place of each in that list, (B or 1, 1, Q, L).
 
     Raises:
         UserError: if a distance is fractional.
@@ -40,5 +40,5 @@ def whole_range(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
 
 
 def choose(scores: Tensor, index: Tensor) -> Tensor:
-    """Takes from (B, H, L, K) scores, for each query and key, that which ``index`` (B or 1, 1, L, L) says."""
+    """Takes from (B, H, Q, K) scores, for each query and key, that which ``index`` (B or 1, 1, Q, L) says."""
     return scores.gather(-1, index.expand(*scores.shape[:2], -1, -1))

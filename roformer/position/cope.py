@@ -17,8 +17,8 @@ class ContextualPositionEncoding(PositionEncoding):
     sigmoid(q k / sqrt(D)); their sum chooses, with interpolation, among trained vectors of whole counts, whose product
     with the query is added to the score.
 
-    The paper's decoders have no keys after the query. Here these are counted from the query on, and have vectors of
-    their own. It goes by the order of the tokens in their document, not by ``position_ids``.
+    The paper's decoders have no keys after the query. In an encoder these are counted from the query on, and have
+    vectors of their own. It goes by the order of the tokens in their document, not by ``position_ids``.
 
     Args:
         shape: sizes of the model.
@@ -35,19 +35,20 @@ class ContextualPositionEncoding(PositionEncoding):
         if max_count < 1:
             raise UserError(f"cope: max_count must be positive, got {max_count}")
         self.max_count = max_count
-        self.before, self.after = (
-            nn.Embedding(shape.num_hidden_layers * (max_count + 1), shape.head_size) for _ in range(2)
-        )
+        rows = shape.num_hidden_layers * (max_count + 1)
+        self.before = nn.Embedding(rows, shape.head_size)
+        self.after = None if shape.causal else nn.Embedding(rows, shape.head_size)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         gates = (query @ key.mT * query.shape[-1] ** -0.5).float().sigmoid()
-        places = torch.arange(query.shape[2], device=query.device)
-        distance = places[:, None] - places
-        before, after = gates.where(distance >= 0, 0), gates.where(distance <= 0, 0)
+        places = torch.arange(key.shape[2], device=query.device)
+        distance = places[-query.shape[2] :, None] - places
         # of a key before the query all keys from it on count, of one after it all up to it
-        counted_before = before.flip(-1).cumsum(dim=-1).flip(-1)
-        counted_after = after.cumsum(dim=-1)
+        counted_before = gates.where(distance >= 0, 0).flip(-1).cumsum(dim=-1).flip(-1)
         bias_before = self._interpolated(query, self.before, counted_before, layer)
+        if self.after is None:
+            return bias_before
+        counted_after = gates.where(distance <= 0, 0).cumsum(dim=-1)
         return torch.where(distance >= 0, bias_before, self._interpolated(query, self.after, counted_after, layer))
 
     def _interpolated(self, query: Tensor, embedding: nn.Embedding, counts: Tensor, layer: int) -> Tensor:

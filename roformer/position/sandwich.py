@@ -45,6 +45,6 @@ class SandwichPositionEncoding(PositionEncoding):
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         (waves,) = state
         with torch.autocast(waves.device.type, enabled=False):
-            products = waves @ waves.mT - self.size / 2
+            products = waves[:, :, -query.shape[2] :] @ waves.mT - self.size / 2
         heads = torch.arange(1, self.heads + 1, device=waves.device)
         return products * (self.heads / (8 * heads))[:, None, None]

@@ -18,12 +18,12 @@ from roformer.position._relative import distances, positions_state
 class T5PositionEncoding(PositionEncoding):
     """Adds a trained number a bucket of distances and head to the scores, the same in all layers.
 
-    Half of the buckets are for keys after the query. Of each half, half hold one distance each; the others grow
-    logarithmically up to ``max_distance`` tokens, and the last one holds what is further away.
+    In an encoder half of the buckets are for keys after the query. Of those of a side, half hold one distance each;
+    the others grow logarithmically up to ``max_distance`` tokens, and the last one holds what is further away.
 
     Args:
         shape: sizes of the model.
-        buckets: for both sides together.
+        buckets: in all.
         max_distance: in tokens.
 
     Raises:
@@ -34,28 +34,32 @@ class T5PositionEncoding(PositionEncoding):
 
     def __init__(self, shape: ModelShape, *, buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()
-        if buckets < 4 or buckets % 4 or max_distance <= buckets // 4:
+        exact = buckets // (2 if shape.causal else 4)
+        if buckets < 4 or buckets % 4 or max_distance <= exact:
             raise UserError(
-                f"t5: buckets must be a multiple of 4 and max_distance above a quarter of it, got {buckets} and "
-                f"{max_distance}"
+                f"t5: buckets must be a multiple of 4 and max_distance above the {exact} that have one each, got "
+                f"{buckets} and {max_distance}"
             )
-        self.buckets, self.max_distance = buckets, max_distance
+        self.buckets, self.max_distance, self.both_sides = buckets, max_distance, not shape.causal
         self.table = nn.Embedding(buckets, shape.num_attention_heads)
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        buckets = bucket(distances(*state), buckets=self.buckets, max_distance=self.max_distance)
+        distance = distances(*state, query)
+        buckets = bucket(
+            distance, buckets=self.buckets, max_distance=self.max_distance, both_sides=self.both_sides
+        )
         bias: Tensor = self.table.weight.T[:, buckets[:, 0]]
         return bias.transpose(0, 1)
 
 
-def bucket(distance: Tensor, *, buckets: int, max_distance: int) -> Tensor:
+def bucket(distance: Tensor, *, buckets: int, max_distance: int, both_sides: bool) -> Tensor:
     """Maps distances m - n of queries m and keys n to whole numbers from 0 to ``buckets`` - 1."""
-    side = buckets // 2
+    side = buckets // 2 if both_sides else buckets
     exact = side // 2
-    far = distance.abs().round()
+    far = (distance.abs() if both_sides else distance.clamp(min=0)).round()
     grown = (far.clamp(min=1) / exact).log() / math.log(max_distance / exact) * (side - exact)
     number = torch.where(far < exact, far, (exact + grown.floor()).clamp(max=side - 1)).long()
-    return number + side * (distance < 0)
+    return number + side * (distance < 0) if both_sides else number

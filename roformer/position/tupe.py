@@ -55,9 +55,10 @@ class TupePositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         positions, queries, keys = state
-        bias = queries @ keys.mT * (self.terms * query.shape[-1]) ** -0.5
+        last = slice(-query.shape[2], None)
+        bias = queries[:, :, last] @ keys.mT * (self.terms * query.shape[-1]) ** -0.5
         if self.from_first is not None and self.to_first is not None:
             first = positions == 0
             bias = torch.where(first.mT, self.to_first, bias)
-            bias = torch.where(first, self.from_first, bias)
+            bias = torch.where(first[:, :, last], self.from_first, bias)
         return bias + self.relative.score_bias(query, key, (positions,), layer=layer)

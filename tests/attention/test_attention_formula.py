@@ -32,32 +32,37 @@ def bias():
     return torch.randn(B, H, L, L, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def equation_2(query, key, value, mask, bias):
+def equation_2(query, key, value, mask, bias, causal=False):
     """Returns outputs and weights of softmax(q k / sqrt(d) + bias), over the keys that the mask allows."""
     outputs, weights = torch.zeros_like(value), torch.zeros(B, H, L, L, dtype=value.dtype)
     for b in range(B):
-        seen = mask[b].nonzero()[:, 0]
+        allowed = mask[b].nonzero()[:, 0]
         for h in range(H):
             for m in range(L):
+                seen = allowed[allowed <= m] if causal else allowed
                 scores = torch.stack([query[b, h, m] @ key[b, h, n] / D**0.5 + bias[b, h, m, n] for n in seen])
                 weights[b, h, m, seen] = scores.exp() / scores.exp().sum()
                 outputs[b, h, m] = weights[b, h, m] @ value[b, h]
     return outputs, weights
 
 
-def attend(backend, heads, position, mask, layer=0, **settings):
+def attend(backend, heads, position, mask, layer=0, causal=False, **settings):
     module = ATTENTION_BACKENDS[backend](**{"dropout": 0.0, "rotary_value": False, **settings})
     state = position.prepare(torch.arange(L)[None])
-    output, weights = module(*heads, position=position, state=state, layout=SequenceLayout.padded(mask), layer=layer)
+    layout = SequenceLayout.padded(mask, causal=causal)
+    output, weights = module(*heads, position=position, state=state, layout=layout, layer=layer)
     return output.unflatten(-1, (H, D)).transpose(1, 2), weights
 
 
 @pytest.mark.parametrize("mask", [None, MASK, MASK.bool()], ids=["all", "numbers", "boolean"])
 @pytest.mark.parametrize("layer", [0, 2])
-def test_backend_is_equation_2(backend, heads, bias, mask, layer):
-    """Catches a missing scale, a bias that is scaled, dropped, transposed or of another layer, and a lost mask."""
-    given, weights = attend(backend, heads, AddedScores(bias), mask, layer)
-    expected, expected_weights = equation_2(*heads, MASK if mask is not None else torch.ones(B, L), (layer + 1) * bias)
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+def test_backend_is_equation_2(backend, heads, bias, mask, layer, causal):
+    """Catches a missing scale, a bias that is scaled, dropped, transposed or of another layer, a lost mask, and a
+    decoder that sees the future."""
+    given, weights = attend(backend, heads, AddedScores(bias), mask, layer, causal)
+    allowed = MASK if mask is not None else torch.ones(B, L)
+    expected, expected_weights = equation_2(*heads, allowed, (layer + 1) * bias, causal)
     torch.testing.assert_close(given, expected)
     if weights is not None:
         torch.testing.assert_close(weights, expected_weights)
@@ -69,6 +74,26 @@ def test_bias_may_be_shared_by_batch_or_heads(backend, heads, bias, shape):
     shared = bias[: shape[0], : shape[1]]
     given, _ = attend(backend, heads, AddedScores(shared), MASK)
     torch.testing.assert_close(given, equation_2(*heads, MASK, shared.expand(B, H, L, L))[0])
+
+
+def test_plain_causal_attention(backend, heads):
+    """Catches a kernel of its own for this case that sees other keys."""
+    given, _ = attend(backend, heads, PositionEncoding(), None, causal=True)
+    expected, _ = equation_2(*heads, torch.ones(B, L), torch.zeros(B, H, L, L), causal=True)
+    torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+@pytest.mark.parametrize("rotary_value", [False, True])
+def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_value):
+    """Catches queries of a growing text that are turned as its first ones, or see too few keys, or too many."""
+    rope = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=H * D, num_attention_heads=H))
+    query, key, value = heads
+    whole, last = (
+        attend(backend, (query[:, :, start:], key, value), rope, None, causal=True, rotary_value=rotary_value)[0]
+        for start in (0, L - queries)
+    )
+    torch.testing.assert_close(last, whole[:, :, L - queries :])
 
 
 @pytest.mark.parametrize("rotary_value", [False, True])
@@ -95,14 +120,15 @@ def test_dropout_keeps_the_mean(backend):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("shape", [(1, 1), (B, H)])
-def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape):
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape, causal):
     """Catches a backward pass that drops other weights than the forward pass, and a bias that is not learnt."""
     module = ATTENTION_BACKENDS[backend](dropout=dropout, rotary_value=False).train()
     mask = MASK.bool()[:, None, None, :]
 
     def attend(*tensors):
         torch.manual_seed(0)  # the same elements are dropped in every call
-        return module.attend(*tensors[:3], mask, tensors[3])[0]
+        return module.attend(*tensors[:3], mask, tensors[3], causal)[0]
 
     leaves = [x.clone().requires_grad_() for x in (*heads, bias[: shape[0], : shape[1]])]
     assert torch.autograd.gradcheck(attend, leaves)

@@ -24,18 +24,20 @@ def test_every_yaml_has_its_class_and_every_class_its_yaml(attention_settings):
         assert ATTENTION_BACKENDS[name].__module__ == f"roformer.attention.{name}"
 
 
-def test_same_logits_as_eager(encoding, backend, inputs, tiny_model):
+@pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
+def test_same_logits_as_eager(encoding, backend, inputs, tiny_model, is_decoder):
     """Catches a backend that drops or changes the mask, the scale, the rotation or a bias."""
-    expected = tiny_model(encoding, attention_backend="eager")(**inputs).logits
-    logits = tiny_model(encoding, attention_backend=backend)(**inputs).logits
+    expected = tiny_model(encoding, attention_backend="eager", is_decoder=is_decoder)(**inputs).logits
+    logits = tiny_model(encoding, attention_backend=backend, is_decoder=is_decoder)(**inputs).logits
     torch.testing.assert_close(real(logits, inputs), real(expected, inputs), atol=2e-5, rtol=0)
 
 
-def test_same_gradients_as_eager(encoding, backend, inputs, tiny_model):
+@pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
+def test_same_gradients_as_eager(encoding, backend, inputs, tiny_model, is_decoder):
     """Catches a backend whose forward pass is right and whose backward pass loses a part."""
     gradients = []
     for name in ("eager", backend):
-        model = tiny_model(encoding, attention_backend=name)
+        model = tiny_model(encoding, attention_backend=name, is_decoder=is_decoder)
         real(model(**inputs).logits, inputs).logsumexp(-1).sum().backward()
         gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
     assert all(gradient is not None for gradient in gradients[0].values())

@@ -40,9 +40,10 @@ def test_compiled_training_step(backend, inputs, tiny_model):
     assert_same(gradients(torch.compile(model, fullgraph=True, backend="aot_eager"), inputs), expected)
 
 
-def test_compiled_logits_of_each_encoding(encoding, inputs, tiny_model):
+@pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
+def test_compiled_logits_of_each_encoding(encoding, inputs, is_decoder, tiny_model):
     """Catches an encoding that only plain Python can run."""
-    model = tiny_model(encoding, num_hidden_layers=1)
+    model = tiny_model(encoding, num_hidden_layers=1, is_decoder=is_decoder)
     rows = inputs["input_ids"] > 0
     with torch.no_grad():
         logits = torch.compile(model, fullgraph=True, backend="eager")(**inputs).logits

@@ -77,6 +77,21 @@ def test_each_row_has_its_own_positions(encoding, tiny_model):
     assert change(together, alone) < ROUNDING
 
 
+def test_last_queries_have_the_bias_of_the_whole(encoding, position_settings, visible_weights):
+    """Catches a bias that takes the last queries of a growing text for its first, and values that do."""
+    shape = ModelShape(hidden_size=32, num_attention_heads=4, causal=True)
+    module = visible_weights(POSITION_ENCODINGS.build(position_settings[encoding], shape))
+    query, key = torch.randn(2, 1, 4, 12, 8, generator=torch.Generator().manual_seed(0))
+    state = module.prepare(3 * torch.arange(12)[None])
+    whole, last = (module.score_bias(each, key, state, layer=0) for each in (query, query[:, :, 9:]))
+    if whole is not None:
+        torch.testing.assert_close(last, whole[:, :, 9:])
+    if module.adds_to_values:
+        weights = (query @ key.mT).softmax(-1)
+        values = module.value_bias(weights, state, layer=0)
+        torch.testing.assert_close(module.value_bias(weights[:, :, 9:], state, layer=0), values[:, :, 9:])
+
+
 def test_every_number_in_the_yaml_matters(encoding, position_settings):
     """Catches a setting that is stored and then ignored, as stock RoFormer ignores rope_theta."""
     shape = ModelShape(hidden_size=128, num_attention_heads=2, max_position_embeddings=2048)

@@ -1,5 +1,6 @@
 """Every encoding of distances against transformers, x-transformers, or its formula written out token by token."""
 
+import dataclasses
 import math
 
 import pytest
@@ -31,8 +32,8 @@ def inputs():
 def built(visible_weights):
     """Builds an encoding in float64 with weights that show."""
 
-    def build(name, **settings):
-        return visible_weights(POSITION_ENCODINGS[name](SHAPE, **settings)).double()
+    def build(name, shape=SHAPE, **settings):
+        return visible_weights(POSITION_ENCODINGS[name](shape, **settings)).double()
 
     return build
 
@@ -60,7 +61,8 @@ def assert_same(ours, expected, atol=2e-5):
 def test_alibi_is_blooms(heads):
     """Catches wrong slopes where the heads are no power of 2, and a bias that grows with the distance."""
     encoding = POSITION_ENCODINGS["alibi"](ModelShape(hidden_size=heads * D, num_attention_heads=heads))
-    ours = encoding.score_bias(None, None, encoding.prepare(torch.arange(L)[None]), layer=0)
+    nothing = torch.empty(1, heads, L, D)
+    ours = encoding.score_bias(nothing, nothing, encoding.prepare(torch.arange(L)[None]), layer=0)
     config = BloomConfig(n_head=heads, hidden_size=heads * D)
     theirs = build_alibi_tensor(torch.ones(1, L), config.n_head, torch.float32).view(heads, 1, L)
     # theirs counts keys from the start, which softmax cannot tell from counting back from the query
@@ -81,14 +83,18 @@ def test_asymmetric_alibi_has_a_slope_a_side(built, inputs):
     assert_same(bias_of(encoding, *inputs[:2]), written_out(term))
 
 
-def test_t5_is_transformers(built, inputs):
-    """Catches wrong buckets, and sides that are swapped."""
-    encoding = built("t5")
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+def test_t5_is_transformers(built, causal):
+    """Catches wrong buckets, sides that are swapped, and a decoder that keeps half of its buckets for keys that no
+    query sees."""
+    encoding = built("t5", shape=dataclasses.replace(SHAPE, causal=causal))
     relative = torch.arange(-300, 301)
-    buckets = T5Attention._relative_position_bucket(relative, bidirectional=True, num_buckets=32, max_distance=128)
+    buckets = T5Attention._relative_position_bucket(
+        relative, bidirectional=not causal, num_buckets=32, max_distance=128
+    )
     positions = torch.tensor([[0, *range(2, 300)]])
-    state = encoding.prepare(positions)
-    bias = encoding.score_bias(*inputs[:2], state, layer=0)[0]
+    nothing = torch.empty(1, H, positions.shape[1], D)
+    bias = encoding.score_bias(nothing, nothing, encoding.prepare(positions), layer=0)[0]
     for row, column in ((0, slice(None)), (slice(None), 0)):
         offset = (positions[0] - 0) if row == 0 else (0 - positions[0])
         expected = encoding.table.weight[buckets[offset + 300]].T
