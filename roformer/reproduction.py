@@ -108,7 +108,7 @@ def ours(row: Content) -> tuple[str, str]:
     place = row["ours"]
     found: Any = comparison(place["of"])
     if "decay" in place:
-        encoding = found["mlm"]["encodings"]["rope"]
+        encoding = found["lm"]["encodings"]["rope"]
         seeds, decay = str(len(encoding["seeds"])), encoding["decay"]
         if place["decay"] == "looseness":
             factors = np.divide(decay["bounds"], decay["scores"])
@@ -144,7 +144,7 @@ def figure2(content: Content) -> Figure:
 @themed
 def figure3(content: Content) -> Figure:
     """Figure 3 (left) of the paper, read off, and our curves, over the tokens trained on."""
-    paper, encodings = content["curves"], comparison("mlm")["mlm"]["encodings"]
+    paper, encodings = content["curves"], comparison("mlm")["lm"]["encodings"]
     tokens = np.array(paper["thousand_steps"]) * 1000 * paper["tokens_per_step"]
     labels = {name: f"{name}, the paper" for name in ("RoFormer", "BERT")}
     right = 36 + text_width(list(labels.values()), WIDE)

@@ -174,7 +174,7 @@ def test_evaluation_composes():
 
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group in ("position", "attention") for name in names(group)])
-@pytest.mark.parametrize("task", ["mlm", "classification"])
+@pytest.mark.parametrize("task", ["mlm", "causal_lm", "classification"])
 def test_each_encoding_and_backend_trains(workshop, tmp_path, choice, task):
     """Catches an encoding or backend that exists, builds, and dies in its first step or gives no gradient."""
     run = workshop.train(tmp_path / "run", choice, "trainer.max_steps=2", "trainer.eval_steps=2", task=task)

@@ -67,6 +67,6 @@ def test_a_new_encoding_is_one_file_and_one_yaml(tmp_path):
     stored = json.loads((tmp_path / "runs" / "mlm-toy" / "export" / "config.json").read_text())["position"]
     assert stored == {"name": "toy", "slope": 0.2}
     comparison = json.loads((tmp_path / "runs" / "report" / "comparison.json").read_text())
-    toy = comparison["mlm"]["encodings"]["toy"]
+    toy = comparison["lm"]["encodings"]["toy"]
     assert set(toy["loss_by_length"]) == {"32", "64"}
     assert ">toy<" in (tmp_path / "runs" / "report" / "index.html").read_text()

@@ -80,12 +80,16 @@ class Workshop:
 
     def overrides(self, *more, task="mlm"):
         """What ``train.py`` takes for a tiny run; ``more`` comes last and so wins."""
+        text = ("data=text", f"data.path={self.text}")
         corpus = {
-            "mlm": ("data=text", f"data.path={self.text}"),
+            "mlm": text,
+            "causal_lm": ("task=causal_lm", *text),
+            "char_lm": ("task=char_lm", *text),
             "classification": ("task=classification", "data=labelled", f"data.path={self.labelled}"),
         }
-        length = "task.sequence_length=32" if task == "mlm" else "task.max_length=32"
-        return [*corpus.get(task, (f"task={task}",)), length, *TINY, f"paths.cache_dir={self.cache}", *more]
+        length = "task.sequence_length=32" if task.endswith("lm") else "task.max_length=32"
+        tiny = [value for value in TINY if task != "char_lm" or not value.startswith("tokenizer.")]
+        return [*corpus.get(task, (f"task={task}",)), length, *tiny, f"paths.cache_dir={self.cache}", *more]
 
     def config(self, output_dir, *more, task="mlm"):
         """The configuration of a tiny run."""

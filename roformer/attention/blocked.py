@@ -146,7 +146,8 @@ def _weights(
     if mask is not None:
         scores.masked_fill_(~_part(mask, block), torch.finfo(scores.dtype).min)
     if causal:
-        scores.masked_fill_(~up_to_query(*scores.shape[1:], scores.device), torch.finfo(scores.dtype).min)
+        past = up_to_query(scores.shape[1], scores.shape[2], scores.device)
+        scores.masked_fill_(~past, torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
 
 

@@ -75,6 +75,7 @@ def shared_settings(results: list[Result]) -> dict[str, Any]:
     bases = {r["run"]["position"].get("base") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
         "data": Path(config["data"].get("path") or config["data"].get("dataset") or config["data"]["name"]).name,
+        "task": config["task"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
         "learning_rate": "best of a grid" if optimizer.get("grid") else optimizer["learning_rate"],

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from roformer.config import EvaluateConfig
+from roformer.errors import UserError
 from roformer.evaluation import probes
 from roformer.evaluation.comparability import (
     Result,
@@ -26,6 +27,9 @@ from roformer.evaluation.statistics import (
     paired_difference,
     paired_ratio,
 )
+from roformer.tasks import TASKS
+from roformer.tasks._language import LanguageModelling
+from roformer.tasks.classification import Classification
 
 
 def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
@@ -35,14 +39,16 @@ def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
         UserError: if two runs of one task on the same data have the same encoding, seed and learning rate; of losses
             and accuracies, the same encoding and seed.
     """
-    comparison: dict[str, Any] = {"schema_version": 3, "title": config.title, "reference": config.reference}
+    comparison: dict[str, Any] = {"schema_version": 4, "title": config.title, "reference": config.reference}
     comparison.update(_provenance(results))
     comparison["scores"] = compare_scores(
         [result for result in results if result["evaluator"] == "score"], config.reference
     )
-    for task, build in (("mlm", _mlm), ("classification", _classification)):
-        of_task = [each for each in results if each["run"]["task"] == task and not each["run"]["data"]]
-        comparison[task] = build(of_task, config.reference) if of_task else None
+    for part, kind, build in (("lm", LanguageModelling, _lm), ("classification", Classification, _classification)):
+        of_kind = [
+            each for each in results if issubclass(TASKS[each["run"]["task"]], kind) and not each["run"]["data"]
+        ]
+        comparison[part] = build(of_kind, config.reference) if of_kind else None
     return comparison
 
 
@@ -51,9 +57,11 @@ def _provenance(results: list[Result]) -> dict[str, Any]:
     return {name: first[name] for name in ("hardware", "versions", "git_commit")}
 
 
-def _mlm(results: list[Result], reference: str) -> dict[str, Any]:
+def _lm(results: list[Result], reference: str) -> dict[str, Any]:
+    if len(tasks := sorted({result["run"]["task"] for result in results})) > 1:
+        raise UserError(f"losses of {' and '.join(tasks)} do not compare; narrow runs= to one of them")
     groups = group_runs(results)
-    encodings = {label: _mlm_encoding(runs) for label, runs in groups.items()}
+    encodings = {label: _lm_encoding(runs) for label, runs in groups.items()}
     labels = label_runs(result["run"] for result in results)
     for result in results:
         encodings[labels[result["run"]["name"]]]["position"] = result["run"]["position"]
@@ -93,7 +101,7 @@ def _learning_rates(results: list[Result]) -> dict[str, dict[str, Any]] | None:
 
 
 def _losses(runs: BySeed) -> dict[int, float]:
-    return {seed: float(metrics["mlm_loss"]["loss"]) for seed, metrics in runs.items()}
+    return {seed: float(metrics["lm_loss"]["loss"]) for seed, metrics in runs.items()}
 
 
 def _race(runs: BySeed, reference: BySeed) -> dict[str, Any] | None:
@@ -127,12 +135,12 @@ def _race(runs: BySeed, reference: BySeed) -> dict[str, Any] | None:
     }
 
 
-def _mlm_encoding(runs: BySeed) -> dict[str, Any]:
+def _lm_encoding(runs: BySeed) -> dict[str, Any]:
     return {
         "seeds": list(runs),
-        "parameters": next(iter(runs.values()))["mlm_loss"]["parameters"],
+        "parameters": next(iter(runs.values()))["lm_loss"]["parameters"],
         "loss": interval(list(_losses(runs).values())),
-        "accuracy": interval([metrics["mlm_loss"]["accuracy"] for metrics in runs.values()]),
+        "accuracy": interval([metrics["lm_loss"]["accuracy"] for metrics in runs.values()]),
         "tokens_per_second": interval([m["training_curve"]["tokens_per_second"] for m in runs.values()]),
         "curve": _curve([metrics["training_curve"] for metrics in runs.values()]),
         **probes.beyond_training(runs),

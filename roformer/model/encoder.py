@@ -203,9 +203,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
         assert input_ids is not None
         return self.embeddings.word_embeddings(input_ids)
 
-    def _check_past(
-        self, past_key_values: Cache | None, cu_seqlens: Tensor | None, query_mask: Tensor | None
-    ) -> int:
+    def _check_past(self, past_key_values: Cache | None, cu_seqlens: Tensor | None, query_mask: Tensor | None) -> int:
         """Returns how many tokens are cached."""
         if past_key_values is None:
             return 0

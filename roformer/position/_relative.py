@@ -12,11 +12,16 @@ def positions_state(position_ids: Tensor) -> PositionState:
     return (position_ids[:, None, :, None].float(),)
 
 
-def distances(positions: Tensor, query: Tensor) -> Tensor:
-    """Maps (B, 1, L, 1) positions to m - n, (B or 1, 1, Q, L): query m in the rows, key n in the columns.
+def distances(state: PositionState, query: Tensor) -> Tensor:
+    """Returns m - n, (B or 1, 1, Q, L): query m in the rows, key n in the columns.
 
-    ``query`` is anything (B, H, Q, any) that has a row for each of the queries, the last Q tokens. One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
+    One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
+
+    Args:
+        state: what ``positions_state`` returned for the L tokens.
+        query: (B, H, Q, anything), a row for each of the last Q tokens.
     """
+    (positions,) = state
     if positions.shape[0] > 1 and not torch.compiler.is_compiling() and bool((positions == positions[:1]).all()):
         positions = positions[:1]
     return positions[:, :, -query.shape[2] :] - positions.mT

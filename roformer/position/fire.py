@@ -49,7 +49,7 @@ class FirePositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         (positions,) = state
-        distance, compression = distances(positions, query), self.compression * self.compression_change.float().exp()
+        distance, compression = distances(state, query), self.compression * self.compression_change.float().exp()
         threshold = self.threshold * self.threshold_change.float().exp()
         furthest = torch.maximum(positions[: distance.shape[0], :, -query.shape[2] :], threshold)
         share = distance.sign() * (compression * distance.abs()).log1p() / (compression * furthest).log1p()

@@ -40,12 +40,12 @@ class ShawPositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         scores = query @ self._table(self.keys, layer).to(query.dtype).T * query.shape[-1] ** -0.5
-        return choose(scores, clipped(distances(*state, query), self.max_distance))
+        return choose(scores, clipped(distances(state, query), self.max_distance))
 
     def value_bias(self, weights: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Sums the weights of each distance before it takes the vectors: (B, H, Q, L) -> (B, H, Q, 2 max + 1)."""
         table = self._table(self.values, layer).to(weights.dtype)
-        index = clipped(distances(*state, weights), self.max_distance).expand_as(weights)
+        index = clipped(distances(state, weights), self.max_distance).expand_as(weights)
         return weights.new_zeros(*weights.shape[:-1], len(table)).scatter_add(-1, index, weights) @ table
 
     def _table(self, embedding: nn.Embedding, layer: int) -> Tensor:

@@ -47,10 +47,8 @@ class T5PositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = distances(*state, query)
-        buckets = bucket(
-            distance, buckets=self.buckets, max_distance=self.max_distance, both_sides=self.both_sides
-        )
+        distance = distances(state, query)
+        buckets = bucket(distance, buckets=self.buckets, max_distance=self.max_distance, both_sides=self.both_sides)
         bias: Tensor = self.table.weight.T[:, buckets[:, 0]]
         return bias.transpose(0, 1)
 

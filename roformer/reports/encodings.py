@@ -24,7 +24,7 @@ class Style:
 
 def by_loss(comparison: Mapping[str, Any]) -> list[str]:
     """Names in the MLM part: the reference first, the others by rising test loss; empty without that part."""
-    part = comparison["mlm"] or {"encodings": {}}
+    part = comparison["lm"] or {"encodings": {}}
     return _ordered(part["encodings"], comparison["reference"], "loss", sign=1)
 
 

@@ -45,7 +45,7 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
     """Returns the figures that the comparison has numbers for, in the order of the page, numbered from 1."""
     figures: list[tuple[str, str, str, Callable[[Comparison, int], Figure]]] = []
     if by_loss(comparison):
-        results = comparison["mlm"]["encodings"].values()
+        results = comparison["lm"]["encodings"].values()
         text = f"Large: mean. {_rows_caption(result['loss'] for result in results)}"
         figures.append(("ranking", "Test loss of every encoding.", text, ranking))
         if _with_curve(comparison):
@@ -54,15 +54,15 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
             )
         text = "Down and to the right is better. Speed is that of this machine."
         figures.append(("cost", "Test loss against training speed.", text, cost))
-        if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
+        if any(result["loss_by_length"] for result in comparison["lm"]["encodings"].values()):
             several = any(len(result["seeds"]) > 1 for result in results)
             bars = "; bars: 95 % CI over seeds" if several else ""
             text = f"The same tokens are predicted at each length{bars}. Lower is better."
             figures.append(("loss_by_length", "Test loss against sequence length.", text, loss_by_length))
-        if any(len(result["loss_by_position"]) > 1 for result in comparison["mlm"]["encodings"].values()):
+        if any(len(result["loss_by_position"]) > 1 for result in comparison["lm"]["encodings"].values()):
             text = "In the longest windows that an encoding takes: does it fail everywhere in them, or only far in?"
             figures.append(("loss_by_position", "Test loss by place in the text.", text, loss_by_position))
-        if any(result["attention_distance"] for result in comparison["mlm"]["encodings"].values()):
+        if any(result["attention_distance"] for result in comparison["lm"]["encodings"].values()):
             text = (
                 "A row a layer, the first above; a dot a head, by rising distance, the mean over seeds: the mean "
                 "distance, in tokens, between a token and what it attends to at the training length. Line: attention "
@@ -107,7 +107,7 @@ def all_figures(comparison: Comparison) -> list[Drawing]:
 @themed
 def loss_curves(comparison: Comparison, width: int = WIDE) -> Figure:
     """Validation loss against steps, one line per encoding with its CI band, and the common loss as a level."""
-    part, look = comparison["mlm"], styles(comparison)
+    part, look = comparison["lm"], styles(comparison)
     names = _with_curve(comparison)
     labels = [shorten(display_name(name)) for name in names]
     height = max(380 if width >= 600 else 280, 110 + 18 * len(names))
@@ -149,7 +149,7 @@ def loss_curves(comparison: Comparison, width: int = WIDE) -> Figure:
 @themed
 def ranking(comparison: Comparison, width: int = WIDE) -> Figure:
     """Test loss: one row per encoding with its interval, every seed as a small dot."""
-    part, look = comparison["mlm"], styles(comparison)
+    part, look = comparison["lm"], styles(comparison)
     rows = [
         Row(shorten(display_name(name)), part["encodings"][name]["loss"], look[name].colour, look[name].marker)
         for name in sorted(part["encodings"], key=lambda name: part["encodings"][name]["loss"]["mean"])
@@ -160,7 +160,7 @@ def ranking(comparison: Comparison, width: int = WIDE) -> Figure:
 @themed
 def cost(comparison: Comparison, width: int = WIDE) -> Figure:
     """Test loss against training speed, a point per encoding."""
-    part, look = comparison["mlm"], styles(comparison)
+    part, look = comparison["lm"], styles(comparison)
     figure, axes = new_axes(width, 360 if width >= 600 else 280, left=52, right=20, bottom=50, top=14)
     for name in by_loss(comparison):
         result, style = part["encodings"][name], look[name]
@@ -228,13 +228,13 @@ def _dots(rows: list[Row], width: int, *, decimals: int, scale: float, label: st
 def describe(comparison: Comparison, name: str) -> str:
     """Returns what a figure shows in words and end values, for screen readers."""
     if name == "loss_curves":
-        results = ((key, comparison["mlm"]["encodings"][key]["curve"]) for key in _with_curve(comparison))
+        results = ((key, comparison["lm"]["encodings"][key]["curve"]) for key in _with_curve(comparison))
         ends = (f"{display_name(key)} ends at {fixed(curve['mean'][-1], 3)}" for key, curve in results)
         return f"Line chart of validation loss against steps: {'; '.join(ends)}."
     if name == "loss_by_length":
         return "Line chart of test loss against sequence length; the extrapolation table gives its values."
     if name == "ranking":
-        results = ((key, comparison["mlm"]["encodings"][key]["loss"]) for key in by_loss(comparison))
+        results = ((key, comparison["lm"]["encodings"][key]["loss"]) for key in by_loss(comparison))
         values = (f"{display_name(key)} {with_interval(value, 3)}" for key, value in results)
         return f"Dot chart of the test loss in nats: {'; '.join(values)}."
     if name == "cost":
@@ -272,12 +272,12 @@ def _token_axis(axes: Axes, tokens_per_step: float, width: int) -> None:
 
 def _with_curve(comparison: Comparison) -> list[str]:
     """The encodings whose seeds have been evaluated at common steps."""
-    return [name for name in by_loss(comparison) if comparison["mlm"]["encodings"][name]["curve"]["steps"]]
+    return [name for name in by_loss(comparison) if comparison["lm"]["encodings"][name]["curve"]["steps"]]
 
 
 def _common_loss(comparison: Comparison) -> float | None:
     """The loss of the race that the headline tells of, or None where there is none."""
-    race = comparison["mlm"]["encodings"].get(rival(by_loss(comparison)), {}).get("race")
+    race = comparison["lm"]["encodings"].get(rival(by_loss(comparison)), {}).get("race")
     return race["target_loss"] if race else None
 
 
@@ -296,7 +296,7 @@ def _rows_caption(intervals: Iterable[Interval]) -> str:
 
 
 def _curve_caption(comparison: Comparison) -> str:
-    bands = any(result["curve"]["low"] for result in comparison["mlm"]["encodings"].values())
+    bands = any(result["curve"]["low"] for result in comparison["lm"]["encodings"].values())
     spread = "Lines: mean over seeds; bands: 95 % CI." if bands else "One seed: no bands."
     level = _common_loss(comparison)
     if level is None:

@@ -27,8 +27,8 @@ class Tile:
 
 def headline(comparison: Comparison) -> str:
     """Returns the sentence: about the MLM loss where there is one, else about classification accuracy."""
-    if comparison["mlm"] and comparison["mlm"]["encodings"]:
-        return _mlm_sentence(comparison)
+    if comparison["lm"] and comparison["lm"]["encodings"]:
+        return _lm_sentence(comparison)
     if comparison["classification"] and comparison["classification"]["encodings"]:
         return _classification_sentence(comparison)
     if comparison["scores"]:
@@ -65,7 +65,7 @@ def _scores_sentence(comparison: Comparison) -> str:
 def conclusions(comparison: Comparison) -> list[str]:
     """Returns what may be said of every encoding against the reference, at the training length and at the longest
     that was tested; nothing where no two seeds are paired."""
-    part, subject = comparison["mlm"], display_name(comparison["reference"])
+    part, subject = comparison["lm"], display_name(comparison["reference"])
     if not part:
         return []
     others = {n: part["encodings"][n] for n in by_loss(comparison) if n != comparison["reference"]}
@@ -108,7 +108,7 @@ def key_figures(comparison: Comparison) -> list[Tile]:
     tiles: list[Tile] = []
     names = by_loss(comparison)
     if names:
-        tiles += _mlm_tiles(comparison["mlm"]["encodings"], names)
+        tiles += _lm_tiles(comparison["lm"]["encodings"], names)
     names = by_accuracy(comparison)
     if names:
         best = comparison["classification"]["encodings"][names[0]]
@@ -116,7 +116,7 @@ def key_figures(comparison: Comparison) -> list[Tile]:
     return tiles
 
 
-def _mlm_tiles(encodings: Mapping[str, Any], names: list[str]) -> list[Tile]:
+def _lm_tiles(encodings: Mapping[str, Any], names: list[str]) -> list[Tile]:
     first = encodings[names[0]]
     subject = display_name(names[0])
     tiles = [_tile(first["loss"], f"test loss in nats, {subject}", 3)]
@@ -140,8 +140,8 @@ def _tile(
     return Tile(value + unit, label, f"95 % CI [{bounds} over {over}" if bounds else f"{_seeds(count)}, no interval")
 
 
-def _mlm_sentence(comparison: Comparison) -> str:
-    encodings, names = comparison["mlm"]["encodings"], by_loss(comparison)
+def _lm_sentence(comparison: Comparison) -> str:
+    encodings, names = comparison["lm"]["encodings"], by_loss(comparison)
     subject, first = display_name(names[0]), encodings[names[0]]
     score = f"{fixed(first['loss']['mean'], 3)} nats"
     if names[0] != comparison["reference"]:

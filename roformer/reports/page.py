@@ -17,9 +17,9 @@ from roformer.reports.table import Table, to_html, to_markdown
 from roformer.reports.tables import all_tables
 
 Comparison = Mapping[str, Any]
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 FIELDS = (
-    "created", "title", "reference", "hardware", "versions", "git_commit", "evaluation_commit", "command", "mlm",
+    "created", "title", "reference", "hardware", "versions", "git_commit", "evaluation_commit", "command", "lm",
     "classification", "scores",
 )  # fmt: skip
 
@@ -57,9 +57,9 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
 def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) -> str:
     """Returns the page as HTML text that loads nothing: styles and drawings are inline, and there is no script."""
     source = resources.files("roformer.reports")
-    parts = [comparison[name] for name in ("mlm", "classification") if comparison[name]]
+    parts = [comparison[name] for name in ("lm", "classification") if comparison[name]]
     parts += comparison["scores"].values()
-    grids = comparison["mlm"]["learning_rates"] if comparison["mlm"] else None
+    grids = comparison["lm"]["learning_rates"] if comparison["lm"] else None
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -70,7 +70,7 @@ def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) 
         headline=headline(comparison),
         conclusions=conclusions(comparison),
         fair=not any(part["warnings"] for part in parts),
-        tuned=grids is not None and grids.keys() == comparison["mlm"]["encodings"].keys(),
+        tuned=grids is not None and grids.keys() == comparison["lm"]["encodings"].keys(),
         tiles=key_figures(comparison),
         tables={table.name: (table, Markup(to_html(table))) for table in tables},
         figures={figure.name: (figure, _inline(comparison, figure)) for figure in figures},

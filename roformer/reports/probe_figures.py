@@ -32,7 +32,7 @@ Comparison = Mapping[str, Any]
 @themed
 def loss_by_length(comparison: Comparison, width: int = WIDE) -> Figure:
     """Test loss at each sequence length on a logarithmic axis, with intervals, lines slightly apart."""
-    part, look = comparison["mlm"], styles(comparison)
+    part, look = comparison["lm"], styles(comparison)
     names = [name for name in by_loss(comparison) if part["encodings"][name]["loss_by_length"]]
     figure, axes, labels = _line_axes(names, width)
     lengths = sorted({int(length) for name in names for length in part["encodings"][name]["loss_by_length"]})
@@ -66,7 +66,7 @@ def loss_by_length(comparison: Comparison, width: int = WIDE) -> Figure:
 @themed
 def loss_by_position(comparison: Comparison, width: int = WIDE) -> Figure:
     """Test loss against the place in the longest windows, one line per encoding."""
-    part, look = comparison["mlm"], styles(comparison)
+    part, look = comparison["lm"], styles(comparison)
     names = [name for name in by_loss(comparison) if len(part["encodings"][name]["loss_by_position"]) > 1]
     figure, axes, labels = _line_axes(names, width)
     ends = []
@@ -87,7 +87,7 @@ def loss_by_position(comparison: Comparison, width: int = WIDE) -> Figure:
 @themed
 def attention_distance(comparison: Comparison, width: int = WIDE) -> Figure:
     """Mean attention distance: a dot a head, a row a layer, the layers of an encoding next to each other."""
-    part, look = comparison["mlm"], styles(comparison)
+    part, look = comparison["lm"], styles(comparison)
     names = [name for name in by_loss(comparison) if part["encodings"][name]["attention_distance"]]
     labels = [shorten(display_name(name)) for name in names]
     layers = [len(part["encodings"][name]["attention_distance"]) for name in names]

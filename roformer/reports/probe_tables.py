@@ -21,7 +21,7 @@ SCALINGS = {
 
 def extrapolation(comparison: Comparison) -> Table:
     """Test loss at the training length and beyond it."""
-    part = comparison["mlm"]
+    part = comparison["lm"]
     lengths, trained = _lengths(comparison), part["settings"].get("sequence_length")
     rows = []
     for name in by_loss(comparison):
@@ -51,7 +51,7 @@ def extrapolation(comparison: Comparison) -> Table:
 
 def beyond_reference(comparison: Comparison) -> Table:
     """The test loss of the same windows less the reference's, at each length."""
-    part, reference = comparison["mlm"], display_name(comparison["reference"])
+    part, reference = comparison["lm"], display_name(comparison["reference"])
     trained = part["settings"].get("sequence_length")
     differences = {name: part["encodings"][name]["differences_by_length"] for name in by_loss(comparison)}
     lengths = sorted({int(length) for by_length in differences.values() for length in by_length})
@@ -76,7 +76,7 @@ def beyond_reference(comparison: Comparison) -> Table:
 
 def stretching(comparison: Comparison) -> Table:
     """Test loss of trained RoPE models beyond their length, their rotations scaled without training."""
-    part = comparison["mlm"]
+    part = comparison["lm"]
     stretched = {name: part["encodings"][name]["stretching"] for name in by_loss(comparison)}
     stretched = {name: table for name, table in stretched.items() if table}
     lengths = list(next(iter(next(iter(stretched.values())).values())))
@@ -158,7 +158,7 @@ def length_label(length: int, trained: int | None) -> str:
 
 
 def _lengths(comparison: Comparison) -> list[int]:
-    encodings = comparison["mlm"]["encodings"].values()
+    encodings = comparison["lm"]["encodings"].values()
     return sorted({int(length) for result in encodings for length in result["loss_by_length"]})
 
 

@@ -1,5 +1,6 @@
 """The tables of a report: pure functions from the comparison to a ``Table``."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,11 @@ from roformer.reports.table import Table
 
 Comparison = Mapping[str, Any]
 
+LANGUAGE_MODELS = {  # what their kind is called, and what they predict
+    "mlm": ("Masked", "masked token"),
+    "causal_lm": ("Causal", "token"),
+    "char_lm": ("Byte", "byte"),
+}
 CORRECTED = (
     "p: two-sided paired t-test, corrected for all encodings of the table (Holm). d: mean difference over the "
     "standard deviation of the differences."
@@ -29,15 +35,15 @@ CORRECTED = (
 def all_tables(comparison: Comparison) -> list[Table]:
     """Returns the tables that the comparison has numbers for, in the order of the page, numbered from 1."""
     tables: list[Table] = []
-    if comparison["mlm"]:
-        tables += [mlm_loss(comparison), learning_speed(comparison)]
-        if comparison["mlm"]["learning_rates"]:
+    if comparison["lm"]:
+        tables += [lm_loss(comparison), learning_speed(comparison)]
+        if comparison["lm"]["learning_rates"]:
             tables.append(learning_rates(comparison))
-        if any(result["loss_by_length"] for result in comparison["mlm"]["encodings"].values()):
+        if any(result["loss_by_length"] for result in comparison["lm"]["encodings"].values()):
             tables.append(extrapolation(comparison))
-        if any(result["differences_by_length"] for result in comparison["mlm"]["encodings"].values()):
+        if any(result["differences_by_length"] for result in comparison["lm"]["encodings"].values()):
             tables.append(beyond_reference(comparison))
-        if any(result["stretching"] for result in comparison["mlm"]["encodings"].values()):
+        if any(result["stretching"] for result in comparison["lm"]["encodings"].values()):
             tables.append(stretching(comparison))
     if comparison["classification"]:
         tables.append(classification(comparison))
@@ -48,14 +54,16 @@ def all_tables(comparison: Comparison) -> list[Table]:
         every = [result for part in comparison["scores"].values() for result in part["encodings"].values()]
         if any(result["trials"] > len(result["seeds"]) for result in every):
             tables.append(trials(comparison))
-    if comparison["mlm"] and _paper_rival(comparison):
+    if comparison["lm"] and _paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
 
 
-def mlm_loss(comparison: Comparison) -> Table:
-    """Quality after training: test loss, its paired difference to the reference, accuracy at masked tokens."""
-    part, reference = comparison["mlm"], display_name(comparison["reference"])
+def lm_loss(comparison: Comparison) -> Table:
+    """Quality after training: test loss, its paired difference to the reference, accuracy at predicted tokens."""
+    part, reference = comparison["lm"], display_name(comparison["reference"])
+    kind, token = LANGUAGE_MODELS[part["settings"].get("task", "mlm")]
+    in_bits = token == "byte"
     rows = []
     for name in by_loss(comparison):
         result = part["encodings"][name]
@@ -64,6 +72,7 @@ def mlm_loss(comparison: Comparison) -> Table:
             (
                 display_name(name),
                 with_interval(result["loss"], 3),
+                *([with_interval(result["loss"], 3, scale=1 / math.log(2))] if in_bits else []),
                 with_interval(difference, 3, signed=True),
                 probability(difference["p_holm"] if difference else None),
                 effect(difference),
@@ -73,11 +82,12 @@ def mlm_loss(comparison: Comparison) -> Table:
             )
         )
     return Table(
-        name="mlm_loss",
-        title="Masked-language-model loss on the test split",
+        name="lm_loss",
+        title=f"{kind}-language-model loss on the test split",
         columns=(
             "Encoding",
             "Loss (nats)",
+            *(["Bits a byte"] if in_bits else []),
             f"Loss {MINUS} {reference}'s",
             "p",
             "d",
@@ -86,14 +96,14 @@ def mlm_loss(comparison: Comparison) -> Table:
             "Seeds",
         ),
         rows=tuple(rows),
-        note=f"Per masked token. Positive differences favour {reference}. {interval_note(part)} {CORRECTED}",
+        note=f"Per {token}. Positive differences favour {reference}. {interval_note(part)} {CORRECTED}",
         warnings=tuple(part["warnings"]),
     )
 
 
 def learning_speed(comparison: Comparison) -> Table:
     """How soon each encoding and the reference reach the loss that both reach, and how fast each trains."""
-    part, reference = comparison["mlm"], display_name(comparison["reference"])
+    part, reference = comparison["lm"], display_name(comparison["reference"])
     rows = []
     for name in by_loss(comparison):
         race = part["encodings"][name]["race"] or {}
@@ -136,7 +146,7 @@ def learning_speed(comparison: Comparison) -> Table:
 
 def learning_rates(comparison: Comparison) -> Table:
     """What each encoding's learning rate was chosen from."""
-    grids = comparison["mlm"]["learning_rates"]
+    grids = comparison["lm"]["learning_rates"]
     rates = sorted({rate for each in grids.values() for rate, _ in each["grid"]})
     rows = []
     for name in (name for name in by_loss(comparison) if name in grids):
@@ -281,7 +291,7 @@ def trials(comparison: Comparison) -> Table:
 def beside_the_paper(comparison: Comparison) -> Table:
     """The two numbers of the paper's Figure 3 (left) beside ours; they share a direction, not a scale."""
     rival = _paper_rival(comparison)
-    result = comparison["mlm"]["encodings"][rival]
+    result = comparison["lm"]["encodings"][rival]
     return Table(
         name="beside_the_paper",
         title=f"Beside the paper (RoFormer against BERT; here RoPE against {display_name(rival)})",
@@ -298,6 +308,6 @@ def beside_the_paper(comparison: Comparison) -> Table:
 
 def _paper_rival(comparison: Comparison) -> str:
     """The encoding that stands for the paper's BERT: sinusoidal in its text, learned in BERT's code; or nothing."""
-    encodings = comparison["mlm"]["encodings"]
+    encodings = comparison["lm"]["encodings"]
     rivals = [name for name in ("sinusoidal", "learned") if name in encodings and encodings[name]["difference"]]
     return rivals[0] if comparison["reference"] == "rope" and rivals else ""

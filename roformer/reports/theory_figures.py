@@ -76,12 +76,12 @@ def decay(comparison: Comparison, width: int = WIDE) -> Figure:
 
 def measured_decay(comparison: Comparison) -> Mapping[str, Any] | None:
     """Returns the decay of the first encoding that it was measured on, or None."""
-    encodings = (comparison["mlm"] or {"encodings": {}})["encodings"].values()
+    encodings = (comparison["lm"] or {"encodings": {}})["encodings"].values()
     return next((result["decay"] for result in encodings if result["decay"]), None)
 
 
 def _own_head_size(comparison: Comparison) -> list[int]:
-    settings = (comparison["mlm"] or {"settings": {}})["settings"]
+    settings = (comparison["lm"] or {"settings": {}})["settings"]
     if settings.get("rope_base", 10000) != 10000:  # the figure is the paper's, which has this base only
         return []
     if "hidden_size" in settings and "num_attention_heads" in settings:

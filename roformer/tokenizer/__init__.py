@@ -1,6 +1,6 @@
-"""Tokenizers, one file each: trained on the corpus (``wordpiece``, ``words``) or loaded (``pretrained``)."""
+"""Tokenizers, one file each: trained on the corpus (``wordpiece``, ``words``), ``bytes``, or loaded."""
 
-from roformer.tokenizer import pretrained, wordpiece, words
+from roformer.tokenizer import bytes, pretrained, wordpiece, words
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
 
-__all__ = ["TOKENIZERS", "TokenizerSource", "pretrained", "wordpiece", "words"]
+__all__ = ["TOKENIZERS", "TokenizerSource", "bytes", "pretrained", "wordpiece", "words"]

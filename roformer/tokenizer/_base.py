@@ -17,6 +17,9 @@ from roformer.errors import UserError
 from roformer.registry import Registry
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order of their ids
+NAMED_SPECIAL_TOKENS = dict(
+    zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
+)  # as transformers calls them
 CONTINUED = "##"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from roformer.tokenizer._base import CONTINUED, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
+from roformer.tokenizer._base import CONTINUED, NAMED_SPECIAL_TOKENS, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
 
 _MODEL_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
@@ -36,11 +36,10 @@ class WordPieceTokenizer(TrainedTokenizer):
         )
         learner = _assemble(normalizer, {})
         learner.train_from_iterator(texts(), trainer)
-        special = dict(
-            zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
-        )
         return PreTrainedTokenizerFast(  # anew, so that only the five are special
-            tokenizer_object=_assemble(normalizer, learner.get_vocab()), model_input_names=_MODEL_INPUTS, **special
+            tokenizer_object=_assemble(normalizer, learner.get_vocab()),
+            model_input_names=_MODEL_INPUTS,
+            **NAMED_SPECIAL_TOKENS,
         )
 
 

@@ -73,7 +73,7 @@ def mlm_results(result):
         beyond = {"windows": 5, "by_length": lengths, "by_position": [loss, loss + 2], "sliding": loss - 0.1}
         return [
             result("length_extrapolation", beyond, **run),
-            result("mlm_loss", {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77}, **run),
+            result("lm_loss", {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77}, **run),
             result("training_curve", {**points, "tokens_per_second": 50.0}, **run),
             result("attention_distance", {"rows": 9, "tokens": [[2 * loss, loss]]}, **run),
         ]

@@ -27,7 +27,7 @@ def two_by_two(mlm_results):
 
 def test_means_differences_and_ratios_are_exact(two_by_two):
     """Catches pairs of different seeds, a ratio upside down, and a target that some run never reaches."""
-    mlm = compared(two_by_two)["mlm"]
+    mlm = compared(two_by_two)["lm"]
     rope, other = mlm["encodings"]["rope"], mlm["encodings"]["sinusoidal"]
     race = other["race"]
     assert race["target_loss"] == 3.0  # the worst of the best losses
@@ -50,33 +50,33 @@ def test_means_differences_and_ratios_are_exact(two_by_two):
 def test_a_race_goes_to_the_lowest_loss_of_the_slower_one(mlm_results):
     """Catches a race to the last loss, which a run that got worse has been below before."""
     results = [*mlm_results(2.0, [4, 3, 2, 2]), *mlm_results(3.5, [5, 4, 3, 3.5], position="none")]
-    race = compared(results)["mlm"]["encodings"]["none"]["race"]
+    race = compared(results)["lm"]["encodings"]["none"]["race"]
     assert (race["target_loss"], race["steps"]["mean"], race["reference_steps"]["mean"]) == (3, 30, 20)
 
 
 def test_a_race_is_between_two(two_by_two, mlm_results):
     """Catches a speed-up over sinusoidal that changes when a third, worse encoding joins the comparison."""
-    alone = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]
+    alone = compared(two_by_two)["lm"]["encodings"]["sinusoidal"]["race"]
     for seed in (1, 2):
         two_by_two += mlm_results(8.0, [9.0, 8.5, 8.2, 8.0], position="none", seed=seed)
-    encodings = compared(two_by_two)["mlm"]["encodings"]
+    encodings = compared(two_by_two)["lm"]["encodings"]
     assert encodings["sinusoidal"]["race"] == alone
     assert encodings["none"]["race"] is None  # RoPE was below its loss when it was first looked at
 
 
 def test_a_pair_that_began_below_the_target_is_left_out(two_by_two, mlm_results):
     """Catches "at most 10 steps" that is reported as 10."""
-    first = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]
+    first = compared(two_by_two)["lm"]["encodings"]["sinusoidal"]["race"]
     two_by_two += mlm_results(2.0, [2.9, 2.4, 2.2, 2.0], position="rope", seed=3)
     two_by_two += mlm_results(2.0, [6.0, 5.0, 4.0, 2.8], position="sinusoidal", seed=3)
-    race = compared(two_by_two)["mlm"]["encodings"]["sinusoidal"]["race"]
+    race = compared(two_by_two)["lm"]["encodings"]["sinusoidal"]["race"]
     assert (race["target_loss"], len(race["ratio"]["values"])) == (3.0, 2)
     assert race["ratio"]["values"] == first["ratio"]["values"]
 
 
 def test_curves_are_means_over_seeds(two_by_two):
     """Catches bounds of another step, and seeds that are not averaged."""
-    curve = compared(two_by_two)["mlm"]["encodings"]["rope"]["curve"]
+    curve = compared(two_by_two)["lm"]["encodings"]["rope"]["curve"]
     assert (curve["steps"], curve["tokens"]) == ([10, 20, 30, 40], [1000.0, 2000.0, 3000.0, 4000.0])
     assert curve["mean"] == pytest.approx([4.5, 3.25, 2.5, 2.1])
     assert curve["low"][0] == pytest.approx(4.5 - HALF_2 * 0.5, rel=1e-5)
@@ -87,7 +87,7 @@ def test_curves_keep_the_steps_that_all_seeds_have(mlm_results):
     """Catches a mean over different steps where one run was evaluated more often."""
     often, rarely = mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], seed=1), mlm_results(2.0, [5.0, 1.0], seed=2)
     rarely[2]["metrics"].update(steps=[20, 40], tokens=[2000, 4000], seconds=[20, 40])
-    curve = compared([*often, *rarely])["mlm"]["encodings"]["rope"]["curve"]
+    curve = compared([*often, *rarely])["lm"]["encodings"]["rope"]["curve"]
     assert (curve["steps"], curve["mean"]) == ([20, 40], [4.0, 1.5])
 
 
@@ -95,7 +95,7 @@ def test_seeds_without_a_common_step_have_no_curve(mlm_results):
     """Catches a traceback where the seeds of one encoding were trained for different times."""
     early, late = mlm_results(2.0, [4.0, 3.0, 2.5, 2.0], seed=1), mlm_results(2.0, [4.0], seed=2)
     late[2]["metrics"].update(steps=[60], tokens=[6000], seconds=[60])
-    encodings = compared([*early, *late])["mlm"]["encodings"]
+    encodings = compared([*early, *late])["lm"]["encodings"]
     assert encodings["rope"]["curve"]["steps"] == encodings["rope"]["curve"]["mean"] == []
 
 
@@ -103,30 +103,30 @@ def test_losses_at_equal_time(mlm_results):
     """Catches a comparison at the end of the slowest run, or at a time that some run never reached."""
     fast, slow = mlm_results(2.0, [4, 3, 2, 2]), mlm_results(3.0, [6, 5, 4, 3], position="none")
     slow[2]["metrics"]["seconds"] = [16, 32, 48, 64]
-    mlm = compared([*fast, *slow])["mlm"]
+    mlm = compared([*fast, *slow])["lm"]
     assert mlm["equal_time"] == 40
     assert mlm["encodings"]["rope"]["loss_at_equal_time"]["mean"] == 2
     assert mlm["encodings"]["none"]["loss_at_equal_time"]["mean"] == pytest.approx(4.5)
     slow[2]["metrics"]["seconds"] = [41, 50, 60, 70]
-    assert compared([*fast, *slow])["mlm"]["encodings"]["none"]["loss_at_equal_time"] is None
+    assert compared([*fast, *slow])["lm"]["encodings"]["none"]["loss_at_equal_time"] is None
 
 
 def test_places_windows_and_heads_are_means_over_seeds(two_by_two):
     """Catches probes of one seed that stand for all, and heads of two seeds that are taken for the same."""
-    rope = compared(two_by_two)["mlm"]["encodings"]["rope"]
+    rope = compared(two_by_two)["lm"]["encodings"]["rope"]
     assert [place["values"] for place in rope["loss_by_position"]] == [[2.0, 2.2], [4.0, 4.2]]
     assert rope["loss_sliding"]["values"] == pytest.approx([1.9, 2.1])
     assert rope["attention_distance"] == [pytest.approx([2.1, 4.2])]
     two_by_two[0]["metrics"].update(sliding=None, by_position=[])
     two_by_two[4]["metrics"].update(sliding=None, by_position=[])
-    rope = compared(two_by_two)["mlm"]["encodings"]["rope"]
+    rope = compared(two_by_two)["lm"]["encodings"]["rope"]
     assert (rope["loss_by_position"], rope["loss_sliding"]) == ([], None)
 
 
 def test_lengths_are_paired_with_the_reference(two_by_two):
     """Catches differences to another length, and lengths that the reference does not take."""
     del two_by_two[0]["metrics"]["by_length"]["128"]
-    encodings = compared(two_by_two)["mlm"]["encodings"]
+    encodings = compared(two_by_two)["lm"]["encodings"]
     assert encodings["rope"]["differences_by_length"] == {}
     found = encodings["sinusoidal"]["differences_by_length"]
     assert list(found) == ["32", "64"]
@@ -142,7 +142,7 @@ def test_stretching_is_held_against_no_scaling(mlm_results, result):
         results += mlm_results(2.0, [4, 3, 2, 2], seed=seed)
         results.append(result("stretching", {"by_scaling": losses}, seed=seed))
     results += mlm_results(2.0, [4, 3, 2, 2], seed=1, position="none")
-    encodings = compared(results)["mlm"]["encodings"]
+    encodings = compared(results)["lm"]["encodings"]
     assert encodings["none"]["stretching"] is None
     table = encodings["rope"]["stretching"]
     assert table["rope"]["64"] == {"loss": table["rope"]["64"]["loss"], "difference": None}
@@ -154,17 +154,17 @@ def test_stretching_is_held_against_no_scaling(mlm_results, result):
 
 def test_learning_rates_of_a_grid_are_told_and_may_differ(two_by_two):
     """Catches a warning about what one rule has chosen for each encoding, and a choice that nobody can follow."""
-    assert compared(two_by_two)["mlm"]["learning_rates"] is None
+    assert compared(two_by_two)["lm"]["learning_rates"] is None
     for result in two_by_two:
         rate = 0.002 if result["run"]["position"]["name"] == "rope" else 0.001
         result["config"]["optimizer"] = {"learning_rate": rate, "grid": "outputs/grid"}
         result["trained"]["learning_rate_grid"] = [[0.001, 3.0], [0.002, 4.0]]
-    mlm = compared(two_by_two)["mlm"]
+    mlm = compared(two_by_two)["lm"]
     assert mlm["warnings"] == []
     assert mlm["settings"]["learning_rate"] == "best of a grid"
     assert mlm["learning_rates"]["rope"] == {"grid": [[0.001, 3.0], [0.002, 4.0]], "taken": 0.002}
     two_by_two[0]["config"]["optimizer"]["grid"] = None
-    assert "optimizer.grid" in compared(two_by_two)["mlm"]["warnings"][0]
+    assert "optimizer.grid" in compared(two_by_two)["lm"]["warnings"][0]
 
 
 def test_seeds_with_other_learning_rates_are_told(two_by_two):
@@ -173,7 +173,7 @@ def test_seeds_with_other_learning_rates_are_told(two_by_two):
         result["config"]["optimizer"]["grid"] = "outputs/grid"
         result["config"]["optimizer"]["learning_rate"] = 0.001 * result["run"]["seed"]
         result["config"]["optimizer"]["learning_rate"] /= 2 if result["run"]["position"]["name"] == "rope" else 1
-    assert compared(two_by_two)["mlm"]["warnings"] == [
+    assert compared(two_by_two)["lm"]["warnings"] == [
         "the seeds of rope have different learning rates: 0.0005, 0.001",
         "the seeds of sinusoidal have different learning rates: 0.001, 0.002",
     ]
@@ -199,7 +199,7 @@ def test_synthetic_cells_are_means_over_seeds(classifier_results, result):
 
 def test_losses_by_length(two_by_two):
     """Catches lengths in the order of their names, where 128 comes before 32."""
-    by_length = compared(two_by_two)["mlm"]["encodings"]["rope"]["loss_by_length"]
+    by_length = compared(two_by_two)["lm"]["encodings"]["rope"]["loss_by_length"]
     assert list(by_length) == ["32", "64", "128"]
     assert by_length["128"]["values"] == [6.0, 6.2]
 
@@ -207,7 +207,7 @@ def test_losses_by_length(two_by_two):
 def test_one_seed_has_means_without_intervals(mlm_results):
     """Catches an interval from a single run."""
     results = [*mlm_results(2.0, [4, 3, 2, 2]), *mlm_results(2.5, [5, 4, 3, 3], position="none")]
-    encodings = compared(results)["mlm"]["encodings"]
+    encodings = compared(results)["lm"]["encodings"]
     difference = encodings["none"]["difference"]
     assert (difference["mean"], difference["low"], difference["p_value"]) == (0.5, None, None)
     assert encodings["rope"]["curve"]["low"] is None
@@ -215,7 +215,7 @@ def test_one_seed_has_means_without_intervals(mlm_results):
 
 def test_only_common_seeds_are_paired_and_missing_ones_are_told(two_by_two, mlm_results):
     """Catches pairs of different seeds, which are no pairs, and a comparison over unequal seeds in silence."""
-    mlm = compared([*two_by_two, *mlm_results(9.0, [9, 9, 9, 3], position="sinusoidal", seed=7)])["mlm"]
+    mlm = compared([*two_by_two, *mlm_results(9.0, [9, 9, 9, 3], position="sinusoidal", seed=7)])["lm"]
     assert mlm["encodings"]["sinusoidal"]["difference"]["values"] == pytest.approx([0.5, 0.7])
     assert mlm["warnings"] == [
         "not every encoding has the same seeds: rope: [1, 2]; sinusoidal: [1, 2, 7]",
@@ -225,7 +225,7 @@ def test_only_common_seeds_are_paired_and_missing_ones_are_told(two_by_two, mlm_
 def test_no_common_seed_means_no_difference(mlm_results):
     """Catches an error, or a difference of unpaired means."""
     results = [*mlm_results(2.0, [4, 3, 2, 2], seed=1), *mlm_results(3.0, [4, 3, 3, 3], seed=2, position="none")]
-    other = compared(results)["mlm"]["encodings"]["none"]
+    other = compared(results)["lm"]["encodings"]["none"]
     assert (other["difference"], other["race"]) == (None, None)
 
 
@@ -244,14 +244,14 @@ def test_runs_that_differ_otherwise_are_told(two_by_two, mlm_results, change, wa
     other = [
         result for seed in (1, 2) for result in mlm_results(2, [4, 3, 2, 2], position="none", seed=seed, **change)
     ]
-    assert compared([*two_by_two, *other])["mlm"]["warnings"] == [warning]
+    assert compared([*two_by_two, *other])["lm"]["warnings"] == [warning]
 
 
 @pytest.mark.parametrize("key", ["data_fingerprint", "hardware"])
 def test_other_data_or_another_machine_are_told(two_by_two, key):
     """Catches losses on different data, or speeds of different machines, side by side."""
     two_by_two[0]["trained"][key] = "another"
-    (warning,) = compared(two_by_two)["mlm"]["warnings"]
+    (warning,) = compared(two_by_two)["lm"]["warnings"]
     assert warning.startswith(f"the runs differ in {key.replace('_', ' ')}: ")
 
 
@@ -273,7 +273,7 @@ def test_unequal_starts_are_told(two_by_two, start, warning):
     for result in two_by_two:
         result["trained"]["initial_weights"] = START
     two_by_two[0]["trained"]["initial_weights"] = start
-    assert compared(two_by_two)["mlm"]["warnings"] == [warning]
+    assert compared(two_by_two)["lm"]["warnings"] == [warning]
 
 
 def test_what_has_to_differ_is_not_told(two_by_two):
@@ -283,7 +283,7 @@ def test_what_has_to_differ_is_not_told(two_by_two):
         result["config"]["model"]["max_position_embeddings"] = number
         own = {"seed": number, "position": {"name": number}}
         result["trained"]["initial_weights"] = {"digest": number, "config": {**START["config"], **own}}
-    assert compared(two_by_two)["mlm"]["warnings"] == []
+    assert compared(two_by_two)["lm"]["warnings"] == []
 
 
 def test_variants_of_one_encoding_are_kept_apart(mlm_results):
@@ -291,7 +291,7 @@ def test_variants_of_one_encoding_are_kept_apart(mlm_results):
     small, large = ({"name": "rope", "base": base, "layout": "half"} for base in (500.0, 10000.0))
     results = [*mlm_results(2.0, [4, 3, 2, 2], position=small), *mlm_results(3.0, [4, 3, 3, 3], position=large)]
     results += mlm_results(4.0, [4, 4, 4, 4], position="none")
-    encodings = compared(results, reference="rope (base=500.0)")["mlm"]["encodings"]
+    encodings = compared(results, reference="rope (base=500.0)")["lm"]["encodings"]
     assert list(encodings) == ["none", "rope (base=10000.0)", "rope (base=500.0)"]
     assert encodings["rope (base=10000.0)"]["difference"]["mean"] == 1.0
 
@@ -310,7 +310,7 @@ def test_without_the_reference_there_are_no_differences(two_by_two, reference):
     """Catches differences to another encoding than the one that the heading names."""
     comparison = compared(two_by_two, reference=reference)
     assert comparison["reference"] == reference
-    for encoding in comparison["mlm"]["encodings"].values():
+    for encoding in comparison["lm"]["encodings"].values():
         assert (encoding["difference"], encoding["race"]) == (None, None)
 
 
@@ -352,7 +352,7 @@ def test_single_classifiers_have_intervals_over_documents(classifier_results):
 def test_a_task_without_runs_is_none(two_by_two, classifier_results):
     """Catches an error where only one task was run, and results of one task among those of the other."""
     assert compared(two_by_two)["classification"] is None
-    assert compared(classifier_results(GOOD, LABELS))["mlm"] is None
+    assert compared(classifier_results(GOOD, LABELS))["lm"] is None
     both = compared([*two_by_two, *classifier_results(GOOD, LABELS)])
     assert list(both["classification"]["encodings"]) == ["rope"]
 
@@ -362,12 +362,12 @@ def test_settings_and_origin_come_with_the_numbers(two_by_two):
     comparison = compared(two_by_two)
     assert comparison["git_commit"] == "abc"
     expected = {"data": "text", "sequence_length": 32, "batch_size": 8, "max_steps": 40, "learning_rate": 0.001}
-    assert comparison["mlm"]["settings"].items() >= expected.items()
+    assert comparison["lm"]["settings"].items() >= expected.items()
 
 
 def test_seeds_of_another_length_are_told(two_by_two, mlm_results):
     """Catches a traceback where one seed was trained, and so measured, at other lengths."""
     longer = mlm_results(2.0, [4, 3, 2, 2], position="rope", seed=3, task__sequence_length=64)
     longer[0]["metrics"]["by_length"] = {"64": {"loss": 2.0}, "128": {"loss": 2.0}, "256": {"loss": 2.0}}
-    mlm = compared([*two_by_two, *longer])["mlm"]
+    mlm = compared([*two_by_two, *longer])["lm"]
     assert "the runs differ in task.sequence_length: 32, 64" in mlm["warnings"]

@@ -19,7 +19,7 @@ from roformer.tokenizer import TOKENIZERS
 from tests.workshop import evaluation, metrics
 
 MEASURED = {
-    "mlm": {"mlm_loss", "length_extrapolation", "attention_distance", "training_curve"},
+    "mlm": {"lm_loss", "length_extrapolation", "attention_distance", "training_curve"},
     "topics": {"classification", "training_curve"},
 }
 
@@ -57,7 +57,7 @@ def test_every_run_has_its_results(runs, report, results):
 
 def test_results_say_where_they_come_from(runs, results):
     """Catches numbers that nobody can trace."""
-    stored = results["mlm_loss", runs[0].name]
+    stored = results["lm_loss", runs[0].name]
     assert stored["config"] == yaml.safe_load((runs[0] / "config.yaml").read_text())
     assert stored["trained"] == json.loads((runs[0] / "provenance.json").read_text())
     position = stored["config"]["position"]
@@ -67,11 +67,11 @@ def test_results_say_where_they_come_from(runs, results):
 
 def test_the_comparison_has_both_encodings_and_seeds(comparison):
     """Catches runs that get lost between results and report."""
-    for task in ("mlm", "classification"):
+    for task in ("lm", "classification"):
         assert set(comparison[task]["encodings"]) == {"none", "rope"}
         assert all(encoding["seeds"] == [1, 2] for encoding in comparison[task]["encodings"].values())
         assert comparison[task]["warnings"] == []
-    assert len(comparison["mlm"]["encodings"]["none"]["difference"]["values"]) == 2
+    assert len(comparison["lm"]["encodings"]["none"]["difference"]["values"]) == 2
 
 
 def test_the_curve_is_that_of_the_run(runs, results):
@@ -184,7 +184,7 @@ def test_only_the_test_split_is_looked_at(runs, number):
     object.__setattr__(corpus, "splits", watched)
     if hasattr(loaded.task, "plans"):
         loaded.task.plans = Watched(loaded.task.plans)
-    for name in ("mlm_loss", "length_extrapolation") if number == 0 else ("classification",):
+    for name in ("lm_loss", "length_extrapolation") if number == 0 else ("classification",):
         EVALUATORS[name](evaluation([])).evaluate(loaded)
     assert watched.asked == {"test"}
     assert number or loaded.task.plans.asked == {"test"}
@@ -196,7 +196,7 @@ def test_scores_are_those_of_the_task(runs, results):
     assert isinstance(mlm.task, MaskedLanguageModelling)
     assert isinstance(topics.task, Classification)
     expected = mlm.task.evaluate(mlm.model, "test")
-    stored = results["mlm_loss", runs[0].name]["metrics"]
+    stored = results["lm_loss", runs[0].name]["metrics"]
     assert (stored["loss"], stored["accuracy"]) == pytest.approx((expected["test_loss"], expected["test_accuracy"]))
     assert stored["parameters"] == sum(parameter.numel() for parameter in mlm.model.parameters())
     expected = topics.task.evaluate(topics.model, "test")
@@ -232,7 +232,7 @@ def test_unfinished_runs_are_left_out_and_named(runs, workshop, tmp_path, capsys
     shutil.rmtree(tmp_path / "begun" / "export")
     evaluate(evaluation([tmp_path / "*"]))
     assert f"left out, not finished: {tmp_path / 'begun'}" in capsys.readouterr().out
-    assert [file.stem for file in (tmp_path / "results" / "mlm_loss").iterdir()] == ["done"]
+    assert [file.stem for file in (tmp_path / "results" / "lm_loss").iterdir()] == ["done"]
 
 
 def test_patterns_find_each_run_once(runs):

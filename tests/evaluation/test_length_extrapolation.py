@@ -6,7 +6,7 @@ import torch
 
 from roformer.build import build_task
 from roformer.evaluation.evaluators import EVALUATORS
-from roformer.evaluation.evaluators.length_extrapolation import masked_windows, window_batches
+from roformer.evaluation.evaluators.length_extrapolation import labelled_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
@@ -22,7 +22,7 @@ def task(workshop):
 
 @pytest.fixture(scope="module")
 def windows(task):
-    return masked_windows(task, 4)
+    return labelled_windows(task, 4)
 
 
 def shown(task, windows, factor):
@@ -58,7 +58,7 @@ def test_windows_are_heads_of_different_test_documents(task, windows):
 def test_windows_do_not_depend_on_the_seed(workshop, windows):
     """Catches models that are compared on different windows."""
     other = build_task(workshop.config("unused", "seed=2"))
-    for (visible, labels), ours in zip(masked_windows(other, 4), windows, strict=True):
+    for (visible, labels), ours in zip(labelled_windows(other, 4), windows, strict=True):
         np.testing.assert_array_equal(visible, ours[0])
         np.testing.assert_array_equal(labels, ours[1])
 

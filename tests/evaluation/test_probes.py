@@ -11,12 +11,12 @@ from roformer.build import build_task
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation.evaluators import EVALUATORS, attention_distance, decay
-from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, masked_windows, window_batches
+from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
 from roformer.position import POSITION_ENCODINGS, ModelShape
-from roformer.tasks.mlm import score_batches, score_tokens, spread
+from roformer.tasks._language import score_batches, score_tokens, spread
 from roformer.training.trainer import train
 from tests.workshop import TINY, composed, evaluation
 
@@ -40,7 +40,7 @@ def measure(name, loaded, **settings):
 
 def test_scores_of_tokens_are_those_of_the_model(rope):
     """Catches losses of other tokens, and positions that do not begin anew in each document."""
-    batches = list(window_batches(rope.task, masked_windows(rope.task, 4), 2, batch_tokens=200))
+    batches = list(window_batches(rope.task, labelled_windows(rope.task, 4), 2, batch_tokens=200))
     scores = score_tokens(rope.model, batches)
     expected, positions = [], []
     for batch in batches:
@@ -61,7 +61,7 @@ def test_places_add_up_to_the_whole(rope):
     """Catches parts of a window that are counted twice, or in another order."""
     result = measure("length_extrapolation", rope)
     assert len(result["by_position"]) == 4
-    batches = window_batches(rope.task, masked_windows(rope.task, 4), 4, batch_tokens=512)
+    batches = window_batches(rope.task, labelled_windows(rope.task, 4), 4, batch_tokens=512)
     scores = score_tokens(rope.model, batches)
     counts, _ = np.histogram(scores.position_ids, bins=[1, 31, 61, 91, 121])
     mean = np.average(result["by_position"], weights=counts)
@@ -72,7 +72,7 @@ def test_places_add_up_to_the_whole(rope):
 def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(workshop, length):
     """Catches tokens that are lost between two windows, counted in both, or predicted at an edge."""
     task = build_task(workshop.config("unused", f"task.sequence_length={length}"))
-    ordinary, windows = length - 2, masked_windows(task, 3)
+    ordinary, windows = length - 2, labelled_windows(task, 3)
     (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
     pieces = [labels[start + 1 : stop - 1] for start, stop in pairwise(bounds)]
@@ -113,11 +113,11 @@ def test_stretching_is_what_its_name_says(runs):
             rope.model.roformer.position = POSITION_ENCODINGS.build(
                 {"name": name, **settings}, rope.model.config.shape
             )
-            batches = window_batches(rope.task, masked_windows(rope.task, 4), factor, batch_tokens=512)
+            batches = window_batches(rope.task, labelled_windows(rope.task, 4), factor, batch_tokens=512)
             assert losses[name][length] == pytest.approx(score_batches(rope.model, batches)[0], rel=1e-6)
         rope.model.roformer.position = before
         found, weights = 0.0, 0
-        for batch in window_batches(rope.task, masked_windows(rope.task, 4), factor, batch_tokens=1):
+        for batch in window_batches(rope.task, labelled_windows(rope.task, 4), factor, batch_tokens=1):
             places = torch.arange(batch.inputs["input_ids"].shape[1])[None] / factor
             with torch.no_grad():
                 logits = rope.model(batch.inputs["input_ids"], position_ids=places).logits[0]
@@ -140,7 +140,7 @@ def test_attention_distance(rope, monkeypatch):
     monkeypatch.setattr(attention_distance, "_BATCH", 3)
     result = measure("attention_distance", rope)
     assert "attend" not in vars(rope.model.roformer.layers[0].backend)
-    rows = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in masked_windows(rope.task, 1)])
+    rows = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in labelled_windows(rope.task, 1)])
     assert result["rows"] == len(rows) > 3
     eager = type(rope.model).from_pretrained(rope.run.export, attention_backend="eager")
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_decay(rope, layout, monkeypatch):
     loaded = replace(rope, run=replace(rope.run, config={**rope.run.config, "position": {
         "name": "rope", "base": 50.0, "layout": layout, "partial_factor": 1.0, "pairs": "all"}}))  # fmt: skip
     result = measure("decay", loaded)
-    windows = masked_windows(rope.task, 1)
+    windows = labelled_windows(rope.task, 1)
     assert len(windows) > 4
     chosen = [windows[place] for place in spread(len(windows), 2)]
     input_ids = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in chosen])

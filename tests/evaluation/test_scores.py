@@ -125,7 +125,7 @@ def test_one_page_for_all_data(runs, tmp_path):
     corrected for their own data set only."""
     page = evaluate(evaluation(runs, output_dir=str(tmp_path)))
     comparison = json.loads((page.parent / "comparison.json").read_text())
-    assert comparison["mlm"] is comparison["classification"] is None
+    assert comparison["lm"] is comparison["classification"] is None
     assert list(comparison["scores"]) == ["cola", "mrpc", "scm", "stsb"]
     for data, part in comparison["scores"].items():
         values = {}

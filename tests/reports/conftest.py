@@ -95,7 +95,7 @@ def stretched(final):
     return table
 
 
-def make_mlm(finals, seeds=(1, 2, 3)):
+def make_lm(finals, seeds=(1, 2, 3)):
     """The MLM part; ``finals`` maps names to (loss of the first seed, learning speed)."""
     noise = np.array([0.0, 0.012, -0.009])[: len(seeds)]
     encodings, reference = {}, None
@@ -136,7 +136,7 @@ def make_classification():
 
 def make_comparison(mlm, classification):
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "created": "2026-11-22T03:00:00Z",
         "title": "demo",
         "reference": "rope",
@@ -145,7 +145,7 @@ def make_comparison(mlm, classification):
         "git_commit": "abc123",
         "evaluation_commit": "def456",
         "command": "python evaluate.py runs='outputs/demo/*'",
-        "mlm": mlm,
+        "lm": mlm,
         "classification": classification,
         "scores": {},
     }
@@ -157,7 +157,7 @@ CLEAR = {"rope": (4.63, 1.0), "sinusoidal": (5.36, 0.48), "learned": (5.29, 0.53
 @pytest.fixture
 def comparison():
     """Both parts, three seeds for the first and one for the second; fresh for every test."""
-    return make_comparison(make_mlm(CLEAR), make_classification())
+    return make_comparison(make_lm(CLEAR), make_classification())
 
 
 @pytest.fixture
@@ -178,4 +178,4 @@ def synthetic(comparison):
 @pytest.fixture
 def one_seed():
     """The first part only, with one seed, hence without any interval."""
-    return make_comparison(make_mlm(CLEAR, seeds=(1,)), None)
+    return make_comparison(make_lm(CLEAR, seeds=(1,)), None)

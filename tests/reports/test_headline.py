@@ -9,12 +9,12 @@ from roformer.reports.numbers import excludes
 def set_difference(comparison, name, mean, half, p_holm=0.001):
     """Three paired seeds whose difference has this mean and half-width."""
     difference = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
-    comparison["mlm"]["encodings"][name]["difference"] = difference
+    comparison["lm"]["encodings"][name]["difference"] = difference
 
 
 def set_ratio(comparison, name, mean, half, p_holm=0.001):
     ratio = {"values": [mean] * 3, "mean": mean, "low": mean - half, "high": mean + half, "p_holm": p_holm}
-    comparison["mlm"]["encodings"][name]["race"]["ratio"] = ratio
+    comparison["lm"]["encodings"][name]["race"]["ratio"] = ratio
 
 
 def test_clear_difference(comparison):
@@ -58,7 +58,7 @@ def test_a_speed_is_corrected_for_many(comparison):
 
 def test_a_race_that_nobody_saw(comparison):
     """Catches a page that cannot do without a ratio."""
-    comparison["mlm"]["encodings"]["sinusoidal"]["race"] = None
+    comparison["lm"]["encodings"]["sinusoidal"]["race"] = None
     set_difference(comparison, "sinusoidal", 0.73, 0.03)
     assert headline(comparison).startswith("RoPE ends 0.73 nats lower")
     assert not any("steps to the same loss" in tile.label for tile in key_figures(comparison))
@@ -84,7 +84,7 @@ def test_one_seed(one_seed):
 
 def test_one_seed_with_an_interval_over_examples_is_still_no_claim(comparison):
     """Catches an interval over test examples that passes for seed spread."""
-    comparison["mlm"] = None
+    comparison["lm"] = None
     assert headline(comparison).startswith("One seed: no claim; RoPE classifies 71.3 % of the test documents")
 
 
@@ -98,7 +98,7 @@ def test_the_best_of_many_is_named_only_if_it_stands_correction(comparison):
 
 
 def test_only_classification_with_seeds(comparison):
-    comparison["mlm"] = None
+    comparison["lm"] = None
     difference = {"values": [-0.03, -0.034], "mean": -0.032, "low": -0.05, "high": -0.014, "p_holm": 0.01}
     comparison["classification"]["encodings"]["sinusoidal"]["difference"] = difference
     assert headline(comparison) == (
@@ -121,8 +121,8 @@ def test_one_seed_excludes_nothing():
 
 
 def test_reference_missing(comparison):
-    del comparison["mlm"]["encodings"]["rope"]
-    for result in comparison["mlm"]["encodings"].values():
+    del comparison["lm"]["encodings"]["rope"]
+    for result in comparison["lm"]["encodings"].values():
         result["difference"] = result["race"] = None
     text = headline(comparison)
     assert text.startswith("RoPE, the reference, is not among the encodings, so no difference is computed;")
@@ -130,24 +130,24 @@ def test_reference_missing(comparison):
 
 
 def test_reference_alone(comparison):
-    comparison["mlm"]["encodings"] = {"rope": comparison["mlm"]["encodings"]["rope"]}
+    comparison["lm"]["encodings"] = {"rope": comparison["lm"]["encodings"]["rope"]}
     assert "no other encoding" in headline(comparison)
 
 
 def test_no_common_seed(comparison):
     """Catches a headline that denies the other encodings because nothing could be paired."""
     for name in ("sinusoidal", "learned"):
-        comparison["mlm"]["encodings"][name].update(difference=None, race=None)
+        comparison["lm"]["encodings"][name].update(difference=None, race=None)
     assert "; no seed is shared with sinusoidal, so that nothing is paired" in headline(comparison)
 
 
 def test_nothing_at_all(comparison):
-    comparison["mlm"] = comparison["classification"] = None
+    comparison["lm"] = comparison["classification"] = None
     assert headline(comparison).startswith("No results yet")
     assert key_figures(comparison) == []
 
 
-@pytest.mark.parametrize("part", ["mlm", "classification"])
+@pytest.mark.parametrize("part", ["lm", "classification"])
 def test_key_figures_name_their_uncertainty(comparison, part):
     comparison[part] = None
     tiles = key_figures(comparison)
@@ -157,7 +157,7 @@ def test_key_figures_name_their_uncertainty(comparison, part):
 
 def test_conclusions_sort_every_encoding(comparison):
     """Catches a difference that is none after correction, a side that is upside down, and one that was not tested."""
-    encodings = comparison["mlm"]["encodings"]
+    encodings = comparison["lm"]["encodings"]
     encodings["t5"] = {**encodings["learned"], "loss": {**encodings["learned"]["loss"], "mean": 9.0}}
     set_difference(comparison, "sinusoidal", 0.73, 0.03)
     set_difference(comparison, "learned", -0.05, 0.01, p_holm=0.2)

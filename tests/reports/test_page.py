@@ -78,19 +78,19 @@ def test_drawings_follow_the_theme(comparison, tmp_path):
 def test_names_are_escaped(comparison, tmp_path):
     """Catches a name that becomes markup, in tables, drawings, headline or title."""
     name = 'x<b>"&$y$'
-    for part in ("mlm", "classification"):
+    for part in ("lm", "classification"):
         encodings = comparison[part]["encodings"]
         comparison[part]["encodings"] = {name: encodings.pop("sinusoidal"), "rope": encodings["rope"]}
     comparison["title"] = comparison["command"] = name
-    comparison["mlm"]["warnings"] = [name]
+    comparison["lm"]["warnings"] = [name]
     text = page_of(comparison, tmp_path)
     Outline(text)
     assert "<b>" not in text
     assert "x&lt;b&gt;" in text
 
 
-def drop_mlm(comparison):
-    comparison["mlm"] = None
+def drop_lm(comparison):
+    comparison["lm"] = None
 
 
 def drop_classification(comparison):
@@ -98,26 +98,26 @@ def drop_classification(comparison):
 
 
 def drop_both(comparison):
-    comparison["mlm"] = comparison["classification"] = None
+    comparison["lm"] = comparison["classification"] = None
 
 
 def drop_lengths(comparison):
-    for result in comparison["mlm"]["encodings"].values():
+    for result in comparison["lm"]["encodings"].values():
         result.update(loss_by_length={}, loss_by_position=[], loss_sliding=None, stretching=None)
 
 
 def drop_probes(comparison):
-    comparison["mlm"].update(learning_rates=None, equal_time=None)
-    for result in comparison["mlm"]["encodings"].values():
+    comparison["lm"].update(learning_rates=None, equal_time=None)
+    for result in comparison["lm"]["encodings"].values():
         result.update(stretching=None, attention_distance=None, decay=None, loss_at_equal_time=None)
 
 
 def drop_reference(comparison):
-    for part in ("mlm", "classification"):
+    for part in ("lm", "classification"):
         del comparison[part]["encodings"]["rope"]
         for result in comparison[part]["encodings"].values():
             result["difference"] = None
-        for result in comparison["mlm"]["encodings"].values():
+        for result in comparison["lm"]["encodings"].values():
             result["race"] = None
 
 
@@ -129,7 +129,7 @@ def test_both_commits_are_told(comparison, tmp_path):
 
 
 def drop_settings(comparison):
-    comparison["mlm"]["settings"] = {}
+    comparison["lm"]["settings"] = {}
     comparison["git_commit"] = None
 
 
@@ -138,7 +138,7 @@ def drop_baselines(comparison):
 
 
 DROPS = [
-    drop_mlm,
+    drop_lm,
     drop_classification,
     drop_both,
     drop_lengths,
@@ -162,7 +162,7 @@ def test_any_part_may_be_missing(comparison, tmp_path, drop):
 def test_learning_rates_of_a_grid_are_no_shared_hyperparameters(comparison, tmp_path):
     """Catches a page that denies what its table of learning rates shows."""
     assert "share one set of hyperparameters" not in page_of(comparison, tmp_path)
-    comparison["mlm"]["learning_rates"] = None
+    comparison["lm"]["learning_rates"] = None
     assert "share one set of hyperparameters" in page_of(comparison, tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_rules_are_claimed_where_they_were_kept(comparison, tmp_path):
     fair, tuned = "Same data, order, masks and tokens", "each with the best learning rate"
     assert fair in page_of(comparison, tmp_path)
     assert tuned not in page_of(comparison, tmp_path)
-    mlm = comparison["mlm"]
+    mlm = comparison["lm"]
     mlm["learning_rates"] = dict.fromkeys(mlm["encodings"], mlm["learning_rates"]["rope"])
     assert tuned in page_of(comparison, tmp_path)
     mlm["warnings"] = ["the runs differ in data.path: a, b"]
@@ -188,11 +188,11 @@ def test_one_seed_has_no_brackets(one_seed, tmp_path):
 def test_an_encoding_without_a_curve_is_left_out_of_the_figure(comparison, tmp_path):
     """Catches a traceback where the seeds of an encoding were evaluated at different steps."""
     empty = {"steps": [], "tokens": [], "mean": [], "low": [], "high": []}
-    comparison["mlm"]["encodings"]["learned"]["curve"] = empty
+    comparison["lm"]["encodings"]["learned"]["curve"] = empty
     drawn = {figure.name: figure for figure in all_figures(comparison)}
     assert "learned" not in drawn["loss_curves"].description
     for name in ("rope", "sinusoidal"):
-        comparison["mlm"]["encodings"][name]["curve"] = empty
+        comparison["lm"]["encodings"][name]["curve"] = empty
     assert "loss_curves" not in {figure.name for figure in all_figures(comparison)}
     assert write_report(comparison, tmp_path).is_file()
 
@@ -207,7 +207,7 @@ def test_synthetic_documents_have_their_figure(synthetic, tmp_path):
 
 def test_many_encodings(comparison, tmp_path):
     """Catches labels that leave the figure when there are more lines than colours."""
-    encodings = comparison["mlm"]["encodings"]
+    encodings = comparison["lm"]["encodings"]
     encodings |= {f"encoding_{i}": encodings["learned"] for i in range(15)}
     assert "encoding 14" in page_of(comparison, tmp_path)
 
@@ -229,7 +229,7 @@ def test_files_exist_and_stale_figures_go(comparison, tmp_path):
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
     assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 8
-    comparison["mlm"] = None
+    comparison["lm"] = None
     write_report(comparison, tmp_path)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}
 
@@ -244,8 +244,8 @@ def test_same_input_same_bytes(comparison, tmp_path):
 
 
 def test_unreadable_comparisons_are_refused(comparison, tmp_path):
-    with pytest.raises(UserError, match="schema_version 2, allowed is 3"):
-        write_report({**comparison, "schema_version": 2}, tmp_path)
-    del comparison["mlm"]
-    with pytest.raises(UserError, match="no 'mlm'"):
+    with pytest.raises(UserError, match="schema_version 3, allowed is 4"):
+        write_report({**comparison, "schema_version": 3}, tmp_path)
+    del comparison["lm"]
+    with pytest.raises(UserError, match="no 'lm'"):
         write_report(comparison, tmp_path)

@@ -27,11 +27,11 @@ def test_numbers_are_written_one_way():
 def test_renderings_hold_the_numbers(comparison, render):
     """Catches a column that is dropped, or filled from another metric."""
     text = {name: render(table) for name, table in by_name(comparison).items()}
-    loss = comparison["mlm"]["encodings"]["sinusoidal"]["loss"]
-    assert f"{loss['mean']:.3f}" in text["mlm_loss"]
-    assert f"[{loss['low']:.3f}, {loss['high']:.3f}]" in text["mlm_loss"]
-    assert "+0.730" in text["mlm_loss"]
-    assert "1,234,567" in text["mlm_loss"]
+    loss = comparison["lm"]["encodings"]["sinusoidal"]["loss"]
+    assert f"{loss['mean']:.3f}" in text["lm_loss"]
+    assert f"[{loss['low']:.3f}, {loss['high']:.3f}]" in text["lm_loss"]
+    assert "+0.730" in text["lm_loss"]
+    assert "1,234,567" in text["lm_loss"]
     assert "2.07\u00d7" in text["learning_speed"]
     assert "21,195" in text["learning_speed"]
     assert "512 (4\u00d7)" in text["extrapolation"]
@@ -40,7 +40,7 @@ def test_renderings_hold_the_numbers(comparison, render):
     assert "about 2.1" in text["beside_the_paper"]
     assert "4.600 (taken)" in text["learning_rates"]
     assert "Loss after 88 s" in text["learning_speed"]
-    sliding = comparison["mlm"]["encodings"]["rope"]["loss_sliding"]
+    sliding = comparison["lm"]["encodings"]["rope"]["loss_sliding"]
     assert f"{sliding['mean']:.3f}" in text["extrapolation"]
 
 
@@ -53,13 +53,13 @@ def test_stretched_rotations_stand_beside_none(comparison):
     assert (none[0], none[2], none[3], yarn[0]) == ("none", "\u2013", "\u2013", "YaRN")
     assert yarn[2].startswith("\u22120.050 [")
     assert yarn[3] == yarn[6] == "0.020"
-    losses = comparison["mlm"]["encodings"]["rope"]["stretching"]["rope_yarn"]
+    losses = comparison["lm"]["encodings"]["rope"]["stretching"]["rope_yarn"]
     assert yarn[4].startswith(f"{losses['512']['loss']['mean']:.3f}")
 
 
 def test_lengths_stand_beside_the_reference(comparison):
     """Catches a row of the reference, p of another length, and a length that an encoding does not take."""
-    encodings = comparison["mlm"]["encodings"]
+    encodings = comparison["lm"]["encodings"]
     encodings["learned"]["differences_by_length"] = {"128": encodings["learned"]["difference"]}
     encodings["sinusoidal"]["differences_by_length"]["512"] = {**encodings["sinusoidal"]["difference"], "p_holm": 0.25}
     table = by_name(comparison)["beyond_reference"]
@@ -70,7 +70,7 @@ def test_lengths_stand_beside_the_reference(comparison):
 
 
 def test_two_kinds_of_rope_are_stretched_apart(comparison):
-    encodings = comparison["mlm"]["encodings"]
+    encodings = comparison["lm"]["encodings"]
     encodings["rope (base=100)"] = encodings["rope"]
     rows = by_name(comparison)["stretching"].rows
     assert [row[0] for row in rows][2:] == ["rope (base=100): none", "rope (base=100): YaRN"]
@@ -79,7 +79,7 @@ def test_two_kinds_of_rope_are_stretched_apart(comparison):
 def test_rows_that_were_never_trained_are_named(comparison):
     """Catches a table of positions whose random rows pass for extrapolation."""
     assert "never trained" not in by_name(comparison)["extrapolation"].note
-    learned = comparison["mlm"]["encodings"]["learned"]
+    learned = comparison["lm"]["encodings"]["learned"]
     learned["loss_by_length"]["256"] = learned["loss"]
     assert "learned: rows beyond 128 tokens were never trained" in by_name(comparison)["extrapolation"].note
 
@@ -87,8 +87,8 @@ def test_rows_that_were_never_trained_are_named(comparison):
 @pytest.mark.parametrize(("max_distance", "told"), [(128, True), (127, False)])
 def test_the_farthest_distance_may_be_untrained(comparison, max_distance, told):
     """Catches a row of DeBERTa's table that only longer texts read and that passes for extrapolation."""
-    deberta = {**comparison["mlm"]["encodings"]["sinusoidal"], "position": {"max_distance": max_distance}}
-    comparison["mlm"]["encodings"]["deberta"] = deberta
+    deberta = {**comparison["lm"]["encodings"]["sinusoidal"], "position": {"max_distance": max_distance}}
+    comparison["lm"]["encodings"]["deberta"] = deberta
     assert ("deberta: the farthest row" in by_name(comparison)["extrapolation"].note) == told
     assert "of 31 documents" in by_name(comparison)["extrapolation"].note
 
@@ -103,8 +103,8 @@ def test_synthetic_lengths(synthetic):
 
 def test_reference_first_then_by_loss(comparison):
     """Catches alphabetical order, and a reference that is moved when another encoding beats it."""
-    comparison["mlm"]["encodings"]["rope"]["loss"]["mean"] = 9.0
-    rows = by_name(comparison)["mlm_loss"].rows
+    comparison["lm"]["encodings"]["rope"]["loss"]["mean"] = 9.0
+    rows = by_name(comparison)["lm_loss"].rows
     assert [row[0] for row in rows] == ["RoPE", "learned", "sinusoidal"]
 
 
@@ -116,26 +116,26 @@ def test_a_length_that_was_not_measured_is_a_dash(comparison):
 def test_note_says_what_the_interval_is_over(comparison, one_seed):
     """Catches an interval over test examples that is sold as one over seeds."""
     tables = by_name(comparison)
-    assert "over the seeds" in tables["mlm_loss"].note
+    assert "over the seeds" in tables["lm_loss"].note
     assert "over the test examples" in tables["classification"].note
-    assert "One seed: no interval" in by_name(one_seed)["mlm_loss"].note
+    assert "One seed: no interval" in by_name(one_seed)["lm_loss"].note
 
 
 def test_warnings_stay_with_their_table(comparison):
-    comparison["mlm"]["warnings"] = ["runs differ in learning_rate"]
-    assert "runs differ in learning\\_rate" in to_markdown(by_name(comparison)["mlm_loss"])
+    comparison["lm"]["warnings"] = ["runs differ in learning_rate"]
+    assert "runs differ in learning\\_rate" in to_markdown(by_name(comparison)["lm_loss"])
 
 
 def test_names_cannot_break_a_table(comparison):
     """Catches a pipe that adds a Markdown column, and markup in a name."""
-    comparison["mlm"]["encodings"]["a|<b>"] = comparison["mlm"]["encodings"].pop("learned")
-    table = by_name(comparison)["mlm_loss"]
+    comparison["lm"]["encodings"]["a|<b>"] = comparison["lm"]["encodings"].pop("learned")
+    table = by_name(comparison)["lm_loss"]
     assert "a\\|\\<b\\>" in to_markdown(table)
     assert "a|&lt;b&gt;" in to_html(table)
 
 
 def test_missing_parts_leave_no_table(comparison):
-    comparison["mlm"] = None
+    comparison["lm"] = None
     assert list(by_name(comparison)) == ["classification"]
     comparison["classification"] = None
     assert all_tables(comparison) == []

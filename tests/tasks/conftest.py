@@ -17,7 +17,7 @@ def make_task(workshop):
     return lambda name, *overrides: build_task(workshop.config("unused", *overrides, task=name))
 
 
-@pytest.fixture(params=["mlm", "classification"])
+@pytest.fixture(params=["mlm", "causal_lm", "classification"])
 def task_name(request):
     return request.param
 

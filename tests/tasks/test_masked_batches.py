@@ -9,7 +9,7 @@ import torch
 from roformer.data.collators import pack
 from roformer.errors import UserError
 from roformer.model.loss import IGNORE
-from roformer.tasks.mlm import score_batches, spread
+from roformer.tasks._language import score_batches, spread
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from roformer.config import EvaluateConfig
 from roformer.evaluation.runs import Run
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
-from roformer.tasks import Task
+from roformer.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Evaluator(ABC):
     """
 
     version: ClassVar[int]
-    tasks: ClassVar[tuple[str, ...]]
-    """The tasks whose runs it measures."""
+    tasks: ClassVar[tuple[type[Task], ...]]
+    """The kinds of tasks whose runs it measures."""
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
 
     def fits(self, run: Run) -> bool:
         """Returns whether this can be measured on a run."""
-        return run.task in self.tasks
+        return issubclass(TASKS[run.task], self.tasks)
 
     @abstractmethod
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
-from roformer.evaluation.evaluators.length_extrapolation import masked_windows
-from roformer.tasks.mlm import MaskedLanguageModelling
+from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
+from roformer.tasks._language import LanguageModelling
 
 _BATCH = 16
 
@@ -19,16 +19,16 @@ class AttentionDistance(Evaluator):
     """
 
     version = 1
-    tasks = ("mlm",)
+    tasks = (LanguageModelling,)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``tokens``, the mean distance (layers, heads), and how many ``rows`` it is a mean of."""
         task, model = loaded.task, loaded.model
-        assert isinstance(task, MaskedLanguageModelling)
-        rows = [task.frame(*window)[0] for window in masked_windows(task, 1)]
+        assert isinstance(task, LanguageModelling)
+        rows = [task.frame(*window)[0] for window in labelled_windows(task, 1)]
         if not rows:
             return {"rows": 0, "tokens": []}
-        places = torch.arange(task.sequence_length, device=model.device)
+        places = torch.arange(len(rows[0]), device=model.device)
         distances = (places[:, None] - places).abs()
         layers = model.roformer.layers
         for layer in layers:  # the backend that writes all weights out, whatever the run was trained with

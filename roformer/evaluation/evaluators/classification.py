@@ -14,7 +14,7 @@ class ClassificationMetrics(Evaluator):
     """Keeps each prediction, so that intervals over examples and paired tests need no second pass."""
 
     version = 1
-    tasks = ("classification",)
+    tasks = (Classification,)
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and run.scored_data is None

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
-from roformer.evaluation.evaluators.length_extrapolation import masked_windows
+from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
 from roformer.evaluation.runs import Run
-from roformer.tasks.mlm import MaskedLanguageModelling, spread
+from roformer.tasks._language import LanguageModelling, spread
 from roformer.theory import Complex, score_bounds, scores_at
 
 _ROWS, _PAIRS = 16, 64  # of each row
@@ -21,7 +21,7 @@ class Decay(Evaluator):
     distance, and the mean of its bound, over random pairs of tokens of all heads and layers."""
 
     version = 2
-    tasks = ("mlm",)
+    tasks = (LanguageModelling,)
 
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
@@ -32,8 +32,8 @@ class Decay(Evaluator):
         """Returns ``scores`` and ``bounds`` at each of the ``distances``, in units of q.k, and how many ``pairs`` they
         are means of."""
         task = loaded.task
-        assert isinstance(task, MaskedLanguageModelling)
-        windows = masked_windows(task, 1)
+        assert isinstance(task, LanguageModelling)
+        windows = labelled_windows(task, 1)
         rows = [task.frame(*windows[place])[0] for place in spread(len(windows), _ROWS)]
         if not rows:
             return {"pairs": 0, "distances": [], "scores": [], "bounds": []}

@@ -1,9 +1,9 @@
-"""MLM loss beyond the training length, on the same predicted tokens at every length.
+"""Loss beyond the training length, on the same predicted tokens at every length.
 
 A longer window shows a token more of its context, so that losses at different lengths compare only if the tokens to
-predict are the same. Windows of the greatest length are cut from long test documents, masked once, and shown whole,
-in halves, in quarters: what changes is the context alone. Windows of the training length that overlap by half, of
-which the middle counts, are what one does without a model that reaches further.
+predict are the same. Windows of the greatest length are cut from long test documents, labelled once, and shown whole,
+in halves, in quarters: what changes is the context alone. Windows of the training length that overlap by half are what
+one does without a model that reaches further; their middle counts, or with a causal model their second half.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from roformer.data.packing import SPECIAL_TOKENS
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.model.loss import IGNORE
 from roformer.tasks import Batch
-from roformer.tasks.mlm import EVALUATION_SEED, MaskedLanguageModelling, Piece, score_batches, score_tokens, spread
+from roformer.tasks._language import EVALUATION_SEED, LanguageModelling, Piece, score_batches, score_tokens, spread
 
 _MAX_WINDOWS = 128
 _STREAM = 2  # of random numbers; the task's own evaluation uses another
@@ -26,16 +26,16 @@ class LengthExtrapolation(Evaluator):
     """Loss at 1x, 2x, 4x, ... the training length; nothing where no test document is long enough, or no table."""
 
     version = 2
-    tasks = ("mlm",)
+    tasks = (LanguageModelling,)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``by_length``, by tokens of a window; ``by_position``, the loss at the greatest length that the
         model takes, in each part of a window that is as long as the training's; and the loss of the ``sliding``
         window."""
         task = loaded.task
-        assert isinstance(task, MaskedLanguageModelling)
+        assert isinstance(task, LanguageModelling)
         factors = sorted(self.config.length_factors)
-        windows = masked_windows(task, factors[-1])
+        windows = labelled_windows(task, factors[-1])
         if not windows:
             return {"windows": 0, "by_length": {}, "by_position": [], "sliding": None}
         by_length, by_position = {}, []
@@ -51,7 +51,7 @@ class LengthExtrapolation(Evaluator):
         return {"windows": len(windows), "by_length": by_length, "by_position": by_position, "sliding": sliding}
 
 
-def masked_windows(task: MaskedLanguageModelling, factor: int) -> list[Piece]:
+def labelled_windows(task: LanguageModelling, factor: int) -> list[Piece]:
     """Returns up to 128 (visible, labels) windows, ``factor`` times as long as a training row, one of each test
     document that is long enough."""
     length = _ordinary(task) * factor
@@ -60,20 +60,18 @@ def masked_windows(task: MaskedLanguageModelling, factor: int) -> list[Piece]:
     windows = []
     for index in long_enough[spread(len(long_enough), _MAX_WINDOWS)].tolist():
         rng = np.random.default_rng([EVALUATION_SEED, _STREAM, index])
-        windows.append(task.mask(split.document(index)[:length], rng))
+        windows.append(task.label(split.document(index)[:length], rng))
     return windows
 
 
 def reaches(loaded: LoadedRun, factor: int) -> bool:
     """Returns whether the model takes texts ``factor`` times as long as a training row: a table of positions ends."""
     task, limit = loaded.task, loaded.model.roformer.position.max_length
-    assert isinstance(task, MaskedLanguageModelling)
+    assert isinstance(task, LanguageModelling)
     return limit is None or _ordinary(task) * factor + SPECIAL_TOKENS <= limit
 
 
-def window_batches(
-    task: MaskedLanguageModelling, windows: list[Piece], factor: int, batch_tokens: int
-) -> Iterator[Batch]:
+def window_batches(task: LanguageModelling, windows: list[Piece], factor: int, batch_tokens: int) -> Iterator[Batch]:
     """Yields the windows cut into pieces of ``factor`` training rows, [CLS] and [SEP] around each."""
     length = _ordinary(task) * factor
     pieces = [
@@ -84,16 +82,18 @@ def window_batches(
     yield from _framed(task, pieces, batch_tokens)
 
 
-def _sliding_batches(task: MaskedLanguageModelling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+def _sliding_batches(task: LanguageModelling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
     """Yields pieces as long as a training row, each half a row after the one before it. A token is predicted in the
-    piece that has it in its middle half (at the ends of a window: nearest to it), so that each is predicted once."""
+    piece that has it in its middle half (at the ends of a window: nearest to it), or where it sees what stands before
+    it only, in the first piece that has it: so each is predicted once."""
     length = _ordinary(task)
+    predicted = length // 4 + length // 2 if task.sees_both_sides else length  # of a piece, up to its end
     pieces = []
     for visible, labels in windows:
         starts = [*range(0, len(visible) - length, length // 2), len(visible) - length]
         done = 0
         for start in starts:
-            stop = len(visible) if start == starts[-1] else start + length // 4 + length // 2
+            stop = len(visible) if start == starts[-1] else start + predicted
             inside = labels[start : start + length].copy()
             inside[: done - start] = inside[stop - start :] = IGNORE
             pieces.append((visible[start : start + length], inside))
@@ -101,12 +101,12 @@ def _sliding_batches(task: MaskedLanguageModelling, windows: list[Piece], batch_
     yield from _framed(task, pieces, batch_tokens)
 
 
-def _framed(task: MaskedLanguageModelling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+def _framed(task: LanguageModelling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
     size = max(1, batch_tokens // (len(pieces[0][0]) + SPECIAL_TOKENS))
     for start in range(0, len(pieces), size):
         yield task.collate(task.frame(*piece) for piece in pieces[start : start + size])
 
 
-def _ordinary(task: MaskedLanguageModelling) -> int:
+def _ordinary(task: LanguageModelling) -> int:
     """Returns the ordinary tokens of a full training row."""
     return task.sequence_length - SPECIAL_TOKENS

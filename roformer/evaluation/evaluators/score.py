@@ -11,6 +11,7 @@ from roformer.data.glue import GLUE
 from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.runs import Run
+from roformer.tasks._sequences import SequenceTask
 from roformer.tasks.classification import Classification
 from roformer.tasks.matching import Matching
 from roformer.tasks.regression import Regression, spearman
@@ -29,7 +30,7 @@ class Score(Evaluator):
     """On the test split; of GLUE, whose test labels are secret, that is the development set."""
 
     version = 4
-    tasks = ("classification", "regression", "matching")
+    tasks = (SequenceTask,)
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and run.scored_data is not None

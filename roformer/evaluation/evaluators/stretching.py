@@ -8,10 +8,10 @@ from inspect import signature
 from typing import Any
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
-from roformer.evaluation.evaluators.length_extrapolation import masked_windows, window_batches
+from roformer.evaluation.evaluators.length_extrapolation import labelled_windows, window_batches
 from roformer.evaluation.runs import Run
 from roformer.position import POSITION_ENCODINGS, PositionEncoding
-from roformer.tasks.mlm import MaskedLanguageModelling, score_batches
+from roformer.tasks._language import LanguageModelling, score_batches
 
 _SCALINGS = ("rope", "rope_linear", "rope_ntk", "rope_dynamic", "rope_yarn")
 _DYNAMIC_FACTOR = 2.0  # with 1 it would be rope_ntk here, where all texts have one length
@@ -22,7 +22,7 @@ class Stretching(Evaluator):
     """Loss at 2x, 4x, ... the training length under each scaling; of runs with ``rope`` only."""
 
     version = 1
-    tasks = ("mlm",)
+    tasks = (LanguageModelling,)
 
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
@@ -31,9 +31,9 @@ class Stretching(Evaluator):
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns loss by scaling, by tokens of a window."""
         task, encoder = loaded.task, loaded.model.roformer
-        assert isinstance(task, MaskedLanguageModelling)
+        assert isinstance(task, LanguageModelling)
         factors = [factor for factor in sorted(self.config.length_factors) if factor > 1]
-        windows = masked_windows(task, max(self.config.length_factors))
+        windows = labelled_windows(task, max(self.config.length_factors))
         trained: PositionEncoding = encoder.position
         losses: dict[str, dict[str, float]] = {name: {} for name in _SCALINGS if windows and factors}
         try:
@@ -49,7 +49,7 @@ class Stretching(Evaluator):
     @staticmethod
     def _scaled(loaded: LoadedRun, name: str, factor: int) -> PositionEncoding:
         """Returns the run's own RoPE, scaled."""
-        assert isinstance(loaded.task, MaskedLanguageModelling)
+        assert isinstance(loaded.task, LanguageModelling)
         settings = {
             **loaded.run.config["position"],
             "factor": _DYNAMIC_FACTOR if name == "rope_dynamic" else float(factor),

@@ -14,7 +14,8 @@ from roformer.data.synthetic import Example, SyntheticSource
 from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.runs import Run
-from roformer.tasks.mlm import EVALUATION_SEED
+from roformer.tasks._language import EVALUATION_SEED
+from roformer.tasks.classification import Classification
 
 _CELLS, _TRIALS = 8, 128  # places in a document, and documents of each
 _STREAM = 3  # of random numbers
@@ -25,7 +26,7 @@ class SyntheticAccuracy(Evaluator):
     """Draws new documents at each length, the same for all runs."""
 
     version = 2
-    tasks = ("classification",)
+    tasks = (Classification,)
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and issubclass(SOURCES[run.config["data"]["name"]], SyntheticSource)

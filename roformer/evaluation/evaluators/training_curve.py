@@ -5,6 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
+from roformer.tasks._language import LanguageModelling
+from roformer.tasks.classification import Classification
 from roformer.training.meter import read_metrics
 
 
@@ -16,7 +18,7 @@ class TrainingCurve(Evaluator):
     """
 
     version = 2
-    tasks = ("mlm", "classification")
+    tasks = (LanguageModelling, Classification)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         lines = read_metrics(loaded.run.folder / "metrics.jsonl")

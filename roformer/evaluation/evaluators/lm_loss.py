@@ -1,21 +1,21 @@
-"""MLM loss on the test split, at the training length."""
+"""Loss of a language model on the test split, at the training length."""
 
 from typing import Any
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
-from roformer.tasks.mlm import MaskedLanguageModelling, score_batches
+from roformer.tasks._language import LanguageModelling, score_batches
 
 
-@EVALUATORS.register("mlm_loss")
-class MlmLoss(Evaluator):
-    """Loss in nats a predicted token and accuracy, on masks that are the same for every run."""
+@EVALUATORS.register("lm_loss")
+class LanguageModelLoss(Evaluator):
+    """Loss in nats a predicted token and accuracy, on tokens that are the same for every run."""
 
     version = 1
-    tasks = ("mlm",)
+    tasks = (LanguageModelling,)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         task = loaded.task
-        assert isinstance(task, MaskedLanguageModelling)
+        assert isinstance(task, LanguageModelling)
         batches = task.evaluation_batches("test", self.config.batch_tokens)
         loss, accuracy, predicted = score_batches(loaded.model, batches)
         return {

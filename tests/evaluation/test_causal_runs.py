@@ -1,0 +1,85 @@
+"""Causal language models in the evaluation: the same lengths, statistics and report as masked ones."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from roformer.build import build_task
+from roformer.errors import UserError
+from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
+from roformer.evaluation.harness import evaluate
+from roformer.model.loss import IGNORE
+from tests.workshop import evaluation
+
+
+@pytest.fixture(scope="module")
+def causal_runs(workshop):
+    """Runs of two encodings, on bytes."""
+    return [
+        workshop.train(workshop.folder / "causal" / f"{position}-seed1", f"position={position}", task="char_lm")
+        for position in ("rope", "none")
+    ]
+
+
+@pytest.fixture(scope="module")
+def task(workshop):
+    return build_task(workshop.config("unused", task="causal_lm"))
+
+
+def test_report_of_bytes(causal_runs):
+    """Catches evaluators that do not know of causal models, and nats where bits belong."""
+    report = evaluate(evaluation(causal_runs))
+    comparison = json.loads((report.parent / "comparison.json").read_text())
+    rope = comparison["lm"]["encodings"]["rope"]
+    assert comparison["lm"]["settings"]["task"] == "char_lm"
+    assert set(rope["loss_by_length"]) == {"32", "64", "128"}
+    assert rope["stretching"]
+    assert rope["attention_distance"]
+    tables = (report.parent / "tables.md").read_text()
+    assert "Byte-language-model loss" in tables
+    assert f"{rope['loss']['mean'] / np.log(2):.3f}" in tables
+    assert "Per byte." in tables
+
+
+def test_heads_of_a_decoder_look_back(causal_runs):
+    """Catches distances to tokens that a decoder does not see."""
+    folder = causal_runs[0].parent / "results" / "attention_distance"
+    distances = np.array(json.loads((folder / "none-seed1.json").read_text())["metrics"]["tokens"])
+    assert distances.shape == (2, 2)
+    # of a query that looks at all before it alike the mean is half its place: a quarter of the length in the mean
+    assert np.allclose(distances, 31 / 4, atol=1)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_every_length_predicts_the_same_tokens(task, factor):
+    """Catches a [SEP] that is predicted at some lengths, or a token more."""
+    windows = labelled_windows(task, 4)
+    (batch,) = window_batches(task, windows, factor, batch_tokens=10**6)
+    labels = batch.inputs["labels"][0]
+    assert labels[labels != IGNORE].tolist() == np.concatenate([tokens for tokens, _ in windows]).tolist()
+    assert set(batch.inputs["cu_seqlens"].diff().tolist()) == {30 * factor + 1}
+
+
+@pytest.mark.parametrize("length", [32, 33, 37])
+def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop, length):
+    """Catches tokens that are lost, counted twice, or predicted with less before them than there could be."""
+    task = build_task(workshop.config("unused", f"task.sequence_length={length}", task="causal_lm"))
+    ordinary, windows = length - 2, labelled_windows(task, 3)
+    (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
+    labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
+    pieces = [labels[start + 1 : stop] for start, stop in pairwise(bounds)]
+    per_window = len(pieces) // len(windows)
+    for number, (tokens, _) in enumerate(windows):
+        own = pieces[number * per_window : (number + 1) * per_window]
+        assert torch.cat([piece[piece != IGNORE] for piece in own]).tolist() == tokens.tolist()
+        for piece in own[1:]:
+            assert (piece != IGNORE).nonzero().min() >= (ordinary - 1) // 2
+
+
+def test_masked_and_causal_losses_are_kept_apart(causal_runs, runs):
+    """Catches a ranking of losses of different tokens."""
+    with pytest.raises(UserError, match="losses of char_lm and mlm do not compare"):
+        evaluate(evaluation([causal_runs[0], runs[0]], output_dir=str(causal_runs[0].parent / "mixed")))
