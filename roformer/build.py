@@ -129,14 +129,16 @@ def check_settings(config: TrainConfig) -> None:
     """Raises ``UserError`` for settings that cannot work, before any of the work; costs nothing."""
     TASKS.check(config.task)
     TOKENIZERS.check(config.tokenizer)
-    if config.attention["name"] != "auto":
-        ATTENTION_BACKENDS[config.attention["name"]]
     if config.data["name"] == "glue" and (glue_task := config.data["glue_task"]) in GLUE:
         fitting = "regression" if GLUE[glue_task].metric == "spearman" else "classification"
         if config.task["name"] in {"classification", "regression"} - {fitting}:
             raise UserError(f"data.glue_task={glue_task} needs task={fitting}")
     shape = RoFormerConfig(**config.model, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
+    if config.attention["name"] != "auto":
+        backend = ATTENTION_BACKENDS[config.attention["name"]]
+        backend.check(position)
+        backend(shape, dropout=config.model["attention_probs_dropout_prob"], rotary_value=False)
     limit, words = config.task.get("max_length"), config.data.get("length")
     if limit and words and words + SPECIAL_TOKENS > limit:
         raise UserError(

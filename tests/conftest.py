@@ -1,6 +1,7 @@
 """What tests of several parts share: small models whose weights show effects, and documents to run them on.
 
-A test that asks for ``encoding`` or ``backend`` runs once for every yaml in conf/position or conf/attention.
+A test that asks for ``encoding`` or ``backend`` runs once for every yaml in conf/position, or every one of softmax
+attention in conf/attention; the other backends are approximations and operators of their own (``linear_backend``).
 """
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from roformer.attention import blocked
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention, blocked, linear
 from roformer.config import CONF, TrainConfig
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM
 
@@ -20,6 +21,7 @@ def choices(group):
 
 POSITION = {name: TrainConfig.compose(f"position={name}").position for name in choices("position")}
 ATTENTION = {name: {"name": name} for name in choices("attention") if name != "auto"}
+SOFTMAX = [name for name in ATTENTION if issubclass(ATTENTION_BACKENDS[name], SoftmaxAttention)]
 LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbours, unequal ones, and single tokens
 SIZES = {
     "vocab_size": 60,
@@ -57,7 +59,14 @@ def encoding(request):
     return request.param
 
 
-@pytest.fixture(params=sorted(ATTENTION))
+@pytest.fixture(params=sorted(set(ATTENTION) - set(SOFTMAX)))
+def linear_backend(request, monkeypatch):
+    """Its name; the tokens of these short documents fill several chunks."""
+    monkeypatch.setattr(linear, "_CHUNK", 2)
+    return request.param
+
+
+@pytest.fixture(params=sorted(SOFTMAX))
 def backend(request, monkeypatch):
     """Its name; scores of these short documents fill several blocks, of more than one head or of some rows."""
     monkeypatch.setattr(blocked, "_SHORT", 0)

@@ -70,7 +70,7 @@ def test_choices_are_made_by_name(group):
 
 def test_attention_sees_the_contract_of_positions_only():
     """Catches a backend that asks which encoding it serves."""
-    contract = {"PositionEncoding", "PositionState"}
+    contract = {"ModelShape", "PositionEncoding", "PositionState"}
     for path in (PACKAGE / "attention").glob("*.py"):
         names = {name for module, name in imports(path) if module.startswith("roformer.position")}
         assert names <= contract, name_of(path)

@@ -86,7 +86,7 @@ def test_each_class_has_a_yaml_of_its_name(group):
     assert classes == list(REGISTRIES[group])
     for name in classes:
         content = yaml.safe_load((ROOT / "conf" / group / f"{name}.yaml").read_text())
-        assert content.get("task", content)["name"] == name
+        assert content.get(group, content)["name"] == name
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

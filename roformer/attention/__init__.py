@@ -4,8 +4,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
+from roformer.attention._softmax import SoftmaxAttention
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["ATTENTION_BACKENDS", "AttentionBackend", "SequenceLayout", "document_ids"]
+__all__ = ["ATTENTION_BACKENDS", "AttentionBackend", "SequenceLayout", "SoftmaxAttention", "document_ids"]

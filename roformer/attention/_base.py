@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from roformer.dropout import Dropout
 from roformer.errors import UserError
-from roformer.position import PositionEncoding, PositionState
+from roformer.position import ModelShape, PositionEncoding, PositionState
 from roformer.registry import Registry
 
 
@@ -76,62 +76,52 @@ def document_ids(cu_seqlens: Tensor, total: int) -> Tensor:
     return torch.searchsorted(cu_seqlens[1:].contiguous(), tokens, right=True)
 
 
-def up_to_query(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Returns (queries, keys), True where the key is not after the query; the queries are the last of the tokens."""
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-
-
-def causal_mask(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
-    """Returns the mask, broadcastable to (B, H, Q, L), without the keys after each query."""
-    past = up_to_query(query.shape[2], key.shape[2], query.device)[None, None]
-    return past if mask is None else mask & past
+def of_queries(state: PositionState, query: Tensor) -> PositionState:
+    """Returns the part of a state of L tokens that is about the (B, H, Q, D) queries, the last of them."""
+    return tuple(each[:, :, -query.shape[2] :] for each in state)
 
 
 class AttentionBackend(nn.Module, ABC):
-    """softmax(q k^T / sqrt(D) + bias) v (eq. 2) with positions (eq. 16), on padded or packed sequences.
+    """Lets tokens read others, with positions, on padded or packed sequences.
 
     Args:
+        shape: sizes of the model.
         dropout: probability that an attention weight is dropped in training.
         rotary_value: rotate the values as well (``rotary_value`` of stock RoFormer).
     """
 
-    def __init__(self, *, dropout: float, rotary_value: bool) -> None:
+    def __init__(self, shape: ModelShape, *, dropout: float, rotary_value: bool) -> None:
         super().__init__()
         self.dropout = Dropout(dropout)
         self.rotary_value = rotary_value
 
-    def write_out(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Attends as ``attend`` does, by eq. 2 as it stands, with memory for all (B, H, Q, L) weights."""
-        if causal:
-            mask = causal_mask(mask, query, key)
-        scores = (query * query.shape[-1] ** -0.5) @ key.mT
-        if bias is not None:
-            scores = scores + bias
-        if mask is not None:
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        weights = self.dropout(scores.softmax(dim=-1)).to(value.dtype)
-        return weights @ value, weights
+    @classmethod
+    def check(cls, position: PositionEncoding) -> None:
+        """Raises ``UserError`` if this backend cannot do what an encoding needs."""
+
+    def turn(
+        self, query: Tensor, key: Tensor, value: Tensor, position: PositionEncoding, state: PositionState
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries (B, H, Q, D), keys and values (B, H, L, D) for ``attend_part``: rotated (eq. 16)."""
+        query, key = position.rotate(query, of_queries(state, query)), position.rotate_key(key, state)
+        return query, key, position.rotate(value, state) if self.rotary_value else value
 
     @abstractmethod
-    def attend(
+    def attend_part(
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
+        state: PositionState,
+        query_mask: Tensor | None,
+        *,
+        position: PositionEncoding,
         mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
+        causal: bool,
+        layer: int,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attends from (B, H, Q, D) to (B, H, L, D), Q <= L; returns (B, H, Q, D), and the (B, H, Q, L) weights where
-        it has them. With ``causal``, the queries are the last Q tokens, and see none after themselves."""
+        """Attends over (B, H, L, D) of ``turn``; returns what ``forward`` does. With ``causal``, the queries are the
+        last Q tokens, and see none after themselves."""
 
     def forward(
         self,
@@ -159,12 +149,9 @@ class AttentionBackend(nn.Module, ABC):
             (B, Q, H D), or (N, H D) with ``query_mask``; and the weights, which are None for packed sequences, for a
             part of the tokens, and for backends without them.
         """
-        last = tuple(each[:, :, -query.shape[2] :] for each in state)
-        query, key = position.rotate(query, last), position.rotate_key(key, state)
-        if self.rotary_value:
-            value = position.rotate(value, state)
+        query, key, value = self.turn(query, key, value, position, state)
         causal = layout.causal and query.shape[2] > 1  # a single query is the last token: it sees all
-        attend = partial(self._attend_part, position=position, mask=layout.mask, causal=causal, layer=layer)
+        attend = partial(self.attend_part, position=position, mask=layout.mask, causal=causal, layer=layer)
         if layout.lengths is None:
             return attend(query, key, value, state, query_mask)
 
@@ -184,44 +171,6 @@ class AttentionBackend(nn.Module, ABC):
             outputs.append(output if part is not None else output.flatten(0, 1))
         output = torch.cat(outputs)
         return output if query_mask is not None else output[None], None
-
-    def _attend_part(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        state: PositionState,
-        query_mask: Tensor | None,
-        *,
-        position: PositionEncoding,
-        mask: Tensor | None,
-        causal: bool,
-        layer: int,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Attends over rotated (B, H, L, D); returns what ``forward`` does."""
-        bias = position.score_bias(query, key, state, layer=layer)
-        if position.terms > 1:
-            query = query * position.terms**-0.5
-        whole = position.adds_to_values or torch.compiler.is_compiling()  # a graph has no room for data's own numbers
-        if query_mask is None or whole:
-            attend = self.write_out if position.adds_to_values else self.attend
-            output, weights = attend(query, key, value, mask, bias, causal)
-            if position.adds_to_values and weights is not None:
-                output = output + position.value_bias(weights, state, layer=layer)
-            output = output.transpose(1, 2).flatten(2)
-            return (output, weights) if query_mask is None else (output[query_mask], None)
-        if causal:
-            mask = causal_mask(mask, query, key)
-        counts = query_mask.sum(dim=1)
-        # the places of the wanted tokens in each row; where it has fewer than another, any others fill up
-        places = query_mask.byte().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(counts.max()))]
-        real = torch.arange(places.shape[1], device=places.device) < counts[:, None]
-        rows = places[:, None, :, None]
-        query = query.take_along_dim(rows, dim=2)
-        bias = bias if bias is None else bias.take_along_dim(rows, dim=2)
-        mask = mask if mask is None or mask.shape[2] == 1 else mask.take_along_dim(rows, dim=2)
-        output, _ = self.attend(query, key, value, mask, bias)
-        return output.transpose(1, 2).flatten(2)[real], None
 
 
 ATTENTION_BACKENDS: Registry[AttentionBackend] = Registry("attention backend")

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from roformer.attention._base import ATTENTION_BACKENDS, up_to_query
+from roformer.attention._base import ATTENTION_BACKENDS
+from roformer.attention._softmax import up_to_query
 from roformer.attention.eager import EagerAttention
 from roformer.attention.sdpa import SdpaAttention
 from roformer.dropout import draw_kept, survivor_scale

@@ -2,11 +2,12 @@
 
 from torch import Tensor
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
+from roformer.attention._base import ATTENTION_BACKENDS
+from roformer.attention._softmax import SoftmaxAttention
 
 
 @ATTENTION_BACKENDS.register("eager")
-class EagerAttention(AttentionBackend):
+class EagerAttention(SoftmaxAttention):
     """Eq. 2 as it stands. Needs memory for all (B, H, L, L) scores."""
 
     def attend(

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, causal_mask
+from roformer.attention._base import ATTENTION_BACKENDS
+from roformer.attention._softmax import SoftmaxAttention, causal_mask
 
 
 @ATTENTION_BACKENDS.register("sdpa")
-class SdpaAttention(AttentionBackend):
+class SdpaAttention(SoftmaxAttention):
     """The same result as ``eager``, in memory linear in the length wherever there is no bias."""
 
     def attend(

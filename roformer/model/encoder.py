@@ -52,7 +52,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         self.layer = layer
         self.num_heads = config.num_attention_heads
         self.backend: AttentionBackend = ATTENTION_BACKENDS[config.attention_backend](
-            dropout=config.attention_probs_dropout_prob, rotary_value=config.rotary_value
+            config.shape, dropout=config.attention_probs_dropout_prob, rotary_value=config.rotary_value
         )
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.attention_output = nn.Linear(config.hidden_size, config.hidden_size)
@@ -113,6 +113,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
         assert config.position is not None
         self.embeddings = RoFormerEmbeddings(config)
         self.position: PositionEncoding = POSITION_ENCODINGS.build(config.position, config.shape)
+        ATTENTION_BACKENDS[config.attention_backend].check(self.position)
         self.layers = nn.ModuleList(RoFormerLayer(config, layer) for layer in range(config.num_hidden_layers))
         self.post_init()
 

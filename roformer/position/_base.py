@@ -67,8 +67,16 @@ class PositionEncoding(nn.Module):
     """How many terms of like size the scores have, the product of query and key among them: it is divided by
     sqrt(terms D), and what ``score_bias`` adds should be, too."""
 
+    keeps_lengths: ClassVar[bool] = True
+    """False if ``rotate`` and ``rotate_key`` change the lengths of vectors, by numbers that depend on the position."""
+
     adds_to_values: ClassVar[bool] = False
     """True if ``value_bias`` has something to add; attention is then written out, for that needs its weights."""
+
+    @property
+    def adds_to_scores(self) -> bool:
+        """Whether ``score_bias`` or ``value_bias`` has something to add, which linear attention cannot."""
+        return type(self).score_bias is not PositionEncoding.score_bias or self.adds_to_values
 
     def place(self, position_ids: Tensor) -> Tensor:
         """Returns the positions (B or 1, L) that all other methods get; called first, once a forward pass."""

@@ -38,7 +38,12 @@ class RandomizedPositionEncoding(PositionEncoding):
         self.inner = POSITION_ENCODINGS.build(of, dataclasses.replace(shape, max_position_embeddings=longest))
         self.longest = longest
         self.max_length = longest
-        self.terms, self.adds_to_values = self.inner.terms, self.inner.adds_to_values  # type: ignore[misc]
+        for name in ("terms", "adds_to_values", "keeps_lengths"):
+            setattr(self, name, getattr(self.inner, name))
+
+    @property
+    def adds_to_scores(self) -> bool:
+        return self.inner.adds_to_scores
 
     def place(self, position_ids: Tensor) -> Tensor:
         """Raises ``UserError`` if a document is longer than the positions there are, or its positions fractional."""

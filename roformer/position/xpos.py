@@ -29,6 +29,8 @@ class XposPositionEncoding(RotaryPositionEncoding):
         UserError: as ``rope`` does, or if one of the last two is not positive.
     """
 
+    keeps_lengths = False
+
     def __init__(
         self,
         shape: ModelShape,

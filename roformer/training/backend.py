@@ -1,11 +1,12 @@
 """Which attention backend: chosen by measurement, because it depends on processor, precision and length."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 
 from roformer.attention import ATTENTION_BACKENDS
+from roformer.position import ModelShape, PositionEncoding
 from roformer.training.timing import least_seconds
 
 _FIRST, _OTHER = "sdpa", "blocked"
@@ -29,13 +30,15 @@ def resolve_backend(
 @cache
 def _speed_gain(length: int, head_size: int, dropout: float, precision: str, device: str) -> float:
     """Returns the seconds of the first backend over those of the other."""
+    model = ModelShape(hidden_size=_HEADS * head_size, num_attention_heads=_HEADS)
     shape = (max(1, _TOKENS // length), _HEADS, length, head_size)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     query, key, value = (torch.zeros(shape, dtype=dtype, device=device, requires_grad=True) for _ in range(3))
 
     def work(name: str) -> Callable[[], None]:
-        backend = ATTENTION_BACKENDS[name](dropout=dropout, rotary_value=False).train()
-        return lambda: backend.attend(query, key, value, None, None)[0].sum().backward()
+        backend = ATTENTION_BACKENDS[name](model, dropout=dropout, rotary_value=False).train()
+        attend = partial(backend.attend_part, position=PositionEncoding(), mask=None, causal=False, layer=0)
+        return lambda: attend(query, key, value, (), None)[0].sum().backward()
 
     seconds = least_seconds(
         {name: work(name) for name in (_FIRST, _OTHER)},

@@ -7,6 +7,7 @@ from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 
 B, H, L, D = 2, 3, 5, 4
+SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H)
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 1, 0]])
 
 
@@ -47,7 +48,7 @@ def equation_2(query, key, value, mask, bias, causal=False):
 
 
 def attend(backend, heads, position, mask, layer=0, causal=False, **settings):
-    module = ATTENTION_BACKENDS[backend](**{"dropout": 0.0, "rotary_value": False, **settings})
+    module = ATTENTION_BACKENDS[backend](SHAPE, **{"dropout": 0.0, "rotary_value": False, **settings})
     state = position.prepare(torch.arange(L)[None])
     layout = SequenceLayout.padded(mask, causal=causal)
     output, weights = module(*heads, position=position, state=state, layout=layout, layer=layer)
@@ -87,7 +88,7 @@ def test_plain_causal_attention(backend, heads):
 @pytest.mark.parametrize("rotary_value", [False, True])
 def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_value):
     """Catches queries of a growing text that are turned as its first ones, or see too few keys, or too many."""
-    rope = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=H * D, num_attention_heads=H))
+    rope = POSITION_ENCODINGS["rope"](SHAPE)
     query, key, value = heads
     whole, last = (
         attend(backend, (query[:, :, start:], key, value), rope, None, causal=True, rotary_value=rotary_value)[0]
@@ -99,7 +100,7 @@ def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_v
 @pytest.mark.parametrize("rotary_value", [False, True])
 def test_backend_rotates_as_equation_16(backend, heads, rotary_value):
     """Catches a backend that rotates only one of query and key, or the values against the setting."""
-    rope = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=H * D, num_attention_heads=H))
+    rope = POSITION_ENCODINGS["rope"](SHAPE)
     query, key, value = (x.float() for x in heads)
     given, _ = attend(backend, (query, key, value), rope, MASK, rotary_value=rotary_value)
     query, key = rope(query, key, torch.arange(L)[None])
@@ -109,7 +110,7 @@ def test_backend_rotates_as_equation_16(backend, heads, rotary_value):
 
 def test_dropout_keeps_the_mean(backend):
     """Catches dropout of the wrong share, or without the factor that keeps the expected output."""
-    module = ATTENTION_BACKENDS[backend](dropout=0.25, rotary_value=False).train()
+    module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.25, rotary_value=False).train()
     torch.manual_seed(0)
     zeros, value = torch.zeros(1, 4, 200, 8), torch.zeros(1, 4, 200, 8)
     value[..., 0, :] = 200.0  # every weight is 1/200: an output is 0 where its first weight is dropped, else 1/0.75
@@ -123,7 +124,7 @@ def test_dropout_keeps_the_mean(backend):
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape, causal):
     """Catches a backward pass that drops other weights than the forward pass, and a bias that is not learnt."""
-    module = ATTENTION_BACKENDS[backend](dropout=dropout, rotary_value=False).train()
+    module = ATTENTION_BACKENDS[backend](SHAPE, dropout=dropout, rotary_value=False).train()
     mask = MASK.bool()[:, None, None, :]
 
     def attend(*tensors):
@@ -136,7 +137,7 @@ def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape
 
 def test_dropout_is_drawn_anew(backend):
     """Catches one pattern of dropped weights in every call, or in every block of a call."""
-    module = ATTENTION_BACKENDS[backend](dropout=0.5, rotary_value=False).train()
+    module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.5, rotary_value=False).train()
     value = torch.randn(2, 3, L, 8, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros_like(value)
     torch.manual_seed(0)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
-from roformer.position import PositionEncoding
+from roformer.position import ModelShape, PositionEncoding
 
 B, H, L, D = 3, 2, 7, 4
+SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H)
 LENGTHS = torch.tensor([0, 4, 8, 10, 17, 21])  # packed: two documents of one length, then others
 WANTED = torch.tensor(
     [[0, 0, 1, 0, 0, 0, 0], [1, 1, 0, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0, 1]]
@@ -32,7 +33,7 @@ def queries():
 
 
 def attend(backend, tensors, layout, position, query_mask):
-    module = ATTENTION_BACKENDS[backend](dropout=0.0, rotary_value=False)
+    module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.0, rotary_value=False)
     state = position.prepare(torch.arange(tensors[0].shape[2])[None])
     leaves = [x.clone().requires_grad_() for x in tensors]
     output, _ = module(*leaves, position=position, state=state, layout=layout, layer=0, query_mask=query_mask)

@@ -192,7 +192,7 @@ def test_shaw_in_keys_and_values(built, inputs):
                     distance = int(POSITIONS[b, i] - POSITIONS[b, j])
                     expected[b, h, i] += weights[b, h, i, j] * (value[b, h, j] + values[max(-3, min(3, distance)) + 3])
     for name in ATTENTION_BACKENDS:
-        backend = ATTENTION_BACKENDS[name](dropout=0.0, rotary_value=False).eval()
+        backend = ATTENTION_BACKENDS[name](SHAPE, dropout=0.0, rotary_value=False).eval()
         state = encoding.prepare(POSITIONS)
         ours, _ = backend(query, key, value, position=encoding, state=state, layout=SequenceLayout(), layer=LAYER)
         assert_same(ours, expected.transpose(1, 2).flatten(2))

@@ -66,7 +66,7 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
             run()
         return {"sdpa": 3.0, "blocked": 1.0}
 
-    def attend(self, query, key, value, mask, bias):
+    def attend(self, query, key, value, mask, bias, causal):
         shapes.append((type(self).__name__, query.shape, query.dtype, self.dropout.p, self.training))
         return query + key + value, None
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
+from roformer.evaluation.runs import Run
 from roformer.tasks._language import LanguageModelling
 
 _BATCH = 16
@@ -20,6 +22,9 @@ class AttentionDistance(Evaluator):
 
     version = 1
     tasks = (LanguageModelling,)
+
+    def fits(self, run: Run) -> bool:
+        return super().fits(run) and issubclass(ATTENTION_BACKENDS[run.config["attention"]["name"]], SoftmaxAttention)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``tokens``, the mean distance (layers, heads), and how many ``rows`` it is a mean of."""

@@ -1,0 +1,116 @@
+"""Linear attention with rotations: eq. 19 of the paper, in time and memory linear in the length.
+
+Source: RoFormer paper, section 3.3, eq. 18 and 19; Katharopoulos et al. 2020, arXiv:2006.16236 (the feature map).
+Checked against: eq. 19 written out over all pairs of tokens in float64.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, of_queries
+from roformer.errors import UserError
+from roformer.position import ModelShape, PositionEncoding, PositionState
+
+_CHUNK = 128  # tokens: within a chunk all pairs are written out, beyond it sums of keys and values are enough
+
+
+@ATTENTION_BACKENDS.register("linear")
+class LinearAttention(AttentionBackend):
+    """sum_n (R_m f(q_m))^T (R_n g(k_n)) v_n / sum_n f(q_m)^T g(k_n), f = g = elu + 1: the numerator is rotated, the
+    denominator is not, so that it stays positive. Its weights do not add up to 1, and some are negative.
+
+    Args:
+        shape: sizes of the model.
+        dropout: must be 0: there are no weights to drop.
+        rotary_value: as in every backend.
+
+    Raises:
+        UserError: if there is to be dropout.
+    """
+
+    def __init__(self, shape: ModelShape, *, dropout: float, rotary_value: bool) -> None:
+        super().__init__(shape, dropout=dropout, rotary_value=rotary_value)
+        if dropout:
+            raise UserError(
+                "this attention has no weights that dropout could act on: set model.attention_probs_dropout_prob=0 "
+                f"(now {dropout}), or choose attention=sdpa"
+            )
+
+    @classmethod
+    def check(cls, position: PositionEncoding) -> None:
+        if position.adds_to_scores:
+            raise UserError(
+                "linear attention has no scores that this position encoding could add to: choose one that rotates or "
+                "adds to the embeddings (rope, xpos, sinusoidal, learned, none), or attention=sdpa"
+            )
+
+    def features(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps queries (B, H, Q, D) and keys (B, H, L, D) to positive features, of any size."""
+        return F.elu(query) + 1, F.elu(key) + 1
+
+    def turn(
+        self, query: Tensor, key: Tensor, value: Tensor, position: PositionEncoding, state: PositionState
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Leaves queries and keys as they are: their features are rotated, not they."""
+        return query, key, position.rotate(value, state) if self.rotary_value else value
+
+    def turn_features(
+        self, query: Tensor, key: Tensor, position: PositionEncoding, state: PositionState
+    ) -> tuple[Tensor, Tensor]:
+        """Returns features as they stand in the numerator of eq. 19."""
+        return position.rotate(query, of_queries(state, query)), position.rotate_key(key, state)
+
+    def attend_part(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        state: PositionState,
+        query_mask: Tensor | None,
+        *,
+        position: PositionEncoding,
+        mask: Tensor | None,
+        causal: bool,
+        layer: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        if mask is not None and mask.shape[2] > 1:
+            raise UserError("linear attention knows padding, and packed documents where it is not compiled; no masks")
+        dtype = value.dtype
+        with torch.autocast(query.device.type, enabled=False):  # long sums, in float32 at least
+            precise = torch.promote_types(dtype, torch.float32)
+            query, key, value = (x.to(precise) for x in (query, key, value))
+            query, key = self.features(query, key)
+            if mask is not None:
+                key = key * mask.mT
+            turned_query, turned_key = self.turn_features(query, key, position, state)
+            ones = value.new_ones(*value.shape[:-1], 1)
+            if turned_key is key:  # one pass for numerator and denominator
+                sums = _sums(query, key, torch.cat((value, ones), dim=-1), causal)
+                numerator, denominator = sums[..., :-1], sums[..., -1:]
+            else:
+                numerator = _sums(turned_query, turned_key, value, causal)
+                denominator = _sums(query, key, ones, causal)
+            output = numerator / denominator.clamp(min=torch.finfo(precise).tiny)
+        output = output.to(dtype).transpose(1, 2).flatten(2)
+        return output if query_mask is None else output[query_mask], None
+
+
+def _sums(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
+    """Returns sum_n (q_m k_n) v_n over all n, or with ``causal`` over n <= m: (B, H, Q, E).
+
+    Args:
+        query: (B, H, Q, F) features of the last Q tokens; ``key`` (B, H, L, F); ``value`` (B, H, L, E).
+    """
+    if not causal:
+        return query @ (key.mT @ value)
+    before = key.shape[2] - query.shape[2]
+    state = key[:, :, :before].mT @ value[:, :, :before]
+    padding = (0, 0, 0, -query.shape[2] % _CHUNK)  # with zeros, which add nothing
+    query_chunks, key_chunks, value_chunks = (
+        F.pad(x, padding).unflatten(2, (-1, _CHUNK)) for x in (query, key[:, :, before:], value[:, :, before:])
+    )
+    steps = key_chunks.mT @ value_chunks  # (B, H, chunks, F, E)
+    earlier = F.pad(steps.cumsum(dim=2)[:, :, :-1], (0, 0, 0, 0, 1, 0)) + state[:, :, None]  # than each chunk
+    inside = (query_chunks @ key_chunks.mT).tril() @ value_chunks
+    return (query_chunks @ earlier + inside).flatten(2, 3)[:, :, : query.shape[2]]

@@ -1,0 +1,225 @@
+"""Linear attention against eq. 19 over all pairs of tokens in float64, FAVOR+ against softmax, what both refuse."""
+
+import pytest
+import torch
+
+from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.attention.performer import orthogonal_features
+from roformer.errors import UserError
+from roformer.model import RoFormerConfig, RoFormerForCausalLM
+from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+
+B, H, L, D = 2, 3, 11, 8
+SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H, max_position_embeddings=64)
+MASK = torch.ones(B, L, dtype=torch.long)
+MASK[1, [2, 9, 10]] = 0
+FEATURES = {
+    "linear": (lambda q: torch.where(q > 0, q + 1, q.exp()), lambda k: torch.where(k > 0, k + 1, k.exp())),
+    "linear_softmax": (lambda q: q.exp() / q.exp().sum(), torch.exp),
+}
+ADDING = ("alibi", "cope", "deberta", "fire", "kerple", "sandwich", "shaw", "t5", "transformer_xl", "tupe")
+HONOURED = ("rope", "rope_yarn", "xpos", "sinusoidal", "learned", "none")
+
+
+@pytest.fixture
+def heads():
+    """Query, key and value: each (B, H, L, D), float64."""
+    return torch.randn(3, B, H, L, D, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind(0)
+
+
+def attend(name, heads, *, mask=None, causal=False, position=None, shape=SHAPE, **settings):
+    position = position or POSITION_ENCODINGS["rope"](shape)
+    backend = ATTENTION_BACKENDS[name](shape, dropout=0.0, rotary_value=False, **settings).eval()
+    state = position.prepare(torch.arange(heads[1].shape[2])[None])
+    layout = SequenceLayout.padded(mask, causal=causal)
+    output, weights = backend(*heads, position=position, state=state, layout=layout, layer=0)
+    assert weights is None or name == "eager"
+    return output.unflatten(-1, (heads[0].shape[1], -1)).transpose(1, 2)
+
+
+def rotation(m):
+    """The (D, D) matrix of eq. 15 at position m."""
+    matrix = torch.zeros(D, D, dtype=torch.float64)
+    for i in range(D // 2):
+        angle = torch.tensor(m * 10000.0 ** (-2 * i / D), dtype=torch.float64)
+        turn = torch.stack((torch.stack((angle.cos(), -angle.sin())), torch.stack((angle.sin(), angle.cos()))))
+        matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = turn
+    return matrix
+
+
+def equation_19(name, query, key, value, mask, causal):
+    f, g = FEATURES[name]
+    output = torch.zeros_like(value)
+    for b in range(B):
+        for h in range(H):
+            for m in range(L):
+                numerator, denominator = 0, 0
+                for n in mask[b].nonzero()[:, 0].tolist():
+                    if causal and n > m:
+                        continue
+                    fq, gk = f(query[b, h, m]), g(key[b, h, n])
+                    numerator += (rotation(m) @ fq) @ (rotation(n) @ gk) * value[b, h, n]
+                    denominator += fq @ gk
+                output[b, h, m] = numerator / denominator
+    return output
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("chunk", [2, 128])
+def test_linear_attention_is_equation_19(name, heads, causal, chunk, monkeypatch):
+    """Catches a rotated denominator, features that are rotated before they are made, padding that counts, and sums
+    over chunks that miss a token or see a later one."""
+    monkeypatch.setattr("roformer.attention.linear._CHUNK", chunk)
+    given = attend(name, heads, mask=MASK, causal=causal)
+    torch.testing.assert_close(given, equation_19(name, *heads, MASK, causal), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
+def test_weights_of_equation_19_do_not_add_up_to_1(name, heads):
+    """Catches a denominator that is rotated as the numerator is: the output of equal values would be these values."""
+    query, key, _ = heads
+    ones = torch.ones_like(query)
+    assert (attend(name, (query, key, ones)) - 1).abs().max() > 0.01
+    plain = attend(name, (query, key, ones), position=PositionEncoding())
+    torch.testing.assert_close(plain, ones)
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+def test_gradients(linear_backend, heads, causal):
+    """Catches sums that are cut from the graph."""
+    position = PositionEncoding()
+    backend = ATTENTION_BACKENDS[linear_backend](SHAPE, dropout=0.0, rotary_value=False).double().eval()
+    leaves = [x[:1, :1, :5].clone().requires_grad_() for x in heads]
+    assert torch.autograd.gradcheck(
+        lambda *x: backend.attend_part(*x, (), None, position=position, mask=None, causal=causal, layer=0)[0], leaves
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
+def test_features_approach_softmax_as_their_number_grows(causal):
+    """Catches a wrong scale, a wrong norm, or features that favour some directions or lengths: the error would
+    stay where it is, and not fall as 1 / sqrt(features)."""
+    shape = ModelShape(hidden_size=16)
+    generator = torch.Generator().manual_seed(1)
+    query, key, value = torch.randn(3, 1, 1, 64, 16, dtype=torch.float64, generator=generator).unbind(0)
+    heads = 0.35 * query, 0.35 * key, value  # of long vectors the error has too heavy tails to be measured
+    exact = attend("eager", heads, causal=causal, shape=shape)
+    counts, errors = [64, 512, 4096], []
+    for count in counts:
+        torch.manual_seed(0)
+        approximations = [
+            attend("performer", heads, causal=causal, shape=shape, num_features=count) - exact for _ in range(24)
+        ]
+        errors.append(torch.stack(approximations).square().mean().sqrt().log())
+    slope = (errors[-1] - errors[0]) / torch.tensor(counts[-1] / counts[0]).log()
+    assert slope.item() == pytest.approx(-0.5, abs=0.05)
+    assert errors[-1].exp() < 0.03 * exact.std()
+
+
+def test_features_are_orthogonal_and_gaussian_in_length():
+    """Catches independent features, which need more of them, and unit ones, which are of another kernel."""
+    torch.manual_seed(0)
+    features = orthogonal_features(4096, 16)
+    products = features[:16] @ features[:16].T
+    torch.testing.assert_close(products, products.diagonal().diag(), atol=1e-4, rtol=0)
+    assert features.square().sum(-1).mean().item() == pytest.approx(16, rel=0.05)
+    assert features.square().sum(-1).std().item() == pytest.approx(32**0.5, rel=0.1)
+
+
+def test_features_are_redrawn_in_training_only(monkeypatch):
+    """Catches features that change between two evaluations, and ones that never change."""
+    backend = ATTENTION_BACKENDS["performer"](SHAPE, dropout=0.0, rotary_value=False)
+    first, x = backend.projection.clone(), torch.randn(1, H, L, D)
+    monkeypatch.setattr("roformer.attention.performer._REDRAWN", 1)
+    backend.eval().features(x, x)
+    assert torch.equal(backend.projection, first)
+    backend.train().features(x, x)
+    assert not torch.equal(backend.projection, first)
+    monkeypatch.setattr("roformer.attention.performer._REDRAWN", 10**9)
+    second = backend.projection.clone()
+    backend.features(x, x)
+    assert torch.equal(backend.projection, second)
+
+
+@pytest.fixture(params=HONOURED)
+def name(request, linear_backend):
+    """An encoding that the backend takes."""
+    if (linear_backend, request.param) == ("performer", "xpos"):
+        pytest.skip("refused, see below")
+    return request.param
+
+
+@pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
+def test_packed_is_padded_is_one_document_at_a_time(
+    linear_backend, name, is_decoder, tiny_model, documents, packed, padded
+):
+    """Catches sums over padding or over other documents."""
+    model = tiny_model(name, attention_backend=linear_backend, is_decoder=is_decoder)
+    alone = torch.cat([model(document[None]).logits[0] for document in documents])
+    torch.testing.assert_close(model(**packed).logits[0], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(model(**padded).logits[padded["attention_mask"].bool()], alone, atol=1e-4, rtol=0)
+    wanted = packed["input_ids"] % 3 == 0
+    part = model.roformer(**packed, query_mask=wanted).last_hidden_state
+    torch.testing.assert_close(part, model.roformer(**packed).last_hidden_state[wanted])
+
+
+def test_text_grows_with_a_cache(linear_backend, name, tiny_model):
+    """Catches queries of a growing text that see too little, and keys that are turned to another place."""
+    model = tiny_model(name, model_class=RoFormerForCausalLM, attention_backend=linear_backend, is_decoder=True)
+    tokens = torch.randint(1, 60, (2, 9), generator=torch.Generator().manual_seed(0))
+    expected, cache, logits = model(tokens).logits, None, []
+    for part in tokens.split((4, 1, 3, 1), dim=1):
+        outputs = model(part, past_key_values=cache, use_cache=True)
+        cache = outputs.past_key_values
+        logits.append(outputs.logits)
+    torch.testing.assert_close(torch.cat(logits, dim=1), expected, atol=1e-4, rtol=0)
+
+
+def test_saved_features_come_back(tiny_model, tmp_path):
+    """Catches random features that are drawn anew, or left unset, when a model is loaded."""
+    model = tiny_model(attention_backend="performer")
+    model.save_pretrained(tmp_path)
+    tokens = torch.arange(1, 13)[None]
+    torch.testing.assert_close(type(model).from_pretrained(tmp_path)(tokens).logits, model(tokens).logits)
+
+
+def test_bfloat16_stays_near_float32(linear_backend, tiny_model, packed):
+    """Catches sums over a long text in bfloat16."""
+    model = tiny_model(attention_backend=linear_backend, std=0.1)
+    expected = model(**packed).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        given = model(**packed).logits
+    assert (given.float() - expected).norm() < 0.05 * expected.norm()
+
+
+def test_encodings_that_add_to_scores_are_refused(linear_backend, encoding, position_settings, sizes):
+    """Catches a bias that is dropped in silence."""
+    adds, decays = encoding in ADDING, (linear_backend, encoding) == ("performer", "xpos")
+    config = RoFormerConfig(
+        **sizes, position=position_settings[encoding], attention_backend=linear_backend, is_decoder=True
+    )
+    if adds or decays:
+        named = "no scores that this position encoding could add to" if adds else "changes with the place"
+        with pytest.raises(UserError, match=named):
+            RoFormerForCausalLM(config)
+    else:
+        RoFormerForCausalLM(config)
+
+
+def test_dropout_is_refused(linear_backend, sizes):
+    """Catches dropout that is asked for and does not act."""
+    config = RoFormerConfig(
+        **{**sizes, "attention_probs_dropout_prob": 0.1}, attention_backend=linear_backend, is_decoder=True
+    )
+    with pytest.raises(UserError, match="attention_probs_dropout_prob=0"):
+        RoFormerForCausalLM(config)
+
+
+def test_masks_are_refused(linear_backend, heads):
+    """Catches a mask of pairs of tokens that is taken for one of padding."""
+    backend = ATTENTION_BACKENDS[linear_backend](SHAPE, dropout=0.0, rotary_value=False)
+    with pytest.raises(UserError, match="no masks"):
+        backend.attend_part(
+            *heads, (), None, position=PositionEncoding(), mask=torch.ones(1, 1, L, L).bool(), causal=False, layer=0
+        )
