@@ -56,7 +56,7 @@ def test_a_row_without_numbers_needs_a_status():
 
 def test_numbers_come_with_their_seeds():
     """Catches an interval of another encoding, and shares that are not of the first value."""
-    learned = {"of": "compare", "place": "mlm.encodings.learned.difference", "decimals": 3}
+    learned = {"of": "compare", "place": "lm.encodings.learned.difference", "decimals": 3}
     (_, _, value, seeds, status) = cells({"result": "a", "paper": 1, "ours": learned})
     assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "run at a reduced size")  # docs/results/compare
     bounds = {"of": "compare", "decay": "bounds", "at": [0, 256]}

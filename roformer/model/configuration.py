@@ -15,9 +15,9 @@ Pooling = Literal["cls", "mean"]
 
 _SIZES = (
     "vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "max_position_embeddings", "type_vocab_size",
+    "max_position_embeddings", "decoder_layers",
 )  # fmt: skip
-_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+_SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing")
 
 # What transformers itself passes to a configuration beside its fields.
 _FRAMEWORK_KEYS = {"num_labels", "model_type", "auto_map", "torch_dtype", "attn_implementation", "output_attentions"}
@@ -34,13 +34,21 @@ class RoFormerConfig(PretrainedConfig):
         hidden_dropout_prob, attention_probs_dropout_prob: dropout in training, as in BERT.
         classifier_dropout: dropout before the classifier; None means ``hidden_dropout_prob``.
         max_position_embeddings: rows of a position table, for the encodings that have one; no limit for the others.
-        type_vocab_size: token types.
+        type_vocab_size: token types; 0 for none.
         initializer_range: standard deviation of the initial weights.
         layer_norm_eps: epsilon of the layer norms.
+        normalize_embedding: a layer norm after the embeddings, as in BERT.
+        scale_embedding: multiply token embeddings by sqrt(width), as Vaswani et al. do before they add sinusoids.
         is_decoder: no token sees those after it.
+        add_cross_attention: tokens read those of an encoder as well.
+        is_encoder_decoder: one model that has both; ``num_hidden_layers`` are then those of the encoder.
+        decoder_layers: of such a model; None means as many as of the encoder.
+        label_smoothing: probability that its loss spreads evenly over the vocabulary, in training.
         rotary_value: rotate the values as well as queries and keys.
         position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
         attention_backend: ``sdpa`` or ``eager``.
+        pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
+            with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
         pooling: what a classifier reads: ``cls``, the first token, or ``mean`` over all tokens.
 
     Raises:
@@ -63,17 +71,28 @@ class RoFormerConfig(PretrainedConfig):
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    normalize_embedding: bool = True
+    scale_embedding: bool = False
     is_decoder: bool = False
+    add_cross_attention: bool = False
+    is_encoder_decoder: bool = False
+    decoder_layers: int | None = None
+    label_smoothing: float = 0.0
     rotary_value: bool = False
     position: dict[str, Any] | None = None
     attention_backend: str = "sdpa"
     pooling: Pooling = "cls"
     pad_token_id: int | None = 0
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    decoder_start_token_id: int | None = None
     tie_word_embeddings: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
         self.embedding_size = self.embedding_size or self.hidden_size
+        if self.is_encoder_decoder:
+            self.decoder_layers = self.decoder_layers or self.num_hidden_layers
         check_type("RoFormerConfig.position", self.position, dict | None)
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
@@ -102,11 +121,13 @@ class RoFormerConfig(PretrainedConfig):
         for name, annotation in RoFormerConfig.__annotations__.items():
             check_type(f"RoFormerConfig.{name}", getattr(self, name), annotation)
         for name in _SIZES:
-            if getattr(self, name) < 1:
-                raise UserError(f"RoFormerConfig.{name} must be at least 1, got {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"RoFormerConfig.{name} must be at least 1, got {value}")
+        if self.type_vocab_size < 0:
+            raise UserError(f"RoFormerConfig.type_vocab_size must be 0 or more, got {self.type_vocab_size}")
         if self.initializer_range < 0:
             raise UserError(f"RoFormerConfig.initializer_range must be 0 or more, got {self.initializer_range}")
-        for name in _DROPOUTS:
+        for name in _SHARES:
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise UserError(f"RoFormerConfig.{name} must lie in [0, 1), got {getattr(self, name)}")
         assert self.position is not None

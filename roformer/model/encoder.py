@@ -12,40 +12,46 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils.generic import can_return_tuple
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
 from roformer.dropout import Dropout
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
+from roformer.model.cross_attention import RoFormerCrossAttention
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
 
 
 class RoFormerEmbeddings(nn.Module):
-    """Token + type (+ position) embeddings, normed, dropped out and brought to the encoder's width."""
+    """Token + type (+ position) embeddings, normed, dropped out and brought to the layers' width."""
 
     def __init__(self, config: RoFormerConfig) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
         self.word_embeddings = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
-        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size) if config.type_vocab_size else None
+        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps) if config.normalize_embedding else nn.Identity()
+        self.scale = size**0.5 if config.scale_embedding else 1.0
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.project = nn.Linear(size, config.hidden_size) if size != config.hidden_size else nn.Identity()
 
     def forward(
         self, inputs_embeds: Tensor, token_type_ids: Tensor | None, position: PositionEncoding, position_ids: Tensor
     ) -> Tensor:
-        types = (
-            self.token_type_embeddings.weight[0]
-            if token_type_ids is None
-            else self.token_type_embeddings(token_type_ids)
-        )
-        hidden_states = position.embed(inputs_embeds + types, position_ids)
+        types = self.token_type_embeddings
+        if types is not None:
+            inputs_embeds = inputs_embeds + (types.weight[0] if token_type_ids is None else types(token_type_ids))
+        elif token_type_ids is not None:
+            raise UserError("this model has no token types (type_vocab_size 0); leave token_type_ids out")
+        if self.scale != 1:
+            inputs_embeds = inputs_embeds * self.scale
+        hidden_states = position.embed(inputs_embeds, position_ids)
         return self.project(self.dropout(self.norm(hidden_states)))
 
 
 class RoFormerLayer(GradientCheckpointingLayer):
-    """Self-attention and a feed-forward network, each followed by dropout, addition and norm, as in BERT."""
+    """Self-attention, with ``config.add_cross_attention`` attention to an encoder, and a feed-forward network, each
+    followed by dropout, addition and norm, as in BERT and in Vaswani et al."""
 
     def __init__(self, config: RoFormerConfig, layer: int) -> None:
         super().__init__()
@@ -57,6 +63,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.attention_output = nn.Linear(config.hidden_size, config.hidden_size)
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.cross_attention = RoFormerCrossAttention(config, layer) if config.add_cross_attention else None
         self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACT2FN[config.hidden_act]
         self.output = nn.Linear(config.intermediate_size, config.hidden_size)
@@ -72,6 +79,8 @@ class RoFormerLayer(GradientCheckpointingLayer):
         layout: SequenceLayout,
         query_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_layout: SequenceLayout | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
 
@@ -83,7 +92,8 @@ class RoFormerLayer(GradientCheckpointingLayer):
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         )
         if past_key_values is not None:
-            key, value = past_key_values.update(key, value, self.layer)
+            own = getattr(past_key_values, "self_attention_cache", past_key_values)  # beside that of the encoder
+            key, value = own.update(key, value, self.layer)
         context, weights = self.backend(
             query, key, value, position=position, state=state, layout=layout, layer=self.layer, query_mask=query_mask
         )
@@ -91,6 +101,10 @@ class RoFormerLayer(GradientCheckpointingLayer):
             hidden_states = hidden_states[query_mask]
         attended = self.dropout(self.attention_output(context))
         hidden_states = self.attention_norm(hidden_states + attended)
+        if self.cross_attention is not None:
+            hidden_states = self.cross_attention(
+                hidden_states, encoder_hidden_states, encoder_layout, past_key_values=past_key_values
+            )
         expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
         return self.output_norm(hidden_states + expanded), weights
 
@@ -123,6 +137,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embeddings.word_embeddings = value
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -135,6 +150,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
         output_hidden_states: bool | None = None,
         query_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
     ) -> BaseModelOutputWithPast:
         """Encodes padded sequences (B, L), or documents packed end to end (1, T).
 
@@ -142,8 +159,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
             input_ids: (B, L) token numbers; or give ``inputs_embeds``, (B, L, E).
             attention_mask: (B, L), 0 at padding. Not with ``cu_seqlens``.
             token_type_ids: (B, L); all 0 if not given.
-            position_ids: (B, L) in tokens, whole or fractional, any offset; if not given 0, 1, 2 ..., from 0 again
-                in each packed document.
+            position_ids: (B, L) in tokens, whole or fractional, any offset; if not given 0, 1, 2 ..., from the first
+                token that is no padding, and from 0 again in each packed document.
             cu_seqlens: (documents + 1,) cumulative lengths of packed documents, from 0 to T. No token attends
                 across two documents.
             output_attentions: return the weights of each layer; needs ``attention_backend`` eager and no packing.
@@ -152,6 +169,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 and values are those of all tokens, so that nothing else changes.
             past_key_values: of P tokens that stand before these; these are added to it. ``attention_mask``, if there
                 is one, is then (B, P + L), and positions go on from one token to the next. Only in a decoder.
+            encoder_hidden_states: (B, S, C) what an encoder made of another text; needed, and only taken, with
+                ``config.add_cross_attention``. ``encoder_attention_mask`` (B, S) is 0 at its padding.
 
         Raises:
             UserError: if the inputs contradict each other.
@@ -167,6 +186,9 @@ class RoFormerModel(RoFormerPreTrainedModel):
         position_ids = self.position.place(position_ids)
         state = self.position.prepare(position_ids)
         hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:])
+        if self.config.add_cross_attention != (encoder_hidden_states is not None):
+            raise UserError("encoder_hidden_states are for models with add_cross_attention, and needed there")
+        encoder_layout = SequenceLayout.padded(encoder_attention_mask)
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         want_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
 
@@ -180,6 +202,8 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 layout=layout,
                 query_mask=wanted,
                 past_key_values=past_key_values,
+                encoder_hidden_states=encoder_hidden_states,
+                encoder_layout=encoder_layout,
             )
             if want_attentions and weights is None:
                 raise UserError(
@@ -232,6 +256,10 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 raise UserError(
                     f"attention_mask must be ({batch}, {past + length}), got {tuple(attention_mask.shape)}"
                 )
+            if attention_mask is not None:
+                padding = attention_mask.long().argmax(dim=1, keepdim=True)  # on the left
+                if torch.compiler.is_compiling() or bool(padding.any()):
+                    tokens = (tokens - padding).clamp(min=0)
         elif attention_mask is not None or batch != 1:
             raise UserError(f"packed input is (1, T) with cu_seqlens and no attention_mask; got a batch of {batch}")
         else:

@@ -11,46 +11,59 @@ IGNORE = -100  # the label that counts for nothing, as everywhere in PyTorch
 _CHUNK = 1 << 20  # logits that are in float32 at a time: they stay in the cache
 
 
-def mean_loss(logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None) -> Tensor:
+def mean_loss(
+    logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None, *, smoothing: float = 0.0
+) -> Tensor:
     """Returns the cross entropy in nats, computed in float32 at least, over the labels that are not ``IGNORE``.
 
     Args:
         logits: (N, V).
         labels: (N,).
         num_items_in_batch: divides the sum; None means the number of labels that count.
+        smoothing: share of each label that is spread evenly over the vocabulary (Szegedy et al. 2016,
+            arXiv:1512.00567, section 7).
     """
     if torch.compiler.is_compiling():  # which fuses the steps itself
-        total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
+        total = F.cross_entropy(
+            logits.float(), labels, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
+        )
     else:
-        total = _SummedCrossEntropy.apply(logits, labels)  # type: ignore[no-untyped-call]
+        total = _SummedCrossEntropy.apply(logits, labels, smoothing)  # type: ignore[no-untyped-call]
     return total / ((labels != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """log sum exp - logit of the label, some rows at a time; the gradient is the softmax less one at the label."""
+    """log sum exp - logit of the label, some rows at a time; the gradient is the softmax less one at the label. With
+    smoothing, that logit and that one are shared with all others."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         counted = labels != IGNORE
         normalizers = torch.cat([part.logsumexp(dim=-1) for part in _in_float32(logits)])
         chosen = logits.gather(-1, labels.where(counted, 0)[:, None]).squeeze(-1)
+        if smoothing:
+            means = torch.cat([part.mean(dim=-1) for part in _in_float32(logits)])
+            chosen = torch.lerp(chosen.to(means), means, smoothing)
+        ctx.smoothing = smoothing
         ctx.save_for_backward(logits, labels, counted, normalizers)
         return ((normalizers - chosen) * counted).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, None, None]:
         logits, labels, counted, normalizers = ctx.saved_tensors
         factors = grad_total * counted
         grad_logits, start = torch.empty_like(logits), 0
         for part in _in_float32(logits):
             rows = slice(start, start + len(part))
             probabilities = (part - normalizers[rows, None]).exp_()
-            ones = torch.ones_like(probabilities[:, :1])
+            ones = torch.full_like(probabilities[:, :1], 1 - ctx.smoothing)
             probabilities.scatter_add_(-1, labels[rows].where(counted[rows], 0)[:, None], -ones)
+            if ctx.smoothing:
+                probabilities -= ctx.smoothing / logits.shape[-1]
             torch.mul(probabilities, factors[rows, None], out=grad_logits[rows])
             start += len(part)
-        return grad_logits, None
+        return grad_logits, None, None
 
 
 def _in_float32(logits: Tensor) -> Any:

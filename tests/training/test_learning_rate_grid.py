@@ -139,5 +139,5 @@ def test_a_best_rate_at_the_edge_is_told():
 def test_a_grid_is_for_losses(workshop, grid):
     """Catches a classifier whose rate is chosen by the loss of another task."""
     config = workshop.config("unused", f"optimizer.grid={grid}", task="classification")
-    with pytest.raises(UserError, match="validation loss of task=mlm"):
+    with pytest.raises(UserError, match="validation loss of a language model"):
         learning_rate_grid(config)

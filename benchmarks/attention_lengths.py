@@ -1,0 +1,108 @@
+"""Time a token that each attention backend takes, from 1,024 to 65,536 tokens: what is linear stays flat.
+
+python -m benchmarks.attention_lengths --output docs/performance/attention.json
+
+One attention with RoPE in a causal model, heads of 64, forward and backward; the backends take turns, and the median
+of the rounds counts.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.run import WIDTH, positive
+from roformer.allocator import keep_freed_memory
+from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.cli import one_line_errors
+from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.training.checkpoint import write_json
+from roformer.training.precision import best_device
+from roformer.training.provenance import provenance
+
+BACKENDS = ("sdpa", "blocked", "linear", "linear_softmax", "performer")
+_HEAD = 64
+
+
+@one_line_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.attention_lengths", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--lengths", type=positive, nargs="+", default=[2**power for power in range(10, 17)])
+    parser.add_argument("--heads", type=positive, default=2)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    lengths: dict[str, dict[str, float]] = {}
+    for length in arguments.lengths:
+        lengths[str(length)] = nanoseconds(length, arguments.heads, arguments.rounds)
+    report = {
+        "schema_version": 1,
+        **provenance(),
+        "arguments": {"rounds": arguments.rounds, "heads": arguments.heads},
+        "nanoseconds": lengths,
+    }
+    if arguments.output:
+        write_json(arguments.output, report)
+    shown = Table(*columns(report), title="Nanoseconds a token and head, forward and backward")
+    for row in table_rows(report):
+        shown.add_row(*row)
+    Console(width=WIDTH).print(shown)
+
+
+def nanoseconds(length: int, heads: int, rounds: int) -> dict[str, float]:
+    """Returns the median time a token and head of each backend, in bfloat16 with products in float32 where a backend
+    wants them; the first round warms up."""
+    device = best_device()
+    work = {name: step(name, length, heads, device) for name in BACKENDS}
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds + 1):
+        for name, run in work.items():
+            start = time.perf_counter()
+            run()
+            if device.type != "cpu":
+                torch.accelerator.synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: 1e9 * statistics.median(times[1:]) / length / heads for name, times in seconds.items()}
+
+
+def step(name: str, length: int, heads: int, device: torch.device) -> Callable[[], None]:
+    """Returns what attends once, forward and backward."""
+    shape = ModelShape(hidden_size=heads * _HEAD, num_attention_heads=heads)
+    rope = POSITION_ENCODINGS.build({"name": "rope"}, shape)
+    backend = ATTENTION_BACKENDS[name](shape, dropout=0.0, rotary_value=False).to(device)
+    state = rope.prepare(torch.arange(length, device=device)[None])
+    layout = SequenceLayout.padded(None, causal=True)
+
+    def run() -> None:
+        heads_of = torch.randn(3, 1, heads, length, _HEAD, device=device, dtype=torch.bfloat16, requires_grad=True)
+        output, _ = backend(*heads_of.unbind(0), position=rope, state=state, layout=layout, layer=0)
+        output.sum().backward()
+
+    return run
+
+
+def columns(report: dict[str, Any]) -> list[str]:
+    return ["", *(f"{int(length):,} tokens" for length in report["nanoseconds"]), "last over first"]
+
+
+def table_rows(report: dict[str, Any]) -> list[list[str]]:
+    """Returns a row of nanoseconds a token and head for each backend, and what they grow by."""
+    rows = []
+    for name in BACKENDS:
+        times = [by_backend[name] for by_backend in report["nanoseconds"].values()]
+        rows.append([name, *(f"{value:,.0f}" for value in times), f"{times[-1] / times[0]:.2f}"])
+    return rows
+
+
+if __name__ == "__main__":
+    main()

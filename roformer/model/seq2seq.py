@@ -1,0 +1,147 @@
+"""Encoder and decoder: the model of section 4.1, with transformers' ``generate()``.
+
+Shapes: B batch, S length of the source, L of the target, N predicted tokens, V vocabulary, C hidden size.
+"""
+
+import copy
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import GenerationMixin
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+from transformers.utils.generic import can_return_tuple
+
+from roformer.errors import UserError
+from roformer.model.configuration import RoFormerConfig
+from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
+from roformer.model.loss import IGNORE, mean_loss
+
+
+class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin):
+    """Writes a target text to a source text. Source, target and output share one table of embeddings.
+
+    Raises:
+        UserError: if ``config.is_encoder_decoder`` is not set, or embeddings have another width than the layers.
+    """
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "decoder.embeddings.word_embeddings.weight": "encoder.embeddings.word_embeddings.weight",
+        "lm_head.weight": "encoder.embeddings.word_embeddings.weight",
+    }
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        super().__init__(config)
+        if not config.is_encoder_decoder:
+            raise UserError(
+                "RoFormerForConditionalGeneration has an encoder and a decoder: set is_encoder_decoder=True in its "
+                "configuration"
+            )
+        if config.embedding_size != config.hidden_size:
+            raise UserError(
+                f"an encoder-decoder has one width: embedding_size {config.embedding_size} is not hidden_size "
+                f"{config.hidden_size}"
+            )
+        self.encoder = RoFormerModel(_part(config))
+        self.decoder = RoFormerModel(
+            _part(config, is_decoder=True, add_cross_attention=True, num_hidden_layers=config.decoder_layers)
+        )
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.encoder.embeddings.word_embeddings = value
+        self.decoder.embeddings.word_embeddings = value
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        self.lm_head = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        use_cache: bool | None = None,
+        sparse_prediction: bool = False,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Seq2SeqLMOutput:
+        """Predicts the target's tokens from the source and the target before them.
+
+        Args:
+            input_ids: (B, S) the source; or ``inputs_embeds`` (B, S, C), or ``encoder_outputs``.
+            attention_mask: (B, S), 0 at padding, on either side.
+            decoder_input_ids: (B, L) the target behind its start token; made of the labels if not given.
+            decoder_attention_mask: (B, L), 0 at padding; with a cache, of its tokens as well.
+            labels: (B, L) the target, -100 at padding.
+            past_key_values: of the tokens of the target before these; these are added to it.
+            use_cache: return a cache if none was given.
+            sparse_prediction: compute logits only where there are labels: (N, V).
+            num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
+
+        Returns:
+            loss in nats a predicted token (if there are labels; smoothed in training), logits, the cache if there is
+            one, and what the encoder made of the source.
+
+        Raises:
+            UserError: if the inputs contradict each other.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds)
+        if decoder_input_ids is None:
+            if labels is None:
+                raise UserError("the decoder needs decoder_input_ids, or labels to make them of")
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if use_cache and past_key_values is None:
+            past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        hidden_states = self.decoder(
+            decoder_input_ids,
+            decoder_attention_mask,
+            past_key_values=past_key_values,
+            encoder_hidden_states=encoder_outputs.last_hidden_state,
+            encoder_attention_mask=attention_mask,
+        ).last_hidden_state
+        if sparse_prediction:
+            if labels is None:
+                raise UserError("sparse_prediction computes logits where there are labels; give labels")
+            predicted = labels != IGNORE
+            hidden_states, labels = hidden_states[predicted], labels[predicted]
+        logits = self.lm_head(hidden_states)
+        loss = None
+        if labels is not None:
+            smoothing = self.config.label_smoothing if self.training else 0.0
+            loss = mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch, smoothing=smoothing)
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=past_key_values,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+        )
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Puts the start token before (B, L) labels, and leaves the last one out."""
+        start = self.config.decoder_start_token_id
+        if start is None:
+            raise UserError("set decoder_start_token_id in the configuration: the token that every target begins with")
+        shifted = F.pad(labels[:, :-1], (1, 0), value=start)
+        return shifted.masked_fill(shifted == IGNORE, self.config.pad_token_id or 0)
+
+
+def _part(config: RoFormerConfig, **changes: bool | int | None) -> RoFormerConfig:
+    """Returns the configuration of the encoder, or with ``changes`` of the decoder."""
+    part = copy.deepcopy(config)
+    for name, value in {"is_encoder_decoder": False, **changes}.items():
+        setattr(part, name, value)
+    return part
