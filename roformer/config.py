@@ -80,7 +80,7 @@ class TrainerConfig:
     Attributes:
         max_steps: optimiser steps; None takes ``num_train_epochs``.
         num_train_epochs: passes over the training data; used where ``max_steps`` is None.
-        batch_size: sequences an optimiser step, over all processes and accumulation steps.
+        batch_size: sequences (in translation: tokens) an optimiser step, over all processes and accumulation steps.
         gradient_accumulation_steps: parts that each process cuts its share of a batch into.
         gradient_checkpointing: keep the inputs of each layer only, and compute it again in the backward pass.
         max_grad_norm: clip the norm of all gradients to this.
@@ -88,6 +88,7 @@ class TrainerConfig:
         logging_steps, save_steps: steps between lines in ``metrics.jsonl``, and between checkpoints.
         eval_steps: steps between evaluations on the validation split; None means once an epoch.
         keep_checkpoints: older checkpoints are deleted.
+        average_checkpoints: export the mean of the weights in so many last checkpoints; 1 means the last state.
         early_stopping_patience: evaluations without a better metric before training stops; None never stops, and
             exports the last state instead of the best.
     """
@@ -103,10 +104,14 @@ class TrainerConfig:
     eval_steps: int | None
     save_steps: int
     keep_checkpoints: int
+    average_checkpoints: int
     early_stopping_patience: int | None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps", "keep_checkpoints"):
+        for name in (
+            "batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps", "keep_checkpoints",
+            "average_checkpoints",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"trainer.{name} must be at least 1, got {getattr(self, name)}")
         if (self.max_steps if self.max_steps is not None else self.num_train_epochs) <= 0:
@@ -118,6 +123,16 @@ class TrainerConfig:
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
             raise UserError(
                 f"trainer.early_stopping_patience must be at least 1 or null, got {self.early_stopping_patience}"
+            )
+        if self.average_checkpoints > self.keep_checkpoints:
+            raise UserError(
+                f"trainer.average_checkpoints={self.average_checkpoints} needs as many in "
+                f"trainer.keep_checkpoints, which is {self.keep_checkpoints}"
+            )
+        if self.average_checkpoints > 1 and self.early_stopping_patience is not None:
+            raise UserError(
+                "trainer.average_checkpoints averages the last states, trainer.early_stopping_patience exports the "
+                "best one; set the one to 1 or the other to null"
             )
         if self.batch_size % self.gradient_accumulation_steps:
             raise UserError(
@@ -255,6 +270,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
     config["optimizer"].setdefault("grid", None)
     config["optimizer"].setdefault("carry", False)
+    config["trainer"].setdefault("average_checkpoints", 1)
     if config["position"]["name"] == "rope":
         config["position"].setdefault("pairs", "all")
     return config

@@ -58,12 +58,14 @@ class Workshop:
     Attributes:
         text: a folder of 60 documents.
         labelled: a table of 90 documents with their topics.
+        parallel: a folder of 240 pairs; the words of a target are those of its source, backwards.
         cache: of tokenizers and tokens.
     """
 
     def __init__(self, folder):
         self.folder, self.cache = folder, folder / "cache"
         self.text, self.labelled = folder / "text", folder / "labelled.csv"
+        self.parallel = folder / "parallel"
         if not self.labelled.exists():
             self._write()
 
@@ -77,6 +79,12 @@ class Workshop:
             rows = csv.writer(file)
             rows.writerow(["text", "label"])
             rows.writerows((story(topic, rng.integers(2, 6), rng), topic) for topic in list(TOPICS) * 30)
+        self.parallel.mkdir()
+        words = " ".join(TOPICS.values()).split()
+        sources = [" ".join(["the", *rng.choice(words, rng.integers(2, 9))]) for _ in range(240)]
+        targets = [" ".join(word[::-1] for word in source.split()) for source in sources]
+        for name, lines in (("all.en", sources), ("all.de", targets)):
+            (self.parallel / name).write_text("\n".join(lines))
 
     def overrides(self, *more, task="mlm"):
         """What ``train.py`` takes for a tiny run; ``more`` comes last and so wins."""
@@ -85,10 +93,18 @@ class Workshop:
             "mlm": text,
             "causal_lm": ("task=causal_lm", *text),
             "char_lm": ("task=char_lm", *text),
+            "translation": ("task=translation", f"data.path={self.parallel}"),
             "classification": ("task=classification", "data=labelled", f"data.path={self.labelled}"),
         }
         length = "task.sequence_length=32" if task.endswith("lm") else "task.max_length=32"
-        tiny = [value for value in TINY if task != "char_lm" or not value.startswith("tokenizer.")]
+        length = "task.max_length=64" if task == "translation" else length
+        without = {
+            "char_lm": ("tokenizer.",),
+            "translation": ("tokenizer.alphabet_size", "trainer.batch_size"),
+        }.get(task, ())
+        tiny = [value for value in TINY if not value.startswith(without)] if without else list(TINY)
+        if task == "translation":
+            tiny += ["trainer.batch_size=256", "model.num_hidden_layers=1", "model.decoder_layers=1"]
         return [*corpus.get(task, (f"task={task}",)), length, *tiny, f"paths.cache_dir={self.cache}", *more]
 
     def config(self, output_dir, *more, task="mlm"):

@@ -1,6 +1,6 @@
 """Corpora (one class per kind of source), their token cache, and the packing of documents into rows."""
 
-from roformer.data import docs, docs_topics, glue, hub, local, mixture, synthetic
+from roformer.data import docs, docs_topics, glue, hub, local, mixture, parallel, synthetic
 from roformer.data._base import SOURCES, SPLITS, Document, Source
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "hub",
     "local",
     "mixture",
+    "parallel",
     "synthetic",
 ]

@@ -28,6 +28,12 @@ def pack(documents: Sequence[IntArray]) -> PackedInputs:
     }
 
 
+def texts_of(document: IntArray, tokenizer: PreTrainedTokenizerFast) -> list[IntArray]:
+    """Returns the tokens of each text of a document of several, which are kept with [SEP] between them."""
+    bounds = np.flatnonzero(document == tokenizer.sep_token_id)
+    return [part[bool(number) :] for number, part in enumerate(np.split(document, bounds))]
+
+
 class TokenMasker:
     """Chooses tokens to predict: 80 % become [MASK], 10 % a random token, 10 % stay (Devlin et al. 2019, A.1).
 

@@ -1,7 +1,7 @@
 """Any data set of the Hugging Face hub, or a local folder that ``datasets.load_dataset`` reads."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class HubSource(Source):
         config_name: the data set's configuration; null for its only one.
         revision: branch, tag or commit; null for the newest. Only a commit makes the fingerprint tell the content.
         streaming: read over the network while iterating, instead of downloading everything first.
-        text_column: column of the text; several where a document is a pair or more of texts. Rows that lack one are
-            left out.
+        text_column: column of the text, ``column.field`` where it holds objects; several where a document is a pair or
+            more of texts. Rows that lack one are left out.
         label_column: column of the class; null for none. Rows with no label (null or -1) are left out.
         document_start: where a row is a line, a regular expression that the first line of a document matches.
         rows_per_document: where a row is a sentence, how many in a row make a document.
@@ -161,13 +161,28 @@ def _joined_by_count(texts: Iterator[str], count: int) -> Iterator[str]:
 
 def _checked_rows(where: str, rows: Any, columns: list[str]) -> Iterator[Row]:
     if rows.column_names is not None:  # a stream may not know them before its first row
-        check_columns(where, columns, rows.column_names)
-        rows = rows.select_columns(columns)
-    iterator: Iterator[Row] = iter(rows)
+        outer = list(dict.fromkeys(_outer(column, rows.column_names) for column in columns))
+        check_columns(where, outer, rows.column_names)
+        rows = rows.select_columns(outer)
+    iterator: Iterator[Row] = (_with_fields(row, columns) for row in rows)
     first = next(iterator, None)
     if first is not None:
         check_columns(where, columns, first)
         yield from chain([first], iterator)
+
+
+def _outer(column: str, present: Iterable[str]) -> str:
+    """Returns the column that holds ``column``, which may be a field of its objects: ``translation.en``."""
+    return column if column in present else column.split(".")[0]
+
+
+def _with_fields(row: Row, columns: list[str]) -> Row:
+    """Returns a row with the fields of its objects that are asked for as columns of their own."""
+    for column in columns:
+        holder, _, field = column.partition(".")
+        if column not in row and isinstance(row.get(holder), dict) and field in row[holder]:
+            row = {**row, column: row[holder][field]}
+    return row
 
 
 def _class_names(rows: Any, label_column: str | None) -> list[str] | None:

@@ -27,9 +27,11 @@ from roformer.evaluation.statistics import (
     paired_difference,
     paired_ratio,
 )
+from roformer.evaluation.translation import compare_translations
 from roformer.tasks import TASKS
 from roformer.tasks._language import LanguageModelling
 from roformer.tasks.classification import Classification
+from roformer.tasks.translation import Translation
 
 
 def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
@@ -49,6 +51,9 @@ def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
             each for each in results if issubclass(TASKS[each["run"]["task"]], kind) and not each["run"]["data"]
         ]
         comparison[part] = build(of_kind, config.reference) if of_kind else None
+    translated = [result for result in results if result["evaluator"] in ("bleu", "training_curve")]
+    translated = [result for result in translated if issubclass(TASKS[result["run"]["task"]], Translation)]
+    comparison["translation"] = compare_translations(translated, config.reference) if translated else None
     return comparison
 
 

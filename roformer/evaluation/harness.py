@@ -53,7 +53,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     report.mkdir(parents=True, exist_ok=True)
     write_json(report / "comparison.json", comparison)
     page = write_report(comparison, report)
-    parts = {name: comparison[name] for name in ("lm", "classification")} | comparison["scores"]
+    parts = {name: comparison[name] for name in ("lm", "classification", "translation")} | comparison["scores"]
     for name, warning in [(name, warning) for name, part in parts.items() if part for warning in part["warnings"]]:
         print(f"warning: {name}: {warning}", file=sys.stderr)
     print(headline(comparison))

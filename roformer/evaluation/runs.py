@@ -11,6 +11,7 @@ from roformer.config import read_config
 from roformer.errors import UserError
 from roformer.tasks import TASKS
 from roformer.tasks._language import LanguageModelling
+from roformer.tasks.translation import Translation
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Run:
         """What it was trained on, in a word, if it is judged by one number: such runs on several data sets may stand
         in one comparison."""
         data = self.config["data"]
-        by_loss = issubclass(TASKS[self.task], LanguageModelling)
-        if by_loss or (self.task == "classification" and data["name"] != "glue"):
+        compared_alone = issubclass(TASKS[self.task], LanguageModelling | Translation)
+        if compared_alone or (self.task == "classification" and data["name"] != "glue"):
             return None
         return str(data.get("glue_task") or Path(data.get("dataset") or data.get("path") or data["name"]).stem)
 

@@ -34,6 +34,11 @@ def by_accuracy(comparison: Mapping[str, Any]) -> list[str]:
     return _ordered(part["encodings"], comparison["reference"], "accuracy", sign=-1)
 
 
+def by_bleu(comparison: Mapping[str, Any]) -> list[str]:
+    """Names in the translation part: the reference first, the others by falling BLEU."""
+    return _ordered(comparison["translation"]["encodings"], comparison["reference"], "bleu", sign=-1)
+
+
 def rival(names: Sequence[str]) -> str:
     """Whom the first of ``names`` is held against: the paper's own baseline where it is there, else the best of the
     others, of which what is claimed is corrected for all; empty without others."""

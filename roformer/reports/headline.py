@@ -33,7 +33,22 @@ def headline(comparison: Comparison) -> str:
         return _classification_sentence(comparison)
     if comparison["scores"]:
         return _scores_sentence(comparison)
+    if comparison["translation"]:
+        return _translation_sentence(comparison)
     return "No results yet: the comparison holds no run."
+
+
+def _translation_sentence(comparison: Comparison) -> str:
+    """Which differences in BLEU to the reference are claimed."""
+    subject, encodings = display_name(comparison["reference"]), comparison["translation"]["encodings"]
+    claimed = [
+        f"{display_name(name)} differs from {subject} by {fixed(result['difference']['mean'], 2, signed=True)} BLEU"
+        for name, result in encodings.items()
+        if result["difference"] is not None and is_claimed(result["difference"])
+    ]
+    if claimed:
+        return f"{'; '.join(claimed)}."
+    return f"No encoding differs from {subject} in BLEU by more than the seeds do."
 
 
 def _scores_sentence(comparison: Comparison) -> str:

@@ -20,7 +20,7 @@ Comparison = Mapping[str, Any]
 SCHEMA_VERSION = 4
 FIELDS = (
     "created", "title", "reference", "hardware", "versions", "git_commit", "evaluation_commit", "command", "lm",
-    "classification", "scores",
+    "classification", "scores", "translation",
 )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
 def render(comparison: Comparison, figures: list[Drawing], tables: list[Table]) -> str:
     """Returns the page as HTML text that loads nothing: styles and drawings are inline, and there is no script."""
     source = resources.files("roformer.reports")
-    parts = [comparison[name] for name in ("lm", "classification") if comparison[name]]
+    parts = [comparison[name] for name in ("lm", "classification", "translation") if comparison[name]]
     parts += comparison["scores"].values()
     grids = comparison["lm"]["learning_rates"] if comparison["lm"] else None
     environment = jinja2.Environment(

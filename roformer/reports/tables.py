@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from roformer.reports.encodings import by_accuracy, by_loss
+from roformer.reports.encodings import by_accuracy, by_bleu, by_loss
 from roformer.reports.numbers import (
     MINUS,
     MISSING,
@@ -54,6 +54,8 @@ def all_tables(comparison: Comparison) -> list[Table]:
         every = [result for part in comparison["scores"].values() for result in part["encodings"].values()]
         if any(result["trials"] > len(result["seeds"]) for result in every):
             tables.append(trials(comparison))
+    if comparison["translation"]:
+        tables.append(translation(comparison))
     if comparison["lm"] and _paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
@@ -250,6 +252,40 @@ def scores(comparison: Comparison) -> Table:
         f"interval is too narrow for other documents: with few of them by much. {CORRECTED}",
         warnings=tuple(warnings),
     )
+
+
+def translation(comparison: Comparison) -> Table:
+    """BLEU of each encoding, and its differences to the reference's over seeds and over sentences."""
+    part, subject = comparison["translation"], display_name(comparison["reference"])
+    rows = []
+    for name in by_bleu(comparison):
+        result = part["encodings"][name]
+        difference, bootstrap = result["difference"], result["bootstrap"]
+        rows.append(
+            (
+                display_name(name),
+                with_interval(result["bleu"], 1),
+                with_interval(difference, 2, signed=True),
+                probability(difference["p_holm"] if difference else None),
+                ", ".join(map(probability, bootstrap)) if bootstrap else MISSING,
+                with_interval(result["compound_split"], 1),
+                with_interval(result["loss"], 3),
+                fixed(result["parameters"], 0),
+                str(len(result["seeds"])),
+            )
+        )
+    return Table(
+        name="translation",
+        title=f"BLEU of {part['test_documents']:,} test sentences",
+        columns=(
+            "Encoding", "sacreBLEU", f"Less {subject}'s", "p", "p over sentences, by seed", "Compound-split BLEU",
+            "Loss (nats)", "Parameters", "Seeds",
+        ),
+        rows=tuple(rows),
+        note=f"sacreBLEU: {part['signature']}. Compound-split: of tokens, for older papers only. Loss: per target "
+        f"token. p over sentences: paired bootstrap, 1,000 samples, not corrected. {interval_note(part)} {CORRECTED}",
+        warnings=tuple(part["warnings"]),
+    )  # fmt: skip
 
 
 def _by_score(part: Mapping[str, Any], reference: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -67,6 +67,10 @@ class Task(ABC):
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """Returns the metrics on a whole split, in evaluation mode; the same masks for every model and seed."""
 
+    def steps_per_epoch(self, batch_size: int) -> float:
+        """Returns the batches in which every sequence comes by once."""
+        return self.rows / batch_size
+
     def _rows(self, step: int, batch_size: int) -> list[int]:
         return batch_rows(self.seed, step, batch_size=batch_size, rows=self.rows).tolist()
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.collators import IntArray, pack
+from roformer.data.collators import IntArray, pack, texts_of
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.data.sampler import batches_by_length
@@ -92,10 +92,7 @@ class SequenceTask(Task):
     def texts(self, split: str, index: int) -> list[IntArray]:
         """Returns the tokens of each text of a document."""
         tokens = self.corpus.splits[split].document(index)
-        if self.corpus.texts == 1:
-            return [tokens]
-        bounds = np.flatnonzero(tokens == self.tokenizer.sep_token_id)
-        return [part[bool(number) :] for number, part in enumerate(np.split(tokens, bounds))]
+        return texts_of(tokens, self.tokenizer) if self.corpus.texts > 1 else [tokens]
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
         indices = self._rows(step, batch_size)[share::shares]

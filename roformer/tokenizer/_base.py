@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tokenizers import normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -42,9 +42,6 @@ class TrainedTokenizer(TokenizerSource):
 
     Args:
         vocab_size: tokens, the five special ones included.
-        alphabet_size: how many of the most frequent characters the vocabulary spells words with; each takes two
-            places (at the start of a word and inside), and a word with any other character becomes [UNK].
-        lowercase: lower-case the text and strip accents, as BERT-uncased does.
         max_characters: train on so many characters at the head of the corpus; null for all of it.
     """
 
@@ -54,15 +51,12 @@ class TrainedTokenizer(TokenizerSource):
     made_by: ClassVar[tuple[str, ...]] = ("tokenizers",)
     """Packages that the vocabulary depends on."""
 
-    def __init__(self, *, vocab_size: int, alphabet_size: int, lowercase: bool, max_characters: int | None) -> None:
-        least = len(SPECIAL_TOKENS) + 2 * alphabet_size
-        if alphabet_size < 1 or vocab_size < least:
-            raise UserError(
-                f"tokenizer.vocab_size={vocab_size} does not hold an alphabet of {alphabet_size} characters twice and "
-                f"{len(SPECIAL_TOKENS)} special tokens (allowed: {least} or more; or change tokenizer.alphabet_size)"
-            )
-        self.vocab_size, self.alphabet_size = vocab_size, alphabet_size
-        self.lowercase, self.max_characters = lowercase, max_characters
+    def __init__(self, *, vocab_size: int, max_characters: int | None) -> None:
+        self.vocab_size, self.max_characters = vocab_size, max_characters
+
+    def settings(self) -> list[Any]:
+        """Returns all that the vocabulary depends on beside the corpus."""
+        return [self.vocab_size, self.max_characters]
 
     def prepare(
         self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
@@ -72,13 +66,12 @@ class TrainedTokenizer(TokenizerSource):
         Raises:
             UserError: if the train split has no text, or a package is missing.
         """
-        settings = [self.vocab_size, self.alphabet_size, self.lowercase, self.max_characters]
         try:
             versions = [self.format, *map(version, self.made_by)]
         except PackageNotFoundError as error:
             raise UserError(f"tokenizer={self.name} needs {error.name}: pip install {error.name}") from error
         data = [source.fingerprint(), validation_fraction, test_fraction]
-        folder = cache_dir / f"tokenizer-{content_key(self.name, *versions, *data, settings)}"
+        folder = cache_dir / f"tokenizer-{content_key(self.name, *versions, *data, self.settings())}"
         if not folder.is_dir():
 
             def texts() -> Iterator[str]:
@@ -101,6 +94,30 @@ class TrainedTokenizer(TokenizerSource):
             characters += len(text)
             if self.max_characters is not None and characters >= self.max_characters:
                 return
+
+
+class SpellingTokenizer(TrainedTokenizer):
+    """Spells words that it lacks with the characters that it has.
+
+    Args:
+        vocab_size, max_characters: as in ``TrainedTokenizer``.
+        alphabet_size: how many of the most frequent characters the vocabulary spells words with; each takes two
+            places (at the start of a word and inside), and a word with any other character becomes [UNK].
+        lowercase: lower-case the text and strip accents, as BERT-uncased does.
+    """
+
+    def __init__(self, *, vocab_size: int, alphabet_size: int, lowercase: bool, max_characters: int | None) -> None:
+        super().__init__(vocab_size=vocab_size, max_characters=max_characters)
+        least = len(SPECIAL_TOKENS) + 2 * alphabet_size
+        if alphabet_size < 1 or vocab_size < least:
+            raise UserError(
+                f"tokenizer.vocab_size={vocab_size} does not hold an alphabet of {alphabet_size} characters twice and "
+                f"{len(SPECIAL_TOKENS)} special tokens (allowed: {least} or more; or change tokenizer.alphabet_size)"
+            )
+        self.alphabet_size, self.lowercase = alphabet_size, lowercase
+
+    def settings(self) -> list[Any]:
+        return [self.vocab_size, self.alphabet_size, self.lowercase, self.max_characters]
 
     def alphabet(self, texts: Iterator[str], normalizer: normalizers.Normalizer) -> list[str]:
         """Returns the most frequent characters of normalized texts, sorted.

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from roformer.tokenizer._base import CONTINUED, NAMED_SPECIAL_TOKENS, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
+from roformer.tokenizer._base import CONTINUED, NAMED_SPECIAL_TOKENS, SPECIAL_TOKENS, TOKENIZERS, SpellingTokenizer
 
 _MODEL_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 @TOKENIZERS.register("wordpiece")
-class WordPieceTokenizer(TrainedTokenizer):
+class WordPieceTokenizer(SpellingTokenizer):
     """Words at blanks, signs and Chinese characters; pieces of words by WordPiece."""
 
     name = "wordpiece"

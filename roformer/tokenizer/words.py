@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
 
-from roformer.tokenizer._base import CONTINUED, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
+from roformer.tokenizer._base import CONTINUED, SPECIAL_TOKENS, TOKENIZERS, SpellingTokenizer
 
 
 @TOKENIZERS.register("words")
-class WordTokenizer(TrainedTokenizer):
+class WordTokenizer(SpellingTokenizer):
     """The most frequent characters of the corpus, alone and continued, then its most frequent words.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from roformer.config import TrainConfig, first_difference, stored_config
 from roformer.errors import UserError
@@ -56,6 +57,16 @@ class CheckpointFolder:
     def latest(self) -> Path | None:
         """Returns the newest checkpoint, or None."""
         return self._all()[-1] if self._all() else None
+
+    def averaged_weights(self, count: int) -> dict[str, torch.Tensor]:
+        """Returns the mean of each weight, in float32 at least, over the newest ``count`` checkpoints."""
+        total: dict[str, torch.Tensor] = {}
+        folders = self._all()[-count:]
+        for folder in folders:
+            for name, weight in load_file(folder / "model.safetensors").items():
+                precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
+                total[name] = total[name] + precise if name in total else precise
+        return {name: weight / len(folders) for name, weight in total.items()}
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("step_*"))

@@ -184,7 +184,7 @@ class Trainer:
                 f"trainer.batch_size {trainer.batch_size} is not a multiple of {self.accelerator.num_processes} "
                 f"processes x trainer.gradient_accumulation_steps {trainer.gradient_accumulation_steps}"
             )
-        steps_per_epoch = task.rows / trainer.batch_size
+        steps_per_epoch = task.steps_per_epoch(trainer.batch_size)
         self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
         model = build_model(config, task)
@@ -366,9 +366,16 @@ class Trainer:
         replace_folder(folder, write)
 
     def _export(self) -> None:
-        """Writes ``export/``, the mark of a finished run: the best state where early stopping kept one."""
+        """Writes ``export/``, the mark of a finished run: the best state where early stopping kept one, or the mean of
+        the last checkpoints where it is asked for."""
         output_dir = self.config.output_dir
         best = output_dir / "best"
+        if (count := self.config.trainer.average_checkpoints) > 1:
+            parameters = dict(self.accelerator.unwrap_model(self.model).named_parameters())
+            with torch.no_grad():
+                for name, weight in self.checkpoints.averaged_weights(count).items():
+                    if name in parameters:
+                        parameters[name].copy_(weight)
         if self.accelerator.is_main_process:
             if best.is_dir():
                 best.rename(output_dir / "export")

@@ -148,6 +148,7 @@ def make_comparison(mlm, classification):
         "lm": mlm,
         "classification": classification,
         "scores": {},
+        "translation": None,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.tasks._language import LanguageModelling
 from roformer.tasks.classification import Classification
+from roformer.tasks.translation import Translation
 from roformer.training.meter import read_metrics
 
 
@@ -18,7 +19,7 @@ class TrainingCurve(Evaluator):
     """
 
     version = 2
-    tasks = (LanguageModelling, Classification)
+    tasks = (LanguageModelling, Classification, Translation)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         lines = read_metrics(loaded.run.folder / "metrics.jsonl")

@@ -1,0 +1,92 @@
+"""Texts in two languages, side by side: a table with a column each, or two files of which line i belongs to line i.
+
+Of a folder, all tables are read, or else all pairs of files ``<name>.<source>`` and ``<name>.<target>``, such as
+``train.en`` and ``train.de``. Files named train*, validation* (valid*, val*, dev*) or test* give the split.
+"""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from roformer.data._base import SOURCES, Document, Source
+from roformer.data.cache import content_key
+from roformer.data.local import files_key, find_files, split_named
+from roformer.data.tables import READERS, read_rows, row_texts
+from roformer.errors import UserError
+
+FORMAT = 1  # raise it when the same files would yield other documents
+
+
+@SOURCES.register("parallel")
+class ParallelSource(Source):
+    """A document is a source and its target. Pairs of which one side is blank are left out.
+
+    Args:
+        path: a table; a folder of tables, or of pairs of files.
+        source: the column or the end of the file names of what is translated, such as ``en``.
+        target: that of what it is translated into, such as ``de``.
+
+    Raises:
+        UserError: if there is no such file; later, if two files have not as many lines, or a column is not there.
+    """
+
+    def __init__(self, *, path: str, source: str, target: str) -> None:
+        self.path, self.languages = path, (source, target)
+        self.pairs = _pairs_of_files(Path(path).expanduser(), source, target)
+        self.tables = [] if self.pairs else find_files(path)
+
+    def fingerprint(self) -> str:
+        files = [(file.name, file) for pair in self.pairs for file in pair]
+        files += [("/".join(file.parts), file.path) for file in self.tables]
+        return content_key("parallel", FORMAT, files_key(files), self.languages)
+
+    def provided_splits(self) -> frozenset[str]:
+        splits = [split_named(source.name) for source, _ in self.pairs] + [file.split for file in self.tables]
+        return frozenset(split for split in splits if split)
+
+    def documents(self) -> Iterator[Document]:
+        empty = True
+        for split, (text, further) in self._texts():
+            empty = False
+            yield Document(text, split=split, further=(further,))
+        if empty:
+            raise UserError(f"no documents in data.path={self.path}: no pair has text on both sides")
+
+    def _texts(self) -> Iterator[tuple[str | None, tuple[str, ...]]]:
+        for source, target in self.pairs:
+            yield from ((split_named(source.name), pair) for pair in _lines(source, target))
+        for file in self.tables:
+            if file.is_text:
+                raise UserError(
+                    f"{file.path} is no table: name the two files of a corpus as train.{self.languages[0]} and "
+                    f"train.{self.languages[1]} (supported tables: {', '.join(READERS)})"
+                )
+            for row in read_rows(file.path, self.languages):
+                texts = row_texts(row, self.languages, str(file.path))
+                if texts is not None:
+                    yield file.split, texts
+
+
+def _pairs_of_files(root: Path, source: str, target: str) -> list[tuple[Path, Path]]:
+    """Returns the pairs of files in a folder, sorted by name."""
+    found = sorted(root.glob(f"*.{source}")) if root.is_dir() else []
+    if lonely := [file for file in found if not file.with_suffix(f".{target}").is_file()]:
+        raise UserError(f"{lonely[0]} has no {lonely[0].with_suffix(f'.{target}').name} beside it")
+    return [(file, file.with_suffix(f".{target}")) for file in found]
+
+
+def _lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
+    """Yields line i of both files, but for pairs of which one is blank."""
+    try:
+        with source.open(encoding="utf-8-sig") as ours, target.open(encoding="utf-8-sig") as theirs:
+            for number, pair in enumerate(zip_longest(ours, theirs), start=1):
+                if None in pair:
+                    raise UserError(
+                        f"{source if pair[0] is None else target} ends before line {number} of the other file; both "
+                        "need as many lines"
+                    )
+                left, right = (line.strip() for line in pair)
+                if left and right:
+                    yield left, right
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source} or {target.name} is not UTF-8 text: {error.reason} (convert it)") from error

@@ -1,0 +1,207 @@
+"""Translation: a target text for a source text (section 4.1 of the RoFormer paper; Vaswani et al. 2017)."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerFast
+
+from roformer.data.collators import IntArray, texts_of
+from roformer.data.preprocess import TokenizedCorpus
+from roformer.errors import UserError
+from roformer.model import RoFormerForConditionalGeneration
+from roformer.model.loss import IGNORE
+from roformer.tasks._base import TASKS, Batch, Task
+
+_LONGER = 50  # tokens that a translation may have more than its source, as in Vaswani et al., section 6.1
+
+
+@TASKS.register("translation")
+class Translation(Task):
+    """Batches hold pairs of like length, ``trainer.batch_size`` tokens of the longer side with its padding.
+
+    Args:
+        max_length: tokens of a source or a target, [SEP] included; longer pairs are not trained on, and in evaluation
+            cut.
+        label_smoothing: share of each label that is spread over the vocabulary in training.
+
+    Raises:
+        UserError: if documents are no pairs, or all of them are too long.
+    """
+
+    model_class = RoFormerForConditionalGeneration
+    best_metric = "validation_loss"
+    greater_is_better = False
+
+    def __init__(
+        self,
+        corpus: TokenizedCorpus,
+        tokenizer: PreTrainedTokenizerFast,
+        seed: int,
+        *,
+        max_length: int,
+        label_smoothing: float,
+    ) -> None:
+        super().__init__(corpus, tokenizer, seed)
+        if corpus.texts != 2:
+            raise UserError(
+                "translation needs documents of two texts: data=parallel with data.source and data.target, or a "
+                "data.text_column of two"
+            )
+        self.max_length, self.label_smoothing = max_length, label_smoothing
+        self.pairs = {name: self._lengths(name) for name in corpus.splits}
+        """Tokens of source and target of each document, [SEP] included: (documents, 2)."""
+        self.trained = np.flatnonzero(self.pairs["train"].max(axis=1) <= max_length)
+        if not len(self.trained):
+            raise UserError(f"every pair is longer than task.max_length={max_length} tokens; raise it")
+        self.rows = len(self.trained)
+
+    def _lengths(self, split: str) -> NDArray[np.int64]:
+        documents = self.corpus.splits[split]
+        ends = np.flatnonzero(documents.tokens == self.tokenizer.sep_token_id)
+        sources = ends - documents.offsets[:-1] + 1
+        return np.stack((sources, np.diff(documents.offsets) - sources + 1), axis=1)
+
+    def model_settings(self) -> dict[str, Any]:
+        begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        tokens = {"bos_token_id": begin, "decoder_start_token_id": begin, "eos_token_id": end}
+        return {"is_encoder_decoder": True, "label_smoothing": self.label_smoothing, **tokens}
+
+    def steps_per_epoch(self, batch_size: int) -> float:
+        return len(self._bounds(batch_size)) - 1
+
+    @lru_cache(maxsize=4)  # noqa: B019  # a task lives as long as its run
+    def _bounds(self, batch_size: int) -> NDArray[np.int64]:
+        """Returns where batches begin and end in the pairs by length, whatever the order of equal ones.
+
+        Raises:
+            UserError: if a pair does not fit.
+        """
+        longest = self.pairs["train"][self.trained].max(axis=1)
+        if longest.max() > batch_size:
+            raise UserError(
+                f"trainer.batch_size={batch_size} tokens is less than one pair of {longest.max()}; raise it, or lower "
+                "task.max_length"
+            )
+        bounds, widest = [0], np.zeros(2, dtype=np.int64)
+        ordered = self.pairs["train"][self.trained][self._by_length(np.arange(self.rows))]
+        for place, pair in enumerate(ordered):
+            wider = np.maximum(widest, pair)
+            if wider.max() * (place + 1 - bounds[-1]) > batch_size:
+                bounds.append(place)
+                wider = pair
+            widest = wider
+        return np.array([*bounds, self.rows])
+
+    def _by_length(self, ties: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the places of the trained pairs by rising length; ``ties`` orders those of equal length."""
+        sources, targets = self.pairs["train"][self.trained].T
+        return np.lexsort((ties, targets, sources))
+
+    @lru_cache(maxsize=2)  # noqa: B019
+    def _epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
+        """Returns the documents of each batch of an epoch: which pairs of a length meet, and when, is drawn."""
+        rng = np.random.default_rng([self.seed, epoch])
+        ordered = self.trained[self._by_length(rng.permutation(self.rows))]
+        batches = np.split(ordered, self._bounds(batch_size)[1:-1])
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def _documents(self, step: int, batch_size: int) -> NDArray[np.int64]:
+        epoch, place = divmod(step, len(self._bounds(batch_size)) - 1)
+        return self._epoch(epoch, batch_size)[place]
+
+    def num_items(self, step: int, batch_size: int) -> int:
+        return int(self.pairs["train"][self._documents(step, batch_size), 1].sum())
+
+    def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
+        documents = self._documents(step, batch_size).tolist()
+        if own := documents[share::shares]:
+            return self.collate("train", own)
+        nothing = self.collate("train", documents[:1])  # fewer pairs than shares: this one predicts nothing
+        nothing.inputs["labels"].fill_(IGNORE)
+        return Batch(nothing.inputs, 0)
+
+    def collate(self, split: str, documents: Sequence[int]) -> Batch:
+        """Pads pairs to the longest of each side."""
+        pairs = [self.pair(split, index) for index in documents]
+        input_ids, mask = self._padded([source for source, _ in pairs])
+        labels = pad_sequence([torch.from_numpy(target) for _, target in pairs], True, IGNORE)
+        tokens = int(mask.sum()) + int((labels != IGNORE).sum())
+        inputs = {"input_ids": input_ids, "labels": labels, "sparse_prediction": True}
+        if not mask.all():
+            inputs["attention_mask"] = mask
+        return Batch(inputs, tokens)
+
+    def pair(self, split: str, index: int) -> tuple[IntArray, IntArray]:
+        """Returns the tokens of a source and its target, [SEP] at the end of both."""
+        end = [self.tokenizer.sep_token_id]
+        source, target = texts_of(self.corpus.splits[split].document(index), self.tokenizer)
+        cut = self.max_length - 1
+        return tuple(np.concatenate((text[:cut], end)).astype(np.int64) for text in (source, target))  # type: ignore
+
+    def _padded(self, texts: Sequence[IntArray]) -> tuple[Tensor, Tensor]:
+        """Returns (B, S) tokens, and their mask."""
+        lengths = torch.tensor([len(text) for text in texts])
+        padded = pad_sequence([torch.from_numpy(text) for text in texts], True, self.tokenizer.pad_token_id)
+        return padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+
+    def by_length(self, split: str, batch_tokens: int) -> list[list[int]]:
+        """Returns the documents of a split in batches of at most so many tokens of the longer side, padded."""
+        lengths = np.minimum(self.pairs[split].max(axis=1), self.max_length)
+        batches: list[list[int]] = []
+        for index in np.argsort(-lengths, kind="stable").tolist():
+            if not batches or lengths[batches[-1][0]] * (len(batches[-1]) + 1) > batch_tokens:
+                batches.append([])
+            batches[-1].append(index)
+        return batches
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 4096) -> dict[str, float]:
+        """Returns the loss, in nats a target token, not smoothed, and the accuracy of the most probable token."""
+        was_training = model.training
+        model.eval()
+        device = next(model.parameters()).device
+        loss, correct, count = torch.zeros((), dtype=torch.float64), 0, 0
+        for documents in self.by_length(split, batch_tokens):
+            inputs = self.collate(split, documents).inputs
+            inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in inputs.items()}
+            logits = model(**inputs).logits.float()
+            labels = inputs["labels"][inputs["labels"] != IGNORE]
+            loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
+            correct += int((logits.argmax(-1) == labels).sum())
+            count += len(labels)
+        model.train(was_training)
+        return {f"{split}_loss": float(loss) / count, f"{split}_accuracy": correct / count}
+
+    @torch.no_grad()
+    def translate(
+        self,
+        model: RoFormerForConditionalGeneration,
+        split: str,
+        *,
+        num_beams: int,
+        length_penalty: float,
+        batch_tokens: int = 4096,
+    ) -> list[str]:
+        """Returns a translation of each document of a split, in its order."""
+        device, translations = model.device, [""] * len(self.corpus.splits[split])
+        for documents in self.by_length(split, max(1, batch_tokens // num_beams)):
+            input_ids, mask = self._padded([self.pair(split, index)[0] for index in documents])
+            tokens = model.generate(
+                input_ids.to(device),
+                attention_mask=mask.to(device),
+                num_beams=num_beams,
+                length_penalty=length_penalty,
+                max_new_tokens=input_ids.shape[1] + _LONGER,
+                do_sample=False,
+            )
+            texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            for index, text in zip(documents, texts, strict=True):
+                translations[index] = text.strip()
+        return translations

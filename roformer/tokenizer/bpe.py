@@ -1,0 +1,49 @@
+"""Byte-pair encoding of bytes, trained on the corpus: every text can be spelt, and comes back as it was.
+
+Source: Sennrich et al. 2016, arXiv:1508.07909; on bytes, as in GPT-2, by the ``tokenizers`` library.
+"""
+
+from collections.abc import Callable, Iterator
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from roformer.errors import UserError
+from roformer.tokenizer._base import NAMED_SPECIAL_TOKENS, SPECIAL_TOKENS, TOKENIZERS, TrainedTokenizer
+
+
+@TOKENIZERS.register("bpe")
+class BytePairTokenizer(TrainedTokenizer):
+    """One vocabulary for all texts of a document: of a translation, for both languages (section 4.1 of the paper).
+
+    Raises:
+        UserError: if the vocabulary does not hold the bytes.
+    """
+
+    name = "bpe"
+    format = 1
+
+    def __init__(self, *, vocab_size: int, max_characters: int | None) -> None:
+        super().__init__(vocab_size=vocab_size, max_characters=max_characters)
+        if vocab_size < (least := len(SPECIAL_TOKENS) + 256):
+            raise UserError(
+                f"tokenizer.vocab_size={vocab_size} does not hold 256 bytes and {len(SPECIAL_TOKENS)} special tokens "
+                f"(allowed: {least} or more)"
+            )
+
+    def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts(), trainer)
+        ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A:0 [SEP]:0", special_tokens=ids)
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **NAMED_SPECIAL_TOKENS
+        )
