@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from roformer.config import TrainConfig
 from roformer.data.glue import GLUE
-from roformer.model import RoFormerConfig
+from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.model.encoder import RoFormerModel
 from roformer.training.trainer import train
 from tests.workshop import ROOT, composed, metrics
@@ -27,7 +27,9 @@ LAYERS = 12 * (12 * 768**2 + 13 * 768) + 2 * 768 + 2 * 768
 MORE = {"chinese": "data.path=some/where", "glue": "data.glue_task=rte"}
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe != "paper/mlm_small"])
+@pytest.mark.parametrize(
+    "recipe", [recipe for recipe in RECIPES if not recipe.endswith("_small") and "translation" not in recipe]
+)
 def test_full_size(recipe):
     """Catches a recipe at a toy's size, or with another model or vocabulary than the paper's."""
     more = [value for key, value in MORE.items() if key in recipe]
@@ -41,6 +43,23 @@ def test_full_size(recipe):
         assert config.tokenizer == {"name": "pretrained", "path": "google-bert/bert-base-uncased"}
         found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer.learning_rate)
         assert found == (512, 64, 100_000, 1e-5 if recipe == "paper/mlm" else 1e-4)
+
+
+def test_translation_is_that_of_the_paper():
+    """Catches another model than Transformer-base, and settings that were typed wrong."""
+    config = TrainConfig.from_hydra(composed("train", "experiment=paper/translation"))
+    settings = {**config.model, "position": config.position, "vocab_size": config.tokenizer["vocab_size"]}
+    with torch.device("meta"):
+        model = RoFormerForConditionalGeneration(RoFormerConfig(**settings, is_encoder_decoder=True))
+    assert model.num_parameters() == 63_082_496
+    optimizer, trainer = config.optimizer, config.trainer
+    assert (optimizer.beta1, optimizer.beta2, optimizer.learning_rate, optimizer.weight_decay) == (0.9, 0.98, 5e-4, 0)
+    assert (config.scheduler.name, config.scheduler.warmup_ratio * trainer.max_steps) == ("inverse_sqrt", 4000)
+    assert (config.task["label_smoothing"], trainer.average_checkpoints) == (0.1, 5)
+    assert (config.tokenizer["vocab_size"], config.data["text_column"]) == (
+        37_000,
+        ["translation.en", "translation.de"],
+    )
 
 
 def test_fine_tuning_is_that_of_the_paper():
@@ -96,6 +115,7 @@ def data(tmp_path_factory):
 
     write("text", ["text"], lambda n: n)
     write("labelled", ["text"], lambda n: n % 3)
+    write("pairs", ["en", "de"], lambda n: n)
     write("triplets", "ABC", lambda n: "BC"[n % 2])
     for name in ("mrpc", "stsb"):
         write(f"glue/{name}", GLUE[name].columns, lambda n: n % 2)
@@ -112,12 +132,15 @@ def smoke(data, tmp_path, monkeypatch):
         "glue": [f"data.path={data / 'glue'}", "data.glue_task=mrpc"],
         "matching": [f"data.path={data / 'triplets'}"],
         "long": [f"data.path={data / 'labelled'}"],
+        "translation": ["data=parallel", f"data.path={data / 'pairs'}"],
         "stage": [f"data.path={data / 'text'}"],
     }
 
     def run(recipe, *more):
         (own,) = [overrides for key, overrides in given.items() if key in recipe.rpartition("/")[2]]
+        without = "tokenizer.alphabet" if "translation" in recipe else "none"
         starts = [] if any(override.startswith("init_from") for override in more) else small
+        starts = [override.replace("size=200", "size=300") for override in starts if not override.startswith(without)]
         overrides = [f"experiment={recipe}", "debug=smoke", *own, *starts, *more]
         config = TrainConfig.from_hydra(composed("train", *overrides))
         chosen = frozenset(override.key_or_group for override in OverridesParser.create().parse_overrides(overrides))
