@@ -41,17 +41,21 @@ class CheckpointFolder:
 
     Args:
         folder: where they lie.
-        keep: how many are kept.
+        keep: how many of the regular ones are kept, and what is newer than the oldest of them.
+        is_regular: of a step, whether its checkpoint is one that every run of these settings writes; those that a
+            signal made are not. None: all are.
     """
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
+    def __init__(self, folder: Path, *, keep: int, is_regular: Callable[[int], bool] | None = None) -> None:
         self.folder = folder
         self.keep = keep
+        self.is_regular = is_regular or (lambda step: True)
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Saves one checkpoint, whole or not at all, and deletes the oldest beyond ``keep``."""
         replace_folder(self.folder / f"step_{step:08d}", write)
-        for old in self._all()[: -self.keep]:
+        kept = self._regular()[-self.keep :]
+        for old in (folder for folder in self._all() if kept and folder < kept[0]):
             shutil.rmtree(old)
 
     def latest(self) -> Path | None:
@@ -59,14 +63,17 @@ class CheckpointFolder:
         return self._all()[-1] if self._all() else None
 
     def averaged_weights(self, count: int) -> dict[str, torch.Tensor]:
-        """Returns the mean of each weight, in float32 at least, over the newest ``count`` checkpoints."""
+        """Returns the mean of each weight, in float32 at least, over the newest ``count`` regular checkpoints."""
         total: dict[str, torch.Tensor] = {}
-        folders = self._all()[-count:]
+        folders = self._regular()[-count:]
         for folder in folders:
             for name, weight in load_file(folder / "model.safetensors").items():
                 precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
                 total[name] = total[name] + precise if name in total else precise
         return {name: weight / len(folders) for name, weight in total.items()}
+
+    def _regular(self) -> list[Path]:
+        return [folder for folder in self._all() if self.is_regular(int(folder.name.removeprefix("step_")))]
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("step_*"))

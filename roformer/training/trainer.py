@@ -199,7 +199,11 @@ class Trainer:
         self.state = TrainState()
         self.meter = Meter()
         self.accelerator.register_for_checkpointing(self.state, self.scheduler, self.meter)
-        self.checkpoints = CheckpointFolder(config.output_dir / "checkpoints", keep=trainer.keep_checkpoints)
+        self.checkpoints = CheckpointFolder(
+            config.output_dir / "checkpoints",
+            keep=trainer.keep_checkpoints,
+            is_regular=lambda step: step % trainer.save_steps == 0 or step == self.max_steps,
+        )
 
     def fit(self) -> None:
         """Trains to the end, or to the first signal; then exports what users load."""

@@ -23,11 +23,13 @@ def gradient_norms():
     handle.remove()
 
 
-@pytest.mark.parametrize("task", ["mlm", "classification"])
+@pytest.mark.parametrize("task", ["mlm", "causal_lm", "classification", "translation"])
 def test_accumulation_is_a_larger_batch(workshop, gradient_norms, tmp_path, task):
     """Catches parts divided by their own number of predictions, and gradients that are dropped between parts."""
     free = ["trainer.max_grad_norm=1e9", "trainer.max_steps=5"]  # clipping would hide a factor
-    free += ["task.classifier_dropout=0"] if task == "classification" else []
+    free += {"classification": ["task.classifier_dropout=0"], "translation": ["model.hidden_dropout_prob=0"]}.get(
+        task, []
+    )
     whole = workshop.train(tmp_path / "whole", *free, task=task)
     norms = gradient_norms.copy()
     gradient_norms.clear()

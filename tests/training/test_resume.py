@@ -27,7 +27,7 @@ class PowerCut(BaseException):
     """Ends a run at a point where no signal could."""
 
 
-@pytest.mark.parametrize("task", ["mlm", "classification"])
+@pytest.mark.parametrize("task", ["mlm", "classification", "translation"])
 @pytest.mark.parametrize("steps", [1, 3, 7])
 def test_stopping_changes_nothing(workshop, interrupted, uninterrupted, tmp_path, task, steps):
     """Catches anything that a checkpoint lacks: optimiser, schedule, step, dropout, the place in the data."""

@@ -1,0 +1,53 @@
+"""The export may be the mean of the last checkpoints."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from roformer.errors import UserError
+from tests.workshop import weights
+
+OFTEN = ("trainer.save_steps=2", "trainer.keep_checkpoints=3")
+
+
+def checkpoint(run, step):
+    return load_file(run / "checkpoints" / f"step_{step:08}" / "model.safetensors")
+
+
+def test_export_is_the_mean_of_the_last_checkpoints(workshop, tmp_path):
+    """Catches the last state alone, a sum, or a mean over others than the last."""
+    run = workshop.train(tmp_path / "run", *OFTEN, "trainer.average_checkpoints=3")
+    states = [checkpoint(run, step) for step in (4, 6, 8)]
+    for name, weight in weights(run).items():
+        torch.testing.assert_close(weight, torch.stack([state[name] for state in states]).mean(0))
+        assert not torch.equal(weight, states[-1][name])
+
+
+def test_one_is_the_last_state(workshop, tmp_path):
+    """Catches a mean that nobody asked for."""
+    run = workshop.train(tmp_path / "run", *OFTEN)
+    assert all(torch.equal(weight, checkpoint(run, 8)[name]) for name, weight in weights(run).items())
+
+
+def test_a_run_that_was_stopped_has_the_same_mean(workshop, interrupted, tmp_path):
+    """Catches the checkpoint of an interruption in the mean, or in the place of one of the mean."""
+    average = (*OFTEN, "trainer.average_checkpoints=3")
+    run = interrupted(tmp_path / "run", 5, *average)
+    run = interrupted(run, 7, *average)
+    resumed, whole = workshop.train(run, *average), workshop.train(tmp_path / "whole", *average)
+    assert sorted(path.name[-1] for path in (run / "checkpoints").iterdir()) == ["4", "5", "6", "7", "8"]
+    assert all(torch.equal(weight, weights(whole)[name]) for name, weight in weights(resumed).items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (("trainer.average_checkpoints=3",), "needs as many in trainer.keep_checkpoints, which is 2"),
+        (("trainer.average_checkpoints=2", "trainer.early_stopping_patience=1"), "exports the best one"),
+        (("trainer.average_checkpoints=0",), "must be at least 1"),
+    ],
+)
+def test_what_cannot_be_averaged(workshop, settings, named):
+    """Catches a mean of fewer checkpoints than asked for, and two rules of what is exported."""
+    with pytest.raises(UserError, match=named):
+        workshop.config("unused", *settings)
