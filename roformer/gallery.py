@@ -55,7 +55,8 @@ HEAD = """
 # Position encodings
 
 Made by `python -m roformer.gallery` from the docstrings; each encoding is one file in `roformer/position/` and one
-yaml in `conf/position/`, and all work with every attention backend, padded and packed.
+yaml in `conf/position/`, and all work with every backend of softmax attention, padded and packed, in encoders and
+decoders. Linear attention takes those that have nothing to add to scores.
 """
 FOOT = """
 *Parameters added*: to a model of base size (12 layers, hidden 768, 12 heads, 512 positions). *Scores*: `as they are`

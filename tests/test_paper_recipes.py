@@ -39,6 +39,14 @@ def test_full_size(recipe):
     assert model.num_parameters() == 1000 * 768 + LAYERS
     if "stage" in recipe:
         assert config.tokenizer["vocab_size"] == 50_000
+    elif recipe == "paper/char_lm":
+        found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer.learning_rate)
+        assert found == (1024, 128, 100_000, 1e-4)
+        assert (config.attention["name"], config.tokenizer["name"], config.data["name"]) == (
+            "performer",
+            "bytes",
+            "hub",
+        )
     elif "mlm" in recipe:
         assert config.tokenizer == {"name": "pretrained", "path": "google-bert/bert-base-uncased"}
         found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer.learning_rate)
@@ -132,13 +140,16 @@ def smoke(data, tmp_path, monkeypatch):
         "glue": [f"data.path={data / 'glue'}", "data.glue_task=mrpc"],
         "matching": [f"data.path={data / 'triplets'}"],
         "long": [f"data.path={data / 'labelled'}"],
+        "char_lm": ["data=text", f"data.path={data / 'text'}"],
         "translation": ["data=parallel", f"data.path={data / 'pairs'}"],
         "stage": [f"data.path={data / 'text'}"],
     }
 
     def run(recipe, *more):
         (own,) = [overrides for key, overrides in given.items() if key in recipe.rpartition("/")[2]]
-        without = "tokenizer.alphabet" if "translation" in recipe else "none"
+        without = {"translation": "tokenizer.alphabet", "char_lm": "tokenizer."}.get(
+            recipe.split("/")[1].removesuffix("_small"), "none"
+        )
         starts = [] if any(override.startswith("init_from") for override in more) else small
         starts = [override.replace("size=200", "size=300") for override in starts if not override.startswith(without)]
         overrides = [f"experiment={recipe}", "debug=smoke", *own, *starts, *more]

@@ -36,6 +36,8 @@ class HubSource(Source):
         label_column: column of the class; null for none. Rows with no label (null or -1) are left out.
         document_start: where a row is a line, a regular expression that the first line of a document matches.
         rows_per_document: where a row is a sentence, how many in a row make a document.
+        characters_per_document: where a row is longer than a document should be, where to cut it.
+        data_dir: folder of the data set that is read; null for all of it.
         splits: its names of the splits -> train, validation or test; null for those that are called so, or nearly.
 
     Raises:
@@ -54,14 +56,17 @@ class HubSource(Source):
         label_column: str | None,
         document_start: str | None,
         rows_per_document: int | None,
+        characters_per_document: int | None = None,
+        data_dir: str | None = None,
         splits: dict[str, str] | None = None,
     ) -> None:
         self.text_columns = columns_of(text_column)
         several = self.text_columns[1:] or None
-        if sum(setting is not None for setting in (document_start, rows_per_document, label_column or several)) > 1:
+        ways = (document_start, rows_per_document, characters_per_document, label_column or several)
+        if sum(setting is not None for setting in ways) > 1:
             raise UserError(
-                "data.document_start, data.rows_per_document, data.label_column and several data.text_column exclude "
-                "one another; leave at most one of them non-null"
+                "data.document_start, data.rows_per_document, data.characters_per_document, data.label_column and "
+                "several data.text_column exclude one another; leave at most one of them non-null"
             )
         try:
             re.compile(document_start or "")
@@ -70,6 +75,7 @@ class HubSource(Source):
         self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
         self.label_column = label_column
         self.document_start, self.rows_per_document = document_start, rows_per_document
+        self.characters_per_document, self.data_dir = characters_per_document, data_dir
         self.splits = splits or _SPLIT_NAMES
         self._loaded: Mapping[str, Any] | None = None
 
@@ -79,6 +85,7 @@ class HubSource(Source):
         which = [files_key(files) or self.dataset, self.config_name, self.revision]
         texts = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
         columns = [texts, self.label_column, self.document_start, self.rows_per_document]
+        columns += [x for x in (self.characters_per_document, self.data_dir) if x is not None]
         splits = [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
         return content_key("hub", FORMAT, which, [*columns, *splits])
 
@@ -101,8 +108,9 @@ class HubSource(Source):
 
             try:
                 loaded = datasets.load_dataset(
-                    self.dataset, self.config_name, revision=self.revision, streaming=self.streaming
-                )
+                    self.dataset, self.config_name, data_dir=self.data_dir, revision=self.revision,
+                    streaming=self.streaming,
+                )  # fmt: skip
             except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(
@@ -140,6 +148,11 @@ class HubSource(Source):
         elif self.rows_per_document is not None:
             count = self.rows_per_document
             documents = ((text,) for text in _joined_by_count((text for text, *_ in documents), count))
+        elif self.characters_per_document is not None:
+            size = self.characters_per_document
+            documents = (
+                (text[start : start + size],) for text, *_ in documents for start in range(0, len(text), size)
+            )
         yield from ((texts, None) for texts in documents)
 
 

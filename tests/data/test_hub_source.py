@@ -49,6 +49,21 @@ def test_splits_and_class_names_are_kept(tmp_path: Path, streaming: bool) -> Non
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_long_rows_are_cut_and_other_folders_left_alone(tmp_path: Path, streaming: bool) -> None:
+    """Catches a cut that loses or changes characters, and a copy in another folder that is read as well."""
+    text = "line one\n\n  line two \n" * 3
+    for place in ("raw", "lines"):
+        (tmp_path / "set" / place / "train").mkdir(parents=True)
+        datasets.Dataset.from_dict({"text": [text]}).to_parquet(tmp_path / "set" / place / "train" / "0000.parquet")
+    source = hub(tmp_path / "set", data_dir="raw", characters_per_document=10, streaming=streaming)
+    found = [document.text for document in source.documents()]
+    assert "".join(found) == text
+    assert {len(each) for each in found[:-1]} == {10}
+    others = [hub(tmp_path / "set", data_dir="raw", characters_per_document=size) for size in (10, 11)]
+    assert source.fingerprint() == others[0].fingerprint() != others[1].fingerprint()
+
+
 def test_numbers_may_be_negative(tmp_path: Path) -> None:
     """Catches a label of -1 among numbers that is taken for a hidden one."""
     (tmp_path / "set").mkdir()

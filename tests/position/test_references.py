@@ -340,6 +340,20 @@ def test_learned_frequencies_start_at_ropes_and_are_trained(inputs):
     assert learned.log_change.grad.abs().min() > 0
 
 
+def test_sinusoids_and_rope_together(inputs):
+    """Catches one of the two without the other, and waves of another size."""
+    both = POSITION_ENCODINGS["sinusoidal_rope"](SHAPE, base=500.0, scale=0.3)
+    rope, waves = (
+        POSITION_ENCODINGS["rope"](SHAPE, base=500.0),
+        POSITION_ENCODINGS["sinusoidal"](SHAPE, base=500.0, scale=0.3),
+    )
+    query, key, _ = inputs
+    for ours, theirs in zip(both(query, key, POSITIONS), rope(query, key, POSITIONS), strict=True):
+        assert torch.equal(ours, theirs)
+    embeddings = torch.ones(B, L, H * D)
+    assert torch.equal(both.embed(embeddings, POSITIONS), waves.embed(embeddings, POSITIONS))
+
+
 def test_xpos_is_x_transformers(inputs):
     """Catches a decay of the wrong pair, or the same for queries and keys."""
     query, key, _ = (x.float() for x in inputs)
