@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=positive, nargs="+", default=[2**power for power in range(10, 17)])
     parser.add_argument("--heads", type=positive, default=2)
     parser.add_argument("--rounds", type=positive, default=5)
-    parser.add_argument("--output", type=Path, help="a JSON file for python -m benchmarks.report")
+    parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
     keep_freed_memory()
     lengths: dict[str, dict[str, float]] = {}
@@ -83,9 +83,11 @@ def step(name: str, length: int, heads: int, device: torch.device) -> Callable[[
     state = rope.prepare(torch.arange(length, device=device)[None])
     layout = SequenceLayout.padded(None, causal=True)
 
+    qkv = torch.randn(3, 1, heads, length, _HEAD, device=device, dtype=torch.bfloat16, requires_grad=True)
+
     def run() -> None:
-        heads_of = torch.randn(3, 1, heads, length, _HEAD, device=device, dtype=torch.bfloat16, requires_grad=True)
-        output, _ = backend(*heads_of.unbind(0), position=rope, state=state, layout=layout, layer=0)
+        qkv.grad = None
+        output, _ = backend(*qkv.unbind(0), position=rope, state=state, layout=layout, layer=0)
         output.sum().backward()
 
     return run

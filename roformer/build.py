@@ -10,14 +10,20 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
-from roformer.attention import ATTENTION_BACKENDS
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import Settings, TrainConfig, stored_config
 from roformer.data import SOURCES, Source
 from roformer.data.glue import GLUE
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
+from roformer.model import (
+    RoFormerConfig,
+    RoFormerForMaskedLM,
+    RoFormerForSequenceClassification,
+    RoFormerPreTrainedModel,
+)
+from roformer.model.heads import RoFormerLanguageModel
 from roformer.position import POSITION_ENCODINGS
 from roformer.tasks import TASKS, Task
 from roformer.tokenizer import TOKENIZERS
@@ -86,10 +92,34 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
             )
         known = {**position, "name": config.position["name"], **({"original_length": trained} if trained else {})}
         position = {key: known.get(key, value) for key, value in config.position.items()}
+    attention = _checkpoint_attention(config, stored)
     model = {key: stored[key] for key in config.model if key in stored and key not in _FREE_MODEL_SETTINGS}
     _refuse_contradictions(config, overridden, {"model": model, "position": position})
     tokenizer = config.tokenizer if "tokenizer" in overridden else {"name": "pretrained", "path": str(folder)}
-    return replace(config, model={**config.model, **model}, position=position, tokenizer=tokenizer)
+    return replace(
+        config, model={**config.model, **model}, position=position, tokenizer=tokenizer, attention=attention
+    )
+
+
+def _checkpoint_attention(config: TrainConfig, stored: dict[str, Any]) -> Settings:
+    """Returns the attention of a run that starts from a checkpoint: any backend of softmax attention for another, and
+    of linear attention the checkpoint's own.
+
+    Raises:
+        UserError: if the weights were trained for another operator than is asked for.
+    """
+    trained, asked = stored.get("attention_backend", "sdpa"), config.attention["name"]
+    if issubclass(ATTENTION_BACKENDS[trained], SoftmaxAttention):
+        fits = asked == "auto" or issubclass(ATTENTION_BACKENDS[asked], SoftmaxAttention)
+    else:
+        fits = asked in ("auto", trained)
+        asked = trained
+    if not fits:
+        raise UserError(
+            f"attention={config.attention['name']} does not fit init_from={config.init_from}, whose weights were "
+            f"trained with {trained}, another operator; leave attention out"
+        )
+    return {**config.attention, "name": asked}
 
 
 def _scales(asked: Settings, stored: Settings) -> bool:
@@ -135,6 +165,8 @@ def check_settings(config: TrainConfig) -> None:
             raise UserError(f"data.glue_task={glue_task} needs task={fitting}")
     shape = RoFormerConfig(**config.model, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
+    if stray := config.attention.keys() - {"name"}:
+        raise UserError(f"attention has no setting '{min(stray)}' (it takes: name)")
     if config.attention["name"] != "auto":
         backend = ATTENTION_BACKENDS[config.attention["name"]]
         backend.check(position)
@@ -197,6 +229,10 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     stored = _stored_settings(folder)
     check_vocabulary(task.tokenizer, stored.get("vocab_size"), folder)
     if stored.get("model_type") == "roformer":  # a stock checkpoint
+        if not issubclass(task.model_class, RoFormerLanguageModel | RoFormerForSequenceClassification):
+            raise UserError(
+                f"init_from={folder} holds an encoder, which {task.model_class.__name__} cannot start from"
+            )
         encoder = RoFormerForMaskedLM.from_transformers(str(folder), attention_backend=settings["attention_backend"])
         model = task.model_class(RoFormerConfig(**{**encoder.config.to_dict(), **settings}))
         model.load_state_dict(encoder.state_dict(), strict=False)  # the head that the task lacks stays behind
@@ -204,6 +240,8 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     if stored.get("model_type") != RoFormerConfig.model_type:
         raise UserError(f"{folder} holds a model of type '{stored.get('model_type')}', not a RoFormer")
     config = RoFormerConfig.from_pretrained(folder)
+    if config.is_decoder and settings.get("is_decoder") is False:
+        raise UserError(f"init_from={folder} reads from left to right, and this task needs both sides of a token")
     for key, value in settings.items():
         setattr(config, key, value)
     try:

@@ -63,7 +63,10 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("trainer.max_step=3", "trainer has no setting 'max_step'; did you mean 'max_steps'?"),
         ("sede=3", "the configuration has no setting 'sede'; did you mean 'seed'?"),
         ("max_steps=3", "the configuration has no setting 'max_steps'; did you mean trainer.max_steps?"),
-        ("data=docs", "data has no setting 'path'; it is a setting of data=glue, data=labelled, data=parallel, data=text"),
+        (
+            "data=docs",
+            "data has no setting 'path'; it is a setting of data=glue, data=labelled, data=parallel, data=text",
+        ),
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
         ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: alibi, cope, "),

@@ -95,6 +95,9 @@ class AttentionBackend(nn.Module, ABC):
         self.dropout = Dropout(dropout)
         self.rotary_value = rotary_value
 
+    def reset_buffers(self) -> None:
+        """Draws what is random beside the weights, where a checkpoint has none of it."""
+
     @classmethod
     def check(cls, position: PositionEncoding) -> None:
         """Raises ``UserError`` if this backend cannot do what an encoding needs."""

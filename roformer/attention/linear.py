@@ -45,6 +45,12 @@ class LinearAttention(AttentionBackend):
                 "adds to the embeddings (rope, xpos, sinusoidal, learned, none), or attention=sdpa"
             )
 
+        if cls.turn is LinearAttention.turn and getattr(position, "magnitude", 1.0) != 1:
+            raise UserError(
+                "the denominator of linear attention is not rotated, so that an encoding that also scales (rope_yarn, "
+                "rope_longrope) would scale the output: choose rope, rope_linear or rope_ntk, or attention=sdpa"
+            )
+
     def features(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Maps queries (B, H, Q, D) and keys (B, H, L, D) to positive features, of any size."""
         return F.elu(query) + 1, F.elu(key) + 1

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
 from roformer.attention.linear import LinearAttention
 from roformer.errors import UserError
 from roformer.position import ModelShape, PositionEncoding, PositionState
@@ -48,6 +48,28 @@ class PerformerAttention(LinearAttention):
                 "changes with the place of a token: choose rope, or attention=linear"
             )
 
+    def reset_buffers(self) -> None:
+        self.projection.copy_(orthogonal_features(*self.projection.shape))
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        position: PositionEncoding,
+        state: PositionState,
+        layout: SequenceLayout,
+        layer: int,
+        query_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        # here, and not where features are made: all documents of a batch meet the same ones
+        if self.training and torch.rand(()) < 1 / _REDRAWN:
+            self.reset_buffers()
+        return super().forward(
+            query, key, value, position=position, state=state, layout=layout, layer=layer, query_mask=query_mask
+        )
+
     turn = AttentionBackend.turn
 
     def turn_features(
@@ -56,8 +78,6 @@ class PerformerAttention(LinearAttention):
         return query, key
 
     def features(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        if self.training and torch.rand(()) < 1 / _REDRAWN:
-            self.projection.copy_(orthogonal_features(*self.projection.shape))
         query, key = (self._logarithms(x) for x in (query, key))
         # what is subtracted cancels: a number of each query, and one of all keys
         query = query - query.detach().amax(dim=-1, keepdim=True)

@@ -68,6 +68,10 @@ class HubSource(Source):
                 "data.document_start, data.rows_per_document, data.characters_per_document, data.label_column and "
                 "several data.text_column exclude one another; leave at most one of them non-null"
             )
+        if characters_per_document is not None and characters_per_document < 1:
+            raise UserError(f"data.characters_per_document must be at least 1, got {characters_per_document}")
+        if splits and (set(splits.values()) - set(SPLITS) or len(set(splits.values())) < len(splits)):
+            raise UserError(f"data.splits gives each name one of {', '.join(SPLITS)}, and none to two; got {splits}")
         try:
             re.compile(document_start or "")
         except re.error as error:

@@ -1,10 +1,11 @@
 """Texts in two languages, side by side: a table with a column each, or two files of which line i belongs to line i.
 
-Of a folder, all tables are read, or else all pairs of files ``<name>.<source>`` and ``<name>.<target>``, such as
-``train.en`` and ``train.de``. Files named train*, validation* (valid*, val*, dev*) or test* give the split.
+Of a folder, all pairs of files ``<name>.<source>`` and ``<name>.<target>`` are read, such as ``train.en`` and
+``train.de``, or else its tables. Files named train*, validation* (valid*, val*, dev*) or test* give the split.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
 
@@ -69,17 +70,21 @@ class ParallelSource(Source):
 
 def _pairs_of_files(root: Path, source: str, target: str) -> list[tuple[Path, Path]]:
     """Returns the pairs of files in a folder, sorted by name."""
-    found = sorted(root.glob(f"*.{source}")) if root.is_dir() else []
-    if lonely := [file for file in found if not file.with_suffix(f".{target}").is_file()]:
-        raise UserError(f"{lonely[0]} has no {lonely[0].with_suffix(f'.{target}').name} beside it")
+    if not root.is_dir():
+        return []
+    found, others = (sorted(root.glob(f"*.{language}")) for language in (source, target))
+    for files, other in ((found, target), (others, source)):
+        if lonely := [file for file in files if not file.with_suffix(f".{other}").is_file()]:
+            raise UserError(f"{lonely[0]} has no {lonely[0].with_suffix(f'.{other}').name} beside it")
     return [(file, file.with_suffix(f".{target}")) for file in found]
 
 
 def _lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
     """Yields line i of both files, but for pairs of which one is blank."""
     try:
-        with source.open(encoding="utf-8-sig") as ours, target.open(encoding="utf-8-sig") as theirs:
-            for number, pair in enumerate(zip_longest(ours, theirs), start=1):
+        with ExitStack() as files:  # a carriage return inside of a line ends none
+            sides = [files.enter_context(file.open(encoding="utf-8-sig", newline="\n")) for file in (source, target)]
+            for number, pair in enumerate(zip_longest(*sides), start=1):
                 if None in pair:
                     raise UserError(
                         f"{source if pair[0] is None else target} ends before line {number} of the other file; both "

@@ -63,8 +63,9 @@ def stretching(runs: BySeed) -> dict[str, dict[str, Any]] | None:
 def attention_distance(runs: BySeed) -> list[list[float]] | None:
     """Returns the mean distance in tokens, (layers, heads), over seeds, the heads of each layer sorted, since heads of
     two seeds do not correspond; None where it was not measured."""
-    tables = [np.sort(metrics["attention_distance"]["tokens"], axis=-1) for metrics in runs.values()]
-    measured: list[list[float]] = np.mean(tables, axis=0).tolist()
+    probes = [metrics["attention_distance"] for metrics in runs.values() if "attention_distance" in metrics]
+    tables = [np.sort(probe["tokens"], axis=-1) for probe in probes]
+    measured: list[list[float]] = np.mean(tables, axis=0).tolist() if tables else []
     return measured or None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
+from roformer.errors import UserError
 from roformer.evaluation.comparability import (
     Result,
     differences_in_settings,
@@ -17,7 +18,14 @@ from roformer.evaluation.statistics import correct_for_many, interval
 
 
 def compare_translations(results: list[Result], reference: str) -> dict[str, Any]:
-    """Returns what each encoding scored, and how that differs from the reference's."""
+    """Returns what each encoding scored, and how that differs from the reference's.
+
+    Raises:
+        UserError: if the runs have other test sets.
+    """
+    texts = {tuple(result["metrics"]["references"]) for result in results if result["evaluator"] == "bleu"}
+    if len(texts) > 1:
+        raise UserError("translations of different test sets do not compare; narrow runs= to one of them")
     groups = group_runs(results)
     first = next(iter(next(iter(groups.values())).values()))["bleu"]
     encodings = {label: _encoding(runs) for label, runs in groups.items()}
@@ -56,5 +64,6 @@ def _bootstrap(runs: BySeed, reference: BySeed) -> list[float]:
         systems = [("reference", theirs["translations"]), ("other", ours["translations"])]
         test = PairedTest(systems, {"BLEU": BLEU(references=[ours["references"]])}, references=None, test_type="bs")
         _, scores = test()
-        values.append(float(scores["BLEU"][1].p_value))
+        alike = scores["BLEU"][0].score == scores["BLEU"][1].score  # the test would call that significant
+        values.append(1.0 if alike else float(scores["BLEU"][1].p_value))
     return values

@@ -46,7 +46,7 @@ class RoFormerConfig(PretrainedConfig):
         label_smoothing: probability that its loss spreads evenly over the vocabulary, in training.
         rotary_value: rotate the values as well as queries and keys.
         position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
-        attention_backend: ``sdpa`` or ``eager``.
+        attention_backend: a name in ``roformer/attention``.
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
             with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
         pooling: what a classifier reads: ``cls``, the first token, or ``mean`` over all tokens.

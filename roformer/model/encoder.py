@@ -118,6 +118,11 @@ class RoFormerPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["RoFormerLayer"]
 
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AttentionBackend):
+            module.reset_buffers()
+
 
 class RoFormerModel(RoFormerPreTrainedModel):
     """The encoder, or with ``config.is_decoder`` the decoder, without a head."""
@@ -181,13 +186,13 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 f"query_mask must be boolean and {tuple(inputs_embeds.shape[:2])}, got {query_mask.dtype} and "
                 f"{tuple(query_mask.shape)}"
             )
+        if self.config.add_cross_attention != (encoder_hidden_states is not None):
+            raise UserError("encoder_hidden_states are for models with add_cross_attention, and needed there")
         past = self._check_past(past_key_values, cu_seqlens, query_mask)
         layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens, past)
         position_ids = self.position.place(position_ids)
         state = self.position.prepare(position_ids)
         hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:])
-        if self.config.add_cross_attention != (encoder_hidden_states is not None):
-            raise UserError("encoder_hidden_states are for models with add_cross_attention, and needed there")
         encoder_layout = SequenceLayout.padded(encoder_attention_mask)
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         want_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states

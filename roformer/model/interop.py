@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from transformers import RoFormerConfig as StockConfig
 from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 
@@ -100,6 +101,10 @@ def to_transformers(model: "RoFormerForMaskedLM") -> StockRoFormerForMaskedLM:
             f"stock RoFormer has no equivalent of position {model.config.position}; it knows rope only, interleaved, "
             "with base 10000 on all channels"
         )
+    config = model.config
+    operator = issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention)
+    if config.is_decoder or config.scale_embedding or not config.normalize_embedding or not operator:
+        raise UserError("stock RoFormer here is an encoder with softmax attention and normed embeddings; this is not")
     stock = StockRoFormerForMaskedLM(StockConfig(**{name: getattr(model.config, name) for name in _SHARED_SETTINGS}))
     ours = model.state_dict()
     theirs = stock.state_dict()  # keeps the stock model's own table of angles

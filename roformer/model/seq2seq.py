@@ -142,6 +142,11 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
 def _part(config: RoFormerConfig, **changes: bool | int | None) -> RoFormerConfig:
     """Returns the configuration of the encoder, or with ``changes`` of the decoder."""
     part = copy.deepcopy(config)
-    for name, value in {"is_encoder_decoder": False, **changes}.items():
+    for name, value in {
+        "is_encoder_decoder": False,
+        "is_decoder": False,
+        "add_cross_attention": False,
+        **changes,
+    }.items():
         setattr(part, name, value)
     return part

@@ -41,6 +41,8 @@ def headline(comparison: Comparison) -> str:
 def _translation_sentence(comparison: Comparison) -> str:
     """Which differences in BLEU to the reference are claimed."""
     subject, encodings = display_name(comparison["reference"]), comparison["translation"]["encodings"]
+    if not any(len((result["difference"] or {"values": ()})["values"]) > 1 for result in encodings.values()):
+        return f"No claim: nothing was compared with {subject} over two seeds or more."
     claimed = [
         f"{display_name(name)} differs from {subject} by {fixed(result['difference']['mean'], 2, signed=True)} BLEU"
         for name, result in encodings.items()

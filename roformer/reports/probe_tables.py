@@ -162,9 +162,10 @@ def _lengths(comparison: Comparison) -> list[int]:
     return sorted({int(length) for result in encodings for length in result["loss_by_length"]})
 
 
-def interval_note(part: Mapping[str, Any]) -> str:
+def interval_note(part: Mapping[str, Any], measure: str = "accuracy") -> str:
+    """Says what the brackets of a table are intervals over, from those of one of its measures."""
     results = [*part["encodings"].values(), *part.get("baselines", {}).values()]
-    intervals = [result["accuracy"] for result in results]
+    intervals = [result[measure] for result in results]
     over = {interval.get("over", "seeds") for interval in intervals if has_bounds(interval)}
     if not over:
         return "One seed: no interval."

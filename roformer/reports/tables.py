@@ -56,7 +56,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
             tables.append(trials(comparison))
     if comparison["translation"]:
         tables.append(translation(comparison))
-    if comparison["lm"] and _paper_rival(comparison):
+    if comparison["lm"] and comparison["lm"]["settings"].get("task", "mlm") == "mlm" and _paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
 
@@ -283,7 +283,8 @@ def translation(comparison: Comparison) -> Table:
         ),
         rows=tuple(rows),
         note=f"sacreBLEU: {part['signature']}. Compound-split: of tokens, for older papers only. Loss: per target "
-        f"token. p over sentences: paired bootstrap, 1,000 samples, not corrected. {interval_note(part)} {CORRECTED}",
+        f"token. p over sentences: paired bootstrap, 1,000 samples, not corrected. "
+        f"{interval_note(part, 'bleu')} {CORRECTED}",
         warnings=tuple(part["warnings"]),
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -65,9 +65,6 @@ class LanguageModelling(Task):
             if not len(plan):
                 raise UserError(f"the {name} split has no tokens; give more text or change data.{name}_fraction")
         self.rows = len(self.plans["train"])
-
-    def model_settings(self) -> dict[str, Any]:
-        return {}
 
     @abstractmethod
     def count(self, spans: NDArray[np.int64]) -> int:

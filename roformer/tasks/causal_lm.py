@@ -20,7 +20,8 @@ class CausalLanguageModelling(LanguageModelling):
     sees_both_sides = False
 
     def model_settings(self) -> dict[str, Any]:
-        return {"is_decoder": True}
+        begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        return {"is_decoder": True, "bos_token_id": begin, "eos_token_id": end}
 
     def count(self, spans: NDArray[np.int64]) -> int:
         return int(np.diff(spans).sum()) + sum(self.ends("train", spans))

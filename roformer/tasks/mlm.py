@@ -1,5 +1,7 @@
 """Masked language modelling on packed documents (Devlin et al. 2019; RoFormer paper, section 4.2)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
@@ -42,6 +44,9 @@ class MaskedLanguageModelling(LanguageModelling):
         if not 0 < mask_probability < 1:
             raise UserError(f"task.mask_probability must lie between 0 and 1, got {mask_probability}")
         self.masker = TokenMasker(tokenizer, mask_probability=mask_probability)
+
+    def model_settings(self) -> dict[str, Any]:
+        return {"is_decoder": False}
 
     def count(self, spans: NDArray[np.int64]) -> int:
         return self.masker.count(int(np.diff(spans).sum()))

@@ -1,5 +1,6 @@
 """Translation: a target text for a source text (section 4.1 of the RoFormer paper; Vaswani et al. 2017)."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -61,6 +62,8 @@ class Translation(Task):
         if not len(self.trained):
             raise UserError(f"every pair is longer than task.max_length={max_length} tokens; raise it")
         self.rows = len(self.trained)
+        self._bounds = lru_cache(maxsize=4)(self._find_bounds)
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
     def _lengths(self, split: str) -> NDArray[np.int64]:
         documents = self.corpus.splits[split]
@@ -76,8 +79,7 @@ class Translation(Task):
     def steps_per_epoch(self, batch_size: int) -> float:
         return len(self._bounds(batch_size)) - 1
 
-    @lru_cache(maxsize=4)  # noqa: B019  # a task lives as long as its run
-    def _bounds(self, batch_size: int) -> NDArray[np.int64]:
+    def _find_bounds(self, batch_size: int) -> NDArray[np.int64]:
         """Returns where batches begin and end in the pairs by length, whatever the order of equal ones.
 
         Raises:
@@ -104,8 +106,7 @@ class Translation(Task):
         sources, targets = self.pairs["train"][self.trained].T
         return np.lexsort((ties, targets, sources))
 
-    @lru_cache(maxsize=2)  # noqa: B019
-    def _epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
+    def _draw_epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
         """Returns the documents of each batch of an epoch: which pairs of a length meet, and when, is drawn."""
         rng = np.random.default_rng([self.seed, epoch])
         ordered = self.trained[self._by_length(rng.permutation(self.rows))]
@@ -151,9 +152,9 @@ class Translation(Task):
         padded = pad_sequence([torch.from_numpy(text) for text in texts], True, self.tokenizer.pad_token_id)
         return padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()
 
-    def by_length(self, split: str, batch_tokens: int) -> list[list[int]]:
-        """Returns the documents of a split in batches of at most so many tokens of the longer side, padded."""
-        lengths = np.minimum(self.pairs[split].max(axis=1), self.max_length)
+    def by_length(self, split: str, batch_tokens: int, sides: slice = slice(2)) -> list[list[int]]:
+        """Returns the documents of a split in batches of at most so many tokens of the longer of ``sides``, padded."""
+        lengths = np.minimum(self.pairs[split][:, sides].max(axis=1), self.max_length)
         batches: list[list[int]] = []
         for index in np.argsort(-lengths, kind="stable").tolist():
             if not batches or lengths[batches[-1][0]] * (len(batches[-1]) + 1) > batch_tokens:
@@ -191,14 +192,15 @@ class Translation(Task):
     ) -> list[str]:
         """Returns a translation of each document of a split, in its order."""
         device, translations = model.device, [""] * len(self.corpus.splits[split])
-        for documents in self.by_length(split, max(1, batch_tokens // num_beams)):
+        table = model.decoder.position.max_length or math.inf  # where positions end
+        for documents in self.by_length(split, max(1, batch_tokens // num_beams), slice(1)):  # knows no references
             input_ids, mask = self._padded([self.pair(split, index)[0] for index in documents])
             tokens = model.generate(
                 input_ids.to(device),
                 attention_mask=mask.to(device),
                 num_beams=num_beams,
                 length_penalty=length_penalty,
-                max_new_tokens=input_ids.shape[1] + _LONGER,
+                max_new_tokens=min(input_ids.shape[1] + _LONGER, table - 1),
                 do_sample=False,
             )
             texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)

@@ -1,4 +1,4 @@
-"""Byte-pair encoding of bytes, trained on the corpus: every text can be spelt, and comes back as it was.
+"""Byte-pair encoding of bytes, trained on the corpus: every text comes back as it was, but for a blank in front.
 
 Source: Sennrich et al. 2016, arXiv:1508.07909; on bytes, as in GPT-2, by the ``tokenizers`` library.
 """

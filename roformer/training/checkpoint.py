@@ -96,9 +96,10 @@ def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, An
             "of a run, or set optimizer.carry to false"
         )
     config = stored_config(Path(init_from))
-    if config and config["trainer"]["early_stopping_patience"] is not None:
+    trainer = config["trainer"] if config else {}
+    if trainer.get("early_stopping_patience") is not None or trainer.get("average_checkpoints", 1) > 1:
         raise UserError(
-            f"init_from={init_from} exported its best state, and its optimiser is that of the last; set "
+            f"init_from={init_from} exported its best state or a mean, and its optimiser is that of the last; set "
             "optimizer.carry to false"
         )
     moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
@@ -112,7 +113,9 @@ def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, An
 
 def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
     """Raises ``UserError`` if the folder holds a run with other settings, naming the first that differs."""
-    if found := first_difference(stored, yaml.safe_load(config.to_yaml()), but=_MAY_CHANGE):
+    averaged = config.trainer.average_checkpoints > 1  # which ones, save_steps decides
+    but = _MAY_CHANGE - {"trainer.save_steps", "trainer.keep_checkpoints"} if averaged else _MAY_CHANGE
+    if found := first_difference(stored, yaml.safe_load(config.to_yaml()), but=but):
         key, old, new = found
         raise UserError(
             f"{config.output_dir} holds a run with {key}={old}, now it is {new}; set it back, choose another "

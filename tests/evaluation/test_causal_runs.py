@@ -79,6 +79,15 @@ def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop
             assert (piece != IGNORE).nonzero().min() >= (ordinary - 1) // 2
 
 
+def test_linear_attention_has_a_report(workshop, tmp_path):
+    """Catches probes that only attention with weights can give, asked of all."""
+    run = workshop.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")
+    report = evaluate(evaluation([run]))
+    rope = json.loads((report.parent / "comparison.json").read_text())["lm"]["encodings"]["rope"]
+    assert (rope["attention_distance"], rope["decay"], rope["stretching"]) == (None, None, None)
+    assert "Beside the paper" not in (report.parent / "tables.md").read_text()
+
+
 def test_masked_and_causal_losses_are_kept_apart(causal_runs, runs):
     """Catches a ranking of losses of different tokens."""
     with pytest.raises(UserError, match="losses of char_lm and mlm do not compare"):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
 from roformer.evaluation.runs import Run
@@ -26,7 +27,8 @@ class Decay(Evaluator):
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
         whole = (position.get("partial_factor"), position.get("pairs")) == (1.0, "all")
-        return super().fits(run) and position["name"] == "rope" and whole
+        softmax = issubclass(ATTENTION_BACKENDS[run.config["attention"]["name"]], SoftmaxAttention)
+        return super().fits(run) and softmax and position["name"] == "rope" and whole
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``scores`` and ``bounds`` at each of the ``distances``, in units of q.k, and how many ``pairs`` they

@@ -7,6 +7,7 @@ Each scaling is set to the length at hand, as its paper does; the windows and th
 from inspect import signature
 from typing import Any
 
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows, window_batches
 from roformer.evaluation.runs import Run
@@ -26,7 +27,8 @@ class Stretching(Evaluator):
 
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
-        return super().fits(run) and position["name"] == "rope" and position.get("pairs", "all") == "all"
+        softmax = issubclass(ATTENTION_BACKENDS[run.config["attention"]["name"]], SoftmaxAttention)
+        return super().fits(run) and softmax and position["name"] == "rope" and position.get("pairs", "all") == "all"
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns loss by scaling, by tokens of a window."""

@@ -59,7 +59,11 @@ class SyntheticAccuracy(Evaluator):
                 f"{loaded.run.folder} was trained on too few documents: none of them had the label "
                 f"'{min(unknown)}'; raise data.documents and train anew"
             )
-        documents = [np.array(tokenizer(" ".join(words))["input_ids"]) for words, _ in examples]
+        special = tokenizer.cls_token_id, tokenizer.sep_token_id
+        documents = [
+            np.array([special[0], *tokenizer(" ".join(words), add_special_tokens=False)["input_ids"], special[1]])
+            for words, _ in examples
+        ]
         labels = [names.index(label) for _, label in examples]
         predictions = np.empty(len(documents), dtype=np.int64)
         lengths = np.array([len(document) for document in documents])

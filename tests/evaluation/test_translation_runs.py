@@ -1,0 +1,61 @@
+"""Translations in the evaluation: BLEU, paired tests, the table and the page."""
+
+import json
+
+import pytest
+
+from roformer.errors import UserError
+from roformer.evaluation.harness import evaluate
+from roformer.evaluation.translation import compare_translations
+from tests.workshop import evaluation
+
+
+@pytest.fixture(scope="module")
+def report(workshop):
+    """Of two encodings with two seeds each."""
+    folder = workshop.folder / "translated"
+    runs = [
+        workshop.train(folder / f"{name}-seed{seed}", f"position={name}", f"seed={seed}", task="translation")
+        for name in ("rope", "none")
+        for seed in (1, 2)
+    ]
+    return evaluate(evaluation(runs))
+
+
+@pytest.fixture
+def results(report):
+    return [json.loads(file.read_text()) for file in sorted((report.parents[1] / "results" / "bleu").glob("*.json"))]
+
+
+def test_report(report, results):
+    """Catches a part that the tables, the page or the headline do not know."""
+    comparison = json.loads((report.parent / "comparison.json").read_text())
+    part = comparison["translation"]
+    assert set(part["encodings"]) == {"rope", "none"}
+    assert part["encodings"]["none"]["seeds"] == [1, 2]
+    assert len(part["encodings"]["none"]["bootstrap"]) == 2
+    assert part["encodings"]["rope"]["difference"] is None
+    assert part["test_documents"] == len(results[0]["metrics"]["references"])
+    tables = (report.parent / "tables.md").read_text()
+    assert part["signature"] in tables.replace("\\", "")
+    assert "<h2>Translation</h2>" in report.read_text()
+    assert (comparison["lm"], comparison["classification"], comparison["scores"]) == (None, None, {})
+
+
+def test_bootstrap_tells_alike_from_unlike(results):
+    """Catches equal translations that come out as significant, and a test that finds nothing."""
+    for result in results:
+        result["metrics"]["translations"] = list(result["metrics"]["references"])
+    assert compare_translations(results, "rope")["encodings"]["none"]["bootstrap"] == [1.0, 1.0]
+    for result in results:
+        if result["run"]["position"]["name"] == "none":
+            texts = result["metrics"]["references"]
+            result["metrics"]["translations"] = [" ".join(reversed(text.split())) for text in texts]
+    assert max(compare_translations(results, "rope")["encodings"]["none"]["bootstrap"]) < 0.01
+
+
+def test_other_test_sets_are_not_compared(results):
+    """Catches translations that are scored against the references of another corpus."""
+    results[0]["metrics"]["references"] = results[0]["metrics"]["references"][1:]
+    with pytest.raises(UserError, match="different test sets"):
+        compare_translations(results, "rope")
