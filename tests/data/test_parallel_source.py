@@ -32,6 +32,13 @@ def test_lines_of_two_files_belong_together(tmp_path):
     assert swapped.fingerprint() != source.fingerprint()
 
 
+def test_a_carriage_return_ends_no_line(tmp_path):
+    """Catches pairs that are shifted from a stray sign on, as text from the web has it."""
+    (tmp_path / "train.en").write_bytes(b"one\rmore\r\ntwo\n")
+    (tmp_path / "train.de").write_bytes(b"eins\nzwei\n")
+    assert found(parallel(tmp_path)) == [("train", ("one\rmore", "eins")), ("train", ("two", "zwei"))]
+
+
 @pytest.mark.parametrize("suffix", ["tsv", "jsonl"])
 def test_columns_of_a_table(tmp_path, suffix):
     """Catches columns in the order of the file, and rows that lack a side."""
@@ -57,12 +64,13 @@ def test_what_changes_the_pairs_changes_the_fingerprint(tmp_path):
         ({"train_en": "a\nb\n", "train_de": "A\n"}, r"train.de ends before line 2 of the other file"),
         ({"train_en": "a\n", "train_de": "A\nB\n"}, r"train.en ends before line 2 of the other file"),
         ({"train_en": "a\n"}, r"train.en has no train.de beside it"),
+        ({"valid_de": "a\n"}, r"valid.de has no valid.en beside it"),
         ({"train_en": "\n", "train_de": "\n"}, "no pair has text on both sides"),
         ({"train_csv": "en,fr\na,b\n"}, "has no column 'de'"),
         ({"train_txt": "a\n"}, r"name the two files of a corpus as train.en and train.de"),
         ({}, "no supported file"),
     ],
-    ids=["short target", "short source", "lonely", "blank", "column", "plain text", "nothing"],
+    ids=["short target", "short source", "lonely source", "lonely target", "blank", "column", "plain text", "nothing"],
 )
 def test_what_is_no_parallel_corpus(tmp_path, files, named):
     """Catches pairs that are made of lines which do not belong together, and errors that name no file."""

@@ -147,6 +147,17 @@ def test_positions_that_stock_does_not_know(name, settings, tiny_model):
         tiny_model(name, settings=settings).to_transformers()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"is_decoder": True}, {"normalize_embedding": False}, {"scale_embedding": True}, {"attention_backend": "linear"}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_models_that_stock_does_not_know(settings, tiny_model):
+    """Catches a stock model that has the weights and computes something else."""
+    with pytest.raises(UserError, match="an encoder with softmax attention"):
+        tiny_model(**settings).to_transformers()
+
+
 def test_written_configuration_is_stocks(tiny_model, tmp_path):
     """Catches an export that transformers alone could not open."""
     tiny_model().to_transformers().save_pretrained(tmp_path)

@@ -39,6 +39,14 @@ def test_a_run_that_was_stopped_has_the_same_mean(workshop, interrupted, tmp_pat
     assert all(torch.equal(weight, weights(whole)[name]) for name, weight in weights(resumed).items())
 
 
+def test_which_are_averaged_cannot_change_on_the_way(interrupted, workshop, tmp_path):
+    """Catches a mean of other states than the settings say."""
+    average = ("trainer.keep_checkpoints=3", "trainer.average_checkpoints=3")
+    run = interrupted(tmp_path / "run", 5, *average, "trainer.save_steps=2")
+    with pytest.raises(UserError, match=r"trainer\.save_steps=2, now it is 1"):
+        workshop.train(run, *average, "trainer.save_steps=1")
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

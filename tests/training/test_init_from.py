@@ -230,3 +230,33 @@ def test_another_kind_of_model_is_refused(workshop, finished, stock, tmp_path):
     config.write_text(config.read_text().replace('"roformer"', '"bert"'))
     message = refusal(workshop, tmp_path / "run", f"init_from={stock[1]}")
     assert message == f"{stock[1]} holds a model of type 'bert', not a RoFormer"
+
+
+def test_attention_keeps_its_operator(workshop, start_from, tmp_path):
+    """Catches weights of linear attention that are fine-tuned as those of softmax, and the other way round."""
+    linear = workshop.train(tmp_path / "linear", "attention=linear")
+    model, _, config = start_from(linear, "attention=auto")
+    assert config.attention == {"name": "linear"}
+    assert model.config.attention_backend == "linear"
+    assert "trained with linear, another operator" in refusal(
+        workshop, tmp_path / "run", f"init_from={linear}", "attention=sdpa"
+    )
+    softmax = workshop.train(tmp_path / "softmax")
+    assert start_from(softmax, "attention=blocked")[2].attention == {"name": "blocked"}
+    assert "trained with sdpa, another operator" in refusal(
+        workshop, tmp_path / "run", f"init_from={softmax}", "attention=linear"
+    )
+
+
+def test_a_decoder_is_no_start_for_masked_language_modelling(workshop, tmp_path):
+    """Catches masked tokens that are predicted from one side."""
+    decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
+    with pytest.raises(UserError, match="needs both sides of a token"):
+        workshop.train(tmp_path / "run", f"init_from={decoder}")
+
+
+def test_a_stock_encoder_is_no_start_for_translation(workshop, stock, tmp_path):
+    """Catches a model that says where it starts from and is drawn at random."""
+    _, folder = stock
+    with pytest.raises(UserError, match="cannot start from"):
+        workshop.train(tmp_path / "run", f"init_from={folder}", task="translation")
