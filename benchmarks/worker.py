@@ -148,7 +148,7 @@ def measure_backend(sizes: Sizes, precision: str) -> str:
     keep_freed_memory()
     backend, _ = resolve_backend(
         "auto", length=sizes.length, head_size=sizes.hidden_size // sizes.heads, dropout=sizes.dropout,
-        precision=precision, device=best_device(),
+        causal=False, precision=precision, device=best_device(),
     )  # fmt: skip
     return backend
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from roformer.config import EvaluateConfig
-from roformer.errors import UserError
 from roformer.evaluation import probes
 from roformer.evaluation.comparability import (
     Result,
@@ -63,8 +62,6 @@ def _provenance(results: list[Result]) -> dict[str, Any]:
 
 
 def _lm(results: list[Result], reference: str) -> dict[str, Any]:
-    if len(tasks := sorted({result["run"]["task"] for result in results})) > 1:
-        raise UserError(f"losses of {' and '.join(tasks)} do not compare; narrow runs= to one of them")
     groups = group_runs(results)
     encodings = {label: _lm_encoding(runs) for label, runs in groups.items()}
     labels = label_runs(result["run"] for result in results)

@@ -22,6 +22,8 @@ from roformer.evaluation.runs import Run, find_runs
 from roformer.position import POSITION_ENCODINGS
 from roformer.reports.headline import headline
 from roformer.reports.page import write_report
+from roformer.tasks import TASKS
+from roformer.tasks._language import LanguageModelling
 from roformer.training.checkpoint import write_json
 from roformer.training.precision import autocast, best_device
 from roformer.training.provenance import file_digest, provenance
@@ -40,6 +42,9 @@ def evaluate(config: EvaluateConfig) -> Path:
     for folder in unfinished:
         print(f"left out, not finished: {folder}")
     labels = label_runs(run.description for run in runs)
+    tasks = sorted({run.task for run in runs if issubclass(TASKS[run.task], LanguageModelling)})
+    if len(tasks) > 1:
+        raise UserError(f"losses of {' and '.join(tasks)} do not compare; narrow runs= to one of them")
     if config.reference not in labels.values():
         POSITION_ENCODINGS[config.reference]  # raises for a misspelt one; one without runs is told on the page
     output_dir = Path(config.output_dir or os.path.commonpath([run.folder.resolve().parent for run in runs]))

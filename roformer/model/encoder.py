@@ -201,15 +201,10 @@ class RoFormerModel(RoFormerPreTrainedModel):
         for number, layer in enumerate(self.layers, start=1):
             wanted = query_mask if number == len(self.layers) else None
             hidden_states, weights = layer(
-                hidden_states,
-                position=self.position,
-                state=state,
-                layout=layout,
-                query_mask=wanted,
-                past_key_values=past_key_values,
-                encoder_hidden_states=encoder_hidden_states,
+                hidden_states, position=self.position, state=state, layout=layout, query_mask=wanted,
+                past_key_values=past_key_values, encoder_hidden_states=encoder_hidden_states,
                 encoder_layout=encoder_layout,
-            )
+            )  # fmt: skip
             if want_attentions and weights is None:
                 raise UserError(
                     "output_attentions needs attention_backend='eager', padded, not packed, input, and no query_mask"

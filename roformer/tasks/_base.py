@@ -40,6 +40,8 @@ class Task(ABC):
     """
 
     model_class: ClassVar[type[RoFormerPreTrainedModel]]
+    causal: ClassVar[bool] = False
+    """Whether tokens see only those before them, which decides how fast attention is."""
     best_metric: ClassVar[str]
     greater_is_better: ClassVar[bool]
     rows: int

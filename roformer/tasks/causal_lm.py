@@ -17,6 +17,7 @@ class CausalLanguageModelling(LanguageModelling):
     """Predicts every token, and where a document ends [SEP]; [CLS] begins every piece."""
 
     model_class = RoFormerForCausalLM
+    causal = True
     sees_both_sides = False
 
     def model_settings(self) -> dict[str, Any]:

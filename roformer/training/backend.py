@@ -15,20 +15,20 @@ _TOKENS, _HEADS, _LONGEST = 2048, 4, 4096  # in a measurement; longer documents 
 
 
 def resolve_backend(
-    asked: str, *, length: int, head_size: int, dropout: float, precision: str, device: torch.device
+    asked: str, *, length: int, head_size: int, dropout: float, causal: bool, precision: str, device: torch.device
 ) -> tuple[str, str]:
     """Returns the name of a backend, and why in a few words. ``auto`` measures once in a process and takes
     ``blocked`` where it is at least 1.2 times as fast, forward and backward, as ``sdpa`` on documents of ``length``
     tokens."""
     if asked != "auto":
         return asked, "as configured"
-    gain = _speed_gain(min(length, _LONGEST), head_size, dropout, precision, str(device))
+    gain = _speed_gain(min(length, _LONGEST), head_size, dropout, causal, precision, str(device))
     chosen = _OTHER if gain >= _GAIN else _FIRST
     return chosen, f"measured: {_OTHER} is {gain:.1f} times as fast as {_FIRST} here"
 
 
 @cache
-def _speed_gain(length: int, head_size: int, dropout: float, precision: str, device: str) -> float:
+def _speed_gain(length: int, head_size: int, dropout: float, causal: bool, precision: str, device: str) -> float:
     """Returns the seconds of the first backend over those of the other."""
     model = ModelShape(hidden_size=_HEADS * head_size, num_attention_heads=_HEADS)
     shape = (max(1, _TOKENS // length), _HEADS, length, head_size)
@@ -37,7 +37,7 @@ def _speed_gain(length: int, head_size: int, dropout: float, precision: str, dev
 
     def work(name: str) -> Callable[[], None]:
         backend = ATTENTION_BACKENDS[name](model, dropout=dropout, rotary_value=False).train()
-        attend = partial(backend.attend_part, position=PositionEncoding(), mask=None, causal=False, layer=0)
+        attend = partial(backend.attend_part, position=PositionEncoding(), mask=None, causal=causal, layer=0)
         return lambda: attend(query, key, value, (), None)[0].sum().backward()
 
     seconds = least_seconds(

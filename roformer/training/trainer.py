@@ -20,7 +20,7 @@ from roformer.allocator import keep_freed_memory
 from roformer.build import Corpus, build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig, stored_config
 from roformer.errors import RunTakenError, UserError
-from roformer.tasks import Batch, Task
+from roformer.tasks import TASKS, Batch, Task
 from roformer.training.backend import resolve_backend
 from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_moments
 from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
@@ -130,6 +130,7 @@ def _settle(config: TrainConfig, state: PartialState) -> tuple[TrainConfig, Grid
         length=config.length,
         head_size=model["hidden_size"] // model["num_attention_heads"],
         dropout=model["attention_probs_dropout_prob"],
+        causal=TASKS[config.task["name"]].causal,
         precision=precision,
         device=state.device,
     )

@@ -35,7 +35,7 @@ def test_the_faster_one_is_recorded(workshop, measured, tmp_path, gain, chosen):
     """Catches ``auto`` in the records, which tells no reader what was done, and the slower one chosen."""
     asked = measured(gain)
     assert recorded(workshop.train(tmp_path / "run", AUTO, "task.sequence_length=48")) == chosen
-    assert asked == [(48, 16, 0.0, "fp32", "cpu")]
+    assert asked == [(48, 16, 0.0, False, "fp32", "cpu")]
 
 
 @pytest.mark.parametrize(("first", "then", "chosen"), [(2.5, 0.5, "blocked"), (0.5, 2.5, "sdpa")])
@@ -52,7 +52,7 @@ def test_what_is_asked_for_is_not_measured(measured):
     """Catches seconds of measuring whose result nobody wants."""
     measured(None)  # comparing it would fail
     chosen, why = backend.resolve_backend(
-        "eager", length=8, head_size=8, dropout=0.0, precision="fp32", device=torch.device("cpu")
+        "eager", length=8, head_size=8, dropout=0.0, causal=False, precision="fp32", device=torch.device("cpu")
     )
     assert (chosen, why) == ("eager", "as configured")
 
@@ -67,15 +67,15 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
         return {"sdpa": 3.0, "blocked": 1.0}
 
     def attend(self, query, key, value, mask, bias, causal):
-        shapes.append((type(self).__name__, query.shape, query.dtype, self.dropout.p, self.training))
+        shapes.append((type(self).__name__, query.shape, query.dtype, self.dropout.p, causal, self.training))
         return query + key + value, None
 
     monkeypatch.setattr(backend, "least_seconds", least_seconds)
     for name in ("sdpa", "blocked"):
         monkeypatch.setattr(backend.ATTENTION_BACKENDS[name], "attend", attend)
-    assert backend._speed_gain.__wrapped__(512, 16, 0.1, "bf16", "cpu") == 3.0
+    assert backend._speed_gain.__wrapped__(512, 16, 0.1, True, "bf16", "cpu") == 3.0
     assert shapes == [
-        (name, (4, 4, 512, 16), torch.bfloat16, 0.1, True) for name in ("SdpaAttention", "BlockedAttention")
+        (name, (4, 4, 512, 16), torch.bfloat16, 0.1, True, True) for name in ("SdpaAttention", "BlockedAttention")
     ]
 
 
