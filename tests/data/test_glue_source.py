@@ -84,7 +84,7 @@ def test_the_hub_is_asked_for_the_right_splits(monkeypatch):
 
     asked = []
 
-    def load(name, config, *, revision, streaming):
+    def load(name, config, *, data_dir, revision, streaming):
         asked.append((name, config, revision))
         rows = {
             split: Dataset.from_dict({"premise": [split], "hypothesis": ["h"], "label": [1]})
