@@ -96,7 +96,7 @@ class AttentionBackend(nn.Module, ABC):
         self.rotary_value = rotary_value
 
     def reset_buffers(self) -> None:
-        """Draws what is random beside the weights, where a checkpoint has none of it."""
+        """Draws anew what is random beside the weights."""
 
     @classmethod
     def check(cls, position: PositionEncoding) -> None:

@@ -44,7 +44,6 @@ class LinearAttention(AttentionBackend):
                 "linear attention has no scores that this position encoding could add to: choose one that rotates or "
                 "adds to the embeddings (rope, xpos, sinusoidal, learned, none), or attention=sdpa"
             )
-
         if cls.turn is LinearAttention.turn and getattr(position, "magnitude", 1.0) != 1:
             raise UserError(
                 "the denominator of linear attention is not rotated, so that an encoding that also scales (rope_yarn, "

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
 from roformer.attention.linear import LinearAttention
 from roformer.errors import UserError
 from roformer.position import ModelShape, PositionEncoding, PositionState
@@ -51,26 +51,13 @@ class PerformerAttention(LinearAttention):
     def reset_buffers(self) -> None:
         self.projection.copy_(orthogonal_features(*self.projection.shape))
 
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        position: PositionEncoding,
-        state: PositionState,
-        layout: SequenceLayout,
-        layer: int,
-        query_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        # here, and not where features are made: all documents of a batch meet the same ones
-        if self.training and torch.rand(()) < 1 / _REDRAWN:
+    def turn(
+        self, query: Tensor, key: Tensor, value: Tensor, position: PositionEncoding, state: PositionState
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotates queries and keys as softmax attention does, before there are features."""
+        if self.training and torch.rand(()) < 1 / _REDRAWN:  # here: all documents of a batch meet the same ones
             self.reset_buffers()
-        return super().forward(
-            query, key, value, position=position, state=state, layout=layout, layer=layer, query_mask=query_mask
-        )
-
-    turn = AttentionBackend.turn
+        return AttentionBackend.turn(self, query, key, value, position, state)
 
     def turn_features(
         self, query: Tensor, key: Tensor, position: PositionEncoding, state: PositionState

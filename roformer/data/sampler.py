@@ -20,14 +20,16 @@ def batch_rows(seed: int, step: int, *, batch_size: int, rows: int) -> NDArray[n
     return np.array([_order(seed, place // rows, rows)[place % rows] for place in places.tolist()], dtype=np.int64)
 
 
-def batches_by_length(lengths: NDArray[np.int64], batch_tokens: int) -> list[list[int]]:
-    """Groups documents of like length into batches of at most ``batch_tokens`` tokens (or one long document)."""
+def batches_by_length(lengths: NDArray[np.int64], batch_tokens: int, *, padded: bool = False) -> list[list[int]]:
+    """Groups documents of like length into batches of at most ``batch_tokens`` tokens (or one long document), where
+    they are ``padded`` with their padding."""
     batches: list[list[int]] = []
     total = 0
     for index in np.argsort(-lengths, kind="stable").tolist():
-        if not batches or total + lengths[index] > batch_tokens:
+        size = lengths[batches[-1][0]] if batches and padded else lengths[index]  # the first is the longest
+        if not batches or total + size > batch_tokens:
             batches.append([])
-            total = 0
+            total, size = 0, lengths[index]
         batches[-1].append(index)
-        total += lengths[index]
+        total += size
     return batches

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray, texts_of
 from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.sampler import batches_by_length
 from roformer.errors import UserError
 from roformer.model import RoFormerForConditionalGeneration
 from roformer.model.loss import IGNORE
@@ -155,12 +156,7 @@ class Translation(Task):
     def by_length(self, split: str, batch_tokens: int, sides: slice = slice(2)) -> list[list[int]]:
         """Returns the documents of a split in batches of at most so many tokens of the longer of ``sides``, padded."""
         lengths = np.minimum(self.pairs[split][:, sides].max(axis=1), self.max_length)
-        batches: list[list[int]] = []
-        for index in np.argsort(-lengths, kind="stable").tolist():
-            if not batches or lengths[batches[-1][0]] * (len(batches[-1]) + 1) > batch_tokens:
-                batches.append([])
-            batches[-1].append(index)
-        return batches
+        return batches_by_length(lengths, batch_tokens, padded=True)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 4096) -> dict[str, float]:

@@ -94,6 +94,9 @@ def test_long_pairs_are_left_out_of_training_and_cut_in_evaluation(make_task):
         assert short.pairs["train"][documents(short, step)].max() <= limit
     batches = short.by_length("validation", 64)
     assert sorted(chain(*batches)) == list(range(len(short.corpus.splits["validation"])))
+    longest = np.minimum(short.pairs["validation"].max(axis=1), limit)
+    assert all(longest[batch].max() * len(batch) <= 64 for batch in batches)
+    assert max(map(len, batches)) > 2
     assert max(short.collate("validation", batch).inputs["input_ids"].shape[1] for batch in batches) == limit
 
 
@@ -126,6 +129,10 @@ def test_translations_come_in_the_order_of_the_documents(task, workshop):
     for ours, theirs in zip(together, alone, strict=True):
         length = min(len(ours), len(theirs)) - 4  # a text that never ends is cut by the longest source of its batch
         assert ours[:length] == theirs[:length]
+    some = {"num_beams": 1, "length_penalty": 1.0, "batch_tokens": 100}
+    before = task.translate(model, "validation", **some)
+    task.pairs["validation"][:, 1] = np.arange(len(before))[::-1]  # as if the references were others
+    assert task.translate(model, "validation", **some) == before
     beams = {"num_beams": 3, "length_penalty": 0.6}
     source = torch.from_numpy(task.pair("validation", 2)[0])[None]
     tokens = model.generate(source, do_sample=False, max_new_tokens=source.shape[1] + 50, **beams)
