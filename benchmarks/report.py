@@ -21,7 +21,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks import end_to_end, preparation
+from benchmarks import attention_lengths, end_to_end, preparation
 from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
 from benchmarks.run import COLUMNS, SCHEMA_VERSION, ratio, remarks, table_rows
 from benchmarks.worker import AS_IT_COMES
@@ -46,6 +46,7 @@ def main() -> None:
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     lengths_figure(load("lengths"), FOLDER / "lengths.svg")
     loss_figure(load("loss_curve"), FOLDER / "loss_curve.svg")
+    attention_figure(load("attention"), FOLDER / "attention.svg")
 
 
 def page(text: str) -> str:
@@ -300,6 +301,11 @@ def curves_table(report: dict[str, Any]) -> str:
     )
 
 
+def attention_table(report: dict[str, Any]) -> str:
+    """Nanoseconds a token and head of each backend, by length."""
+    return markdown(attention_lengths.columns(report), attention_lengths.table_rows(report))
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table whose first columns are words and whose others are numbers."""
     numeric = [all(row[column][:1].isdigit() for row in rows) for column in range(len(head))]
@@ -343,6 +349,21 @@ def loss_figure(report: dict[str, Any], file: Path) -> None:
     save(canvas, file)
 
 
+def attention_figure(report: dict[str, Any], file: Path) -> None:
+    """Time a token over the length, a line a backend."""
+    canvas, axis = plt.subplots(figsize=(5.2, 4))
+    lengths = [int(length) for length in report["nanoseconds"]]
+    for name in attention_lengths.BACKENDS:
+        times = [by_backend[name] / 1000 for by_backend in report["nanoseconds"].values()]
+        axis.plot(lengths, times, marker="o", label=name)
+    axis.set(xlabel="length (tokens)", ylabel="microseconds a token and head", xscale="log", yscale="log")
+    axis.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=30)
+    axis.xaxis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    save(canvas, file)
+
+
 def save(canvas: Figure, file: Path) -> None:
     """Writes a figure such that the same content gives the same file."""
     plt.rcParams["svg.hashsalt"] = "roformer"
@@ -353,6 +374,7 @@ def save(canvas: Figure, file: Path) -> None:
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cases": cases_table, "runs": runs_table, "results": preparation_table, "curves": curves_table,
+    "nanoseconds": attention_table,
 }  # fmt: skip
 """What a benchmark's output holds -> what tables it."""
 

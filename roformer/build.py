@@ -163,7 +163,8 @@ def check_settings(config: TrainConfig) -> None:
         fitting = "regression" if GLUE[glue_task].metric == "spearman" else "classification"
         if config.task["name"] in {"classification", "regression"} - {fitting}:
             raise UserError(f"data.glue_task={glue_task} needs task={fitting}")
-    shape = RoFormerConfig(**config.model, position=config.position).shape
+    kind = TASKS[config.task["name"]].model_kind
+    shape = RoFormerConfig(**config.model, **kind, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
     if stray := config.attention.keys() - {"name"}:
         raise UserError(f"attention has no setting '{min(stray)}' (it takes: name)")
@@ -206,7 +207,7 @@ def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
     Raises:
         UserError: if the tokenizer does not fit the checkpoint.
     """
-    settings = {**config.model, **task.model_settings()}
+    settings = {**config.model, **task.model_kind, **task.model_settings()}
     settings.update(position=config.position, attention_backend=config.attention["name"])
     settings.update(vocab_size=len(task.tokenizer), pad_token_id=task.tokenizer.pad_token_id)
     if config.init_from is None:
@@ -242,6 +243,12 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     config = RoFormerConfig.from_pretrained(folder)
     if config.is_decoder and settings.get("is_decoder") is False:
         raise UserError(f"init_from={folder} reads from left to right, and this task needs both sides of a token")
+    name = settings["position"]["name"]
+    if settings.get("is_decoder") and not config.is_decoder and POSITION_ENCODINGS[name].one_sided_if_causal:
+        raise UserError(
+            f"init_from={folder} has learned {name} distances to both sides, and a model that reads from left to "
+            "right needs them to one; train it from scratch"
+        )
     for key, value in settings.items():
         setattr(config, key, value)
     try:

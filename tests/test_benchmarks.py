@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import end_to_end, report, run
+from benchmarks import attention_lengths, end_to_end, report, run
 from benchmarks.contestants import (
     CONTESTANTS,
     OURS,
@@ -234,6 +234,23 @@ def test_the_page_shows_what_was_measured():
     text = report.PAGE.read_text()
     assert report.page(text) == text
     assert "<!-- table: " in text
+
+
+def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
+    """Catches a backend that is left out, batches of other sizes at other lengths, and a table of another unit."""
+    batches = []
+    step = attention_lengths.step
+    monkeypatch.setattr(attention_lengths, "step", lambda *given: batches.append(given[:3]) or step(*given))
+    file = tmp_path / "attention.json"
+    arguments = ["--lengths", "16", "64", "--rounds", "1", "--heads", "1", "--output", str(file)]
+    monkeypatch.setattr(sys, "argv", ["attention_lengths", *arguments])
+    attention_lengths.main()
+    assert set(batches) == {(name, *sizes) for name in attention_lengths.BACKENDS for sizes in ((4, 16), (1, 64))}
+    times = json.loads(file.read_text())["nanoseconds"]["64"]
+    assert f"{times['linear']:,.0f}" in capsys.readouterr().out
+    assert f"{times['linear']:,.0f}" in report.block(report.read(file))
+    report.attention_figure(report.read(file), tmp_path / "attention.svg")
+    assert (tmp_path / "attention.svg").read_text().startswith("<?xml")
 
 
 def test_what_is_met_by_hand():

@@ -42,7 +42,7 @@ class RoFormerConfig(PretrainedConfig):
         is_decoder: no token sees those after it.
         add_cross_attention: tokens read those of an encoder as well.
         is_encoder_decoder: one model that has both; ``num_hidden_layers`` are then those of the encoder.
-        decoder_layers: of such a model; None means as many as of the encoder.
+        decoder_layers: of such a model, and of no other; None means as many as of the encoder.
         label_smoothing: probability that its loss spreads evenly over the vocabulary, in training.
         rotary_value: rotate the values as well as queries and keys.
         position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
@@ -133,6 +133,16 @@ class RoFormerConfig(PretrainedConfig):
         assert self.position is not None
         POSITION_ENCODINGS[self.position.get("name", "")]
         ATTENTION_BACKENDS[self.attention_backend]
+        if self.is_encoder_decoder and self.embedding_size != self.hidden_size:
+            raise UserError(
+                f"an encoder-decoder has one width: embedding_size {self.embedding_size} is not hidden_size "
+                f"{self.hidden_size}"
+            )
+        if self.decoder_layers and not self.is_encoder_decoder:
+            raise UserError(
+                f"RoFormerConfig.decoder_layers={self.decoder_layers} is for an encoder-decoder, as task=translation "
+                "has it; leave it out"
+            )
         if self.hidden_act not in ACT2FN:
             raise UserError(
                 f"RoFormerConfig.hidden_act: unknown '{self.hidden_act}'{did_you_mean(self.hidden_act, ACT2FN)}"

@@ -23,7 +23,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
     """Writes a target text to a source text. Source, target and output share one table of embeddings.
 
     Raises:
-        UserError: if ``config.is_encoder_decoder`` is not set, or embeddings have another width than the layers.
+        UserError: if ``config.is_encoder_decoder`` is not set.
     """
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
@@ -37,11 +37,6 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
             raise UserError(
                 "RoFormerForConditionalGeneration has an encoder and a decoder: set is_encoder_decoder=True in its "
                 "configuration"
-            )
-        if config.embedding_size != config.hidden_size:
-            raise UserError(
-                f"an encoder-decoder has one width: embedding_size {config.embedding_size} is not hidden_size "
-                f"{config.hidden_size}"
             )
         self.encoder = RoFormerModel(_part(config))
         self.decoder = RoFormerModel(
@@ -146,6 +141,7 @@ def _part(config: RoFormerConfig, **changes: bool | int | None) -> RoFormerConfi
         "is_encoder_decoder": False,
         "is_decoder": False,
         "add_cross_attention": False,
+        "decoder_layers": None,
         **changes,
     }.items():
         setattr(part, name, value)

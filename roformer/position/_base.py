@@ -70,6 +70,10 @@ class PositionEncoding(nn.Module):
     keeps_lengths: ClassVar[bool] = True
     """False if ``rotate`` and ``rotate_key`` change the lengths of vectors, by numbers that depend on the position."""
 
+    one_sided_if_causal: ClassVar[bool] = False
+    """True if in a causal model the same parameters stand for other distances, so that it cannot start from an
+    encoder's."""
+
     adds_to_values: ClassVar[bool] = False
     """True if ``value_bias`` has something to add; attention is then written out, for that needs its weights."""
 

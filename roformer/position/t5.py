@@ -31,6 +31,7 @@ class T5PositionEncoding(PositionEncoding):
     """
 
     shift_invariant = True
+    one_sided_if_causal = True
 
     def __init__(self, shape: ModelShape, *, buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()

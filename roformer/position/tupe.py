@@ -31,6 +31,7 @@ class TupePositionEncoding(PositionEncoding):
     """
 
     shift_invariant = False
+    one_sided_if_causal = True
     terms = 2
 
     def __init__(

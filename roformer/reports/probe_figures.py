@@ -24,7 +24,7 @@ from roformer.reports.canvas import (
 )
 from roformer.reports.encodings import by_accuracy, by_loss, styles
 from roformer.reports.numbers import display_name, has_bounds
-from roformer.reports.probe_tables import length_label
+from roformer.reports.probe_tables import is_masked, length_label
 
 Comparison = Mapping[str, Any]
 
@@ -105,7 +105,8 @@ def attention_distance(comparison: Comparison, width: int = WIDE) -> Figure:
     axes.set_yticks(ticks, labels)
     axes.set_ylim(row - 1, -1)
     if trained := part["settings"].get("sequence_length"):
-        axes.axvline((trained**2 - 1) / (3 * trained), color=MUTED, lw=1, ls=(0, (1, 2)))
+        alike = (trained**2 - 1) / (3 * trained) if is_masked(part) else (trained - 1) / 4
+        axes.axvline(alike, color=MUTED, lw=1, ls=(0, (1, 2)))
     axes.set_xlim(0, None)
     axes.set_xlabel("Mean attention distance (tokens)")
     axes.grid(visible=False, axis="y")

@@ -23,6 +23,7 @@ def extrapolation(comparison: Comparison) -> Table:
     """Test loss at the training length and beyond it."""
     part = comparison["lm"]
     lengths, trained = _lengths(comparison), part["settings"].get("sequence_length")
+    frame, counted = ("these two", "middle") if is_masked(part) else ("[CLS]", "second half")
     rows = []
     for name in by_loss(comparison):
         losses = part["encodings"][name]["loss_by_length"]
@@ -43,9 +44,9 @@ def extrapolation(comparison: Comparison) -> Table:
         rows=tuple(rows),
         note="The same tokens are predicted at each length. They are not those of the test loss above, but of "
         f"{_windows(part)} documents that are long enough for the greatest length. A length of n times the training's "
-        "has n times its tokens without [CLS] and [SEP], and these two. Sliding: windows of the training length that "
-        "overlap by half, of which the middle counts: what one does without a model that reaches further. A dash: not "
-        f"measured. {_untrained_rows(part)}{interval_note(part)}",
+        f"has n times its tokens without [CLS] and [SEP], and {frame}. Sliding: windows of the training length that "
+        f"overlap by half, of which the {counted} counts: what one does without a model that reaches further. A dash: "
+        f"not measured. {_untrained_rows(part)}{interval_note(part)}",
     )
 
 
@@ -131,6 +132,11 @@ def synthetic(comparison: Comparison) -> Table:
         note=f"Over 1,024 new documents a length, in words. A dash: no such positions. Guesses do not see the "
         f"order of the words. {spread}",
     )
+
+
+def is_masked(part: Mapping[str, Any]) -> bool:
+    """Returns whether the language models saw both sides of what they predict."""
+    return bool(part["settings"].get("task", "mlm") == "mlm")
 
 
 def _windows(part: Mapping[str, Any]) -> int:

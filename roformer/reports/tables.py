@@ -16,7 +16,14 @@ from roformer.reports.numbers import (
     probability,
     with_interval,
 )
-from roformer.reports.probe_tables import beyond_reference, extrapolation, interval_note, stretching, synthetic
+from roformer.reports.probe_tables import (
+    beyond_reference,
+    extrapolation,
+    interval_note,
+    is_masked,
+    stretching,
+    synthetic,
+)
 from roformer.reports.table import Table
 
 Comparison = Mapping[str, Any]
@@ -56,7 +63,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
             tables.append(trials(comparison))
     if comparison["translation"]:
         tables.append(translation(comparison))
-    if comparison["lm"] and comparison["lm"]["settings"].get("task", "mlm") == "mlm" and _paper_rival(comparison):
+    if comparison["lm"] and is_masked(comparison["lm"]) and _paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
 

@@ -40,8 +40,8 @@ class Task(ABC):
     """
 
     model_class: ClassVar[type[RoFormerPreTrainedModel]]
-    causal: ClassVar[bool] = False
-    """Whether tokens see only those before them, which decides how fast attention is."""
+    model_kind: ClassVar[dict[str, Any]] = {}
+    """What the configuration of ``model_class`` says of which tokens see which."""
     best_metric: ClassVar[str]
     greater_is_better: ClassVar[bool]
     rows: int
@@ -53,9 +53,9 @@ class Task(ABC):
         self.tokenizer = tokenizer
         self.seed = seed
 
-    @abstractmethod
     def model_settings(self) -> dict[str, Any]:
-        """Returns what this task adds to the model's configuration, such as the labels."""
+        """Returns what this task adds to the model's configuration beside ``model_kind``, such as the labels."""
+        return {}
 
     @abstractmethod
     def num_items(self, step: int, batch_size: int) -> int:

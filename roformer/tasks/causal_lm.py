@@ -1,6 +1,6 @@
 """Causal language modelling on packed documents: each token from those before it in its row."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,12 @@ class CausalLanguageModelling(LanguageModelling):
     """Predicts every token, and where a document ends [SEP]; [CLS] begins every piece."""
 
     model_class = RoFormerForCausalLM
-    causal = True
+    model_kind: ClassVar[dict[str, Any]] = {"is_decoder": True}
     sees_both_sides = False
 
     def model_settings(self) -> dict[str, Any]:
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        return {"is_decoder": True, "bos_token_id": begin, "eos_token_id": end}
+        return {"bos_token_id": begin, "eos_token_id": end}
 
     def count(self, spans: NDArray[np.int64]) -> int:
         return int(np.diff(spans).sum()) + sum(self.ends("train", spans))

@@ -1,6 +1,6 @@
 """Masked language modelling on packed documents (Devlin et al. 2019; RoFormer paper, section 4.2)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class MaskedLanguageModelling(LanguageModelling):
     """
 
     model_class = RoFormerForMaskedLM
+    model_kind: ClassVar[dict[str, Any]] = {"is_decoder": False}
     sees_both_sides = True
 
     def __init__(
@@ -44,9 +45,6 @@ class MaskedLanguageModelling(LanguageModelling):
         if not 0 < mask_probability < 1:
             raise UserError(f"task.mask_probability must lie between 0 and 1, got {mask_probability}")
         self.masker = TokenMasker(tokenizer, mask_probability=mask_probability)
-
-    def model_settings(self) -> dict[str, Any]:
-        return {"is_decoder": False}
 
     def count(self, spans: NDArray[np.int64]) -> int:
         return self.masker.count(int(np.diff(spans).sum()))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class Translation(Task):
     """
 
     model_class = RoFormerForConditionalGeneration
+    model_kind: ClassVar[dict[str, Any]] = {"is_encoder_decoder": True}
     best_metric = "validation_loss"
     greater_is_better = False
 
@@ -75,7 +76,7 @@ class Translation(Task):
     def model_settings(self) -> dict[str, Any]:
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         tokens = {"bos_token_id": begin, "decoder_start_token_id": begin, "eos_token_id": end}
-        return {"is_encoder_decoder": True, "label_smoothing": self.label_smoothing, **tokens}
+        return {"label_smoothing": self.label_smoothing, **tokens}
 
     def steps_per_epoch(self, batch_size: int) -> float:
         return len(self._bounds(batch_size)) - 1

@@ -130,7 +130,7 @@ def _settle(config: TrainConfig, state: PartialState) -> tuple[TrainConfig, Grid
         length=config.length,
         head_size=model["hidden_size"] // model["num_attention_heads"],
         dropout=model["attention_probs_dropout_prob"],
-        causal=TASKS[config.task["name"]].causal,
+        causal=TASKS[config.task["name"]].model_kind.get("is_decoder", False),
         precision=precision,
         device=state.device,
     )

@@ -42,6 +42,8 @@ def test_report_of_bytes(causal_runs):
     assert "Byte-language-model loss" in tables
     assert f"{rope['loss']['mean'] / np.log(2):.3f}" in tables
     assert "Per byte." in tables
+    assert "and [CLS]. Sliding: " in tables
+    assert "of which the second half counts" in tables
 
 
 def test_heads_of_a_decoder_look_back(causal_runs):

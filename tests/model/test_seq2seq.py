@@ -222,6 +222,8 @@ def test_what_cannot_be(tiny_model, seq2seq, sources):
         RoFormerForConditionalGeneration(RoFormerConfig())
     with pytest.raises(UserError, match="embedding_size 16 is not hidden_size 32"):
         seq2seq(embedding_size=16)
+    with pytest.raises(UserError, match="decoder_layers=2 is for an encoder-decoder"):
+        RoFormerConfig(decoder_layers=2)
     with pytest.raises(UserError, match="decoder_input_ids, or labels"):
         seq2seq()(**sources)
     with pytest.raises(UserError, match="give labels"):

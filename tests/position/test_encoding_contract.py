@@ -92,6 +92,23 @@ def test_last_queries_have_the_bias_of_the_whole(encoding, position_settings, vi
         torch.testing.assert_close(module.value_bias(weights[:, :, 9:], state, layer=0), values[:, :, 9:])
 
 
+def test_parameters_of_an_encoder_mean_the_same_in_a_decoder(encoding, position_settings, visible_weights):
+    """Catches a decoder that starts from an encoder's table of distances and reads it as another."""
+    sizes = {"hidden_size": 32, "num_attention_heads": 4}
+    encoder, decoder = (
+        visible_weights(POSITION_ENCODINGS.build(position_settings[encoding], ModelShape(**sizes, causal=causal)))
+        for causal in (False, True)
+    )
+    decoder.load_state_dict(encoder.state_dict(), strict=False)
+    query, key = torch.randn(2, 1, 4, 40, 8, generator=torch.Generator().manual_seed(0))
+    positions = torch.arange(40)[None]
+    biases = [each.score_bias(query, key, each.prepare(positions), layer=0) for each in (encoder, decoder)]
+    if biases[0] is not None:
+        before = torch.ones(40, 40, dtype=torch.bool).tril()
+        same = change(*(bias.expand(1, 4, 40, 40)[..., before] for bias in biases)) < ROUNDING
+        assert same != POSITION_ENCODINGS[encoding].one_sided_if_causal
+
+
 def test_every_number_in_the_yaml_matters(encoding, position_settings):
     """Catches a setting that is stored and then ignored, as stock RoFormer ignores rope_theta."""
     shape = ModelShape(hidden_size=128, num_attention_heads=2, max_position_embeddings=2048)

@@ -84,3 +84,10 @@ def test_a_decoder_starts_from_an_encoder(workshop, tmp_path):
     assert json.loads((decoder / "export" / "config.json").read_text())["is_decoder"]
     for name, weight in weights(encoder).items():
         torch.testing.assert_close(weights(decoder)[name], weight, atol=1e-6, rtol=0)
+
+
+def test_a_decoder_does_not_start_from_two_sided_distances(workshop, tmp_path):
+    """Catches buckets of an encoder, half of them for keys after the query, that a decoder reads as all before it."""
+    encoder = workshop.train(tmp_path / "encoder", "position=t5")
+    with pytest.raises(UserError, match="learned t5 distances to both sides"):
+        workshop.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")

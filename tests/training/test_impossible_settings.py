@@ -39,18 +39,20 @@ def test_impossible_values_are_refused(workshop, tmp_path, override):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("task", "overrides", "message"),
     [
-        (("task.mask_probability=lots",), "mask_probability='lots' is not possible"),
-        (("tokenizer.vocab_size=lots",), "vocab_size='lots' is not possible"),
-        (("position=learned", "model.max_position_embeddings=31"), "task.sequence_length=32 is longer than the table"),
+        ("mlm", ("task.mask_probability=lots",), "mask_probability='lots' is not possible"),
+        ("mlm", ("tokenizer.vocab_size=lots",), "vocab_size='lots' is not possible"),
+        ("mlm", ("position=learned", "model.max_position_embeddings=31"), "sequence_length=32 is longer than the"),
+        ("mlm", ("+model.decoder_layers=2",), "decoder_layers=2 is for an encoder-decoder"),
+        ("translation", ("model.embedding_size=16",), "embedding_size 16 is not hidden_size"),
     ],
 )
-def test_they_are_refused_before_the_data_are_prepared(workshop, monkeypatch, tmp_path, overrides, message):
+def test_they_are_refused_before_the_data_are_prepared(workshop, monkeypatch, tmp_path, task, overrides, message):
     """Catches a mistake that shows after hours of tokenizing."""
     monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
     with pytest.raises(UserError, match=message):
-        workshop.train(tmp_path / "run", *overrides)
+        workshop.train(tmp_path / "run", *overrides, task=task)
 
 
 def test_a_run_that_diverges_ends_in_a_line(workshop, tmp_path):

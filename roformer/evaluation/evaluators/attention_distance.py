@@ -17,7 +17,7 @@ _BATCH = 16
 class AttentionDistance(Evaluator):
     """Mean of |m - n| under the weights of each head, over all queries m, at the training length.
 
-    A head that looks at all tokens alike has about a third of the length.
+    A head that looks at all tokens alike has about a third of the length, in a causal model a quarter.
     """
 
     version = 1
