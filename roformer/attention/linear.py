@@ -12,7 +12,7 @@ from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, of_qu
 from roformer.errors import UserError
 from roformer.position import ModelShape, PositionEncoding, PositionState
 
-_CHUNK = 128  # tokens: within a chunk all pairs are written out, beyond it sums of keys and values are enough
+_CHUNK = 64  # tokens: within a chunk all pairs are written out, beyond it sums of keys and values are enough
 
 
 @ATTENTION_BACKENDS.register("linear")

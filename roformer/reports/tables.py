@@ -24,6 +24,7 @@ from roformer.reports.probe_tables import (
     stretching,
     synthetic,
 )
+from roformer.reports.published import beside_decoders, beside_the_paper, has_published, paper_rival
 from roformer.reports.table import Table
 
 Comparison = Mapping[str, Any]
@@ -52,6 +53,8 @@ def all_tables(comparison: Comparison) -> list[Table]:
             tables.append(beyond_reference(comparison))
         if any(result["stretching"] for result in comparison["lm"]["encodings"].values()):
             tables.append(stretching(comparison))
+        if any(has_published(comparison, name) for name in comparison["lm"]["encodings"]):
+            tables.append(beside_decoders(comparison))
     if comparison["classification"]:
         tables.append(classification(comparison))
         if any(result["synthetic"] for result in comparison["classification"]["encodings"].values()):
@@ -63,7 +66,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
             tables.append(trials(comparison))
     if comparison["translation"]:
         tables.append(translation(comparison))
-    if comparison["lm"] and is_masked(comparison["lm"]) and _paper_rival(comparison):
+    if comparison["lm"] and is_masked(comparison["lm"]) and paper_rival(comparison):
         tables.append(beside_the_paper(comparison))
     return [replace(table, title=f"Table {n}. {table.title}") for n, table in enumerate(tables, start=1)]
 
@@ -330,28 +333,3 @@ def trials(comparison: Comparison) -> Table:
         "The last two columns choose on the scores themselves, as a paper does that runs each rate once and reports "
         "the best: they are too high by what chance adds (Dodge et al. 2019, arXiv:1909.03004).",
     )
-
-
-def beside_the_paper(comparison: Comparison) -> Table:
-    """The two numbers of the paper's Figure 3 (left) beside ours; they share a direction, not a scale."""
-    rival = _paper_rival(comparison)
-    result = comparison["lm"]["encodings"][rival]
-    return Table(
-        name="beside_the_paper",
-        title=f"Beside the paper (RoFormer against BERT; here RoPE against {display_name(rival)})",
-        columns=("Quantity", "Paper", "Here"),
-        rows=(
-            ("Loss difference (nats)", "0.18 at 100k, 0.14 at 250k steps", with_interval(result["difference"], 3)),
-            ("Steps to a common loss, ratio", "about 2.1", with_interval((result["race"] or {}).get("ratio"), 2)),
-        ),
-        note="Paper: read off the curves of its Figure 3 (left), which come without numbers or intervals. "
-        "Not comparable in size: the paper plots training loss, of one BERT-base run each, over 3 to 8 billion tokens "
-        "of other text.",
-    )
-
-
-def _paper_rival(comparison: Comparison) -> str:
-    """The encoding that stands for the paper's BERT: sinusoidal in its text, learned in BERT's code; or nothing."""
-    encodings = comparison["lm"]["encodings"]
-    rivals = [name for name in ("sinusoidal", "learned") if name in encodings and encodings[name]["difference"]]
-    return rivals[0] if comparison["reference"] == "rope" and rivals else ""

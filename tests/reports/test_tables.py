@@ -1,8 +1,11 @@
 """The tables hold the numbers of the comparison, written one way, in both renderings."""
 
+import math
+
 import pytest
 
 from roformer.reports.numbers import fixed, probability, with_interval
+from roformer.reports.published import shape
 from roformer.reports.table import to_html, to_markdown
 from roformer.reports.tables import all_tables
 
@@ -91,6 +94,36 @@ def test_the_farthest_distance_may_be_untrained(comparison, max_distance, told):
     comparison["lm"]["encodings"]["deberta"] = deberta
     assert ("deberta: the farthest row" in by_name(comparison)["extrapolation"].note) == told
     assert "of 31 documents" in by_name(comparison)["extrapolation"].note
+
+
+def test_causal_models_stand_beside_published_ones(comparison):
+    """Catches losses that are not exponentiated, ratios to another length, and masked models beside decoders."""
+    assert "beside_decoders" not in by_name(comparison)
+    comparison["lm"]["settings"]["task"] = "causal_lm"
+    table = by_name(comparison)["beside_decoders"]
+    assert table.columns[:4] == ("Encoding", "256 (2\u00d7)", "theirs", "512 (4\u00d7)")
+    rows = {row[0]: row for row in table.rows}
+    ratios = (math.exp(0.175), 32.8 / 24.2, math.exp(0.35), 62.4 / 24.2)
+    assert rows["RoPE"][1:5] == tuple(f"{ratio:.2f}" for ratio in ratios)
+    assert rows["RoPE"][5] == rows["learned"][1] == rows["learned"][2] == "\u2013"
+    assert rows["RoPE"][-2:] == ("rises", "rises")
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "told"),
+    [
+        ((1.0,), "\u2013"),
+        ((1.0, 1.5, 2.0), "rises"),
+        ((1.0, 0.9, 2.0), "falls to 2\u00d7, then rises"),
+        ((1.0, 0.9, 0.89, 2.0), "falls to 2\u00d7, then holds to 4\u00d7, then rises"),
+        ((1.0, 0.99, 1.005), "holds"),
+        ((1.0, 0.99, 1.05), "holds to 2\u00d7, then rises"),
+        ((1.0, 0.9, 0.8), "falls to 4\u00d7"),
+        ((1.0, 0.9, 0.89), "falls to 2\u00d7, then holds"),
+    ],
+)
+def test_the_shape_of_a_curve(perplexities, told):
+    assert shape(perplexities) == told
 
 
 def test_synthetic_lengths(synthetic):
