@@ -47,8 +47,8 @@ def beside_decoders(comparison: Comparison) -> Table:
         columns=("Encoding", *columns, "Shape", "theirs"),
         rows=tuple(rows),
         note="Theirs: Chi et al. 2022 (KERPLE), Table 3, OpenWebText2, 162 M parameters, 5 seeds, perplexity on all "
-        "of a text in pieces of each length. Here: the mean loss over seeds, of the same tokens at each length. Shape: "
-        f"where perplexity is least, {100 * (_ALIKE - 1):.0f} % above that still counted as the least.",
+        "of a text in pieces of each length. Here: the mean loss over seeds, of the same tokens at each length. "
+        f"Shape: where perplexity is least, {100 * (_ALIKE - 1):.0f} % above that still counted as the least.",
     )
 
 
