@@ -43,7 +43,8 @@ def main() -> None:
     content = yaml.safe_load(ROWS.read_text(encoding="utf-8"))
     PAGE.write_text(page(content), encoding="utf-8")
     print(PAGE)
-    for name, figure in (("figure2", figure2(content)), ("figure3", figure3(content))):
+    figures = {"figure2": figure2(content), **{name: curves(each) for name, each in content["curves"].items()}}
+    for name, figure in figures.items():
         file = IMAGES / f"{name}.svg"
         file.write_text(to_svg(figure, name=name), encoding="utf-8")
         print(file)
@@ -115,6 +116,12 @@ def ours(row: Content) -> tuple[str, str]:
             return f"{fixed(factors.min(), 0)}, {fixed(factors.max(), 0)}", seeds
         curve = decay[place["decay"]]
         return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
+    if "beyond" in place:
+        result = found["lm"]["encodings"][place["beyond"]]
+        losses = [
+            interval["mean"] for _, interval in sorted(result["loss_by_length"].items(), key=lambda it: int(it[0]))
+        ]
+        return ", ".join(fixed(np.exp(loss - losses[0]), 2) for loss in losses[1:]), str(len(result["seeds"]))
     for key in place["place"].split("."):
         found = found[key]
     signed = place["place"].endswith("difference")
@@ -142,17 +149,17 @@ def figure2(content: Content) -> Figure:
 
 
 @themed
-def figure3(content: Content) -> Figure:
-    """Figure 3 (left) of the paper, read off, and our curves, over the tokens trained on."""
-    paper, encodings = content["curves"], comparison("mlm")["lm"]["encodings"]
-    tokens = np.array(paper["thousand_steps"]) * 1000 * paper["tokens_per_step"]
-    labels = {name: f"{name}, the paper" for name in ("RoFormer", "BERT")}
+def curves(content: Content) -> Figure:
+    """One half of the paper's Figure 3, read off, and our curves, over the tokens trained on."""
+    lines, encodings = content["lines"], comparison(content["of"])["lm"]["encodings"]
+    tokens = np.array(content["thousand_steps"]) * 1000 * content["tokens_per_step"]
+    labels = {name: f"{name}, the paper" for name in lines}
     right = 36 + text_width(list(labels.values()), WIDE)
     figure, axes = new_axes(WIDE, 380, left=52, right=right, bottom=50, top=14)
     colours, ends = iter(COLOURS), []
     for name, label in labels.items():
-        axes.plot(tokens, paper[name], color=(colour := next(colours)), ls="--")
-        ends.append(LineEnd(tokens[-1], paper[name][-1], label, colour))
+        axes.plot(tokens, lines[name], color=(colour := next(colours)), ls="--")
+        ends.append(LineEnd(tokens[-1], lines[name][-1], label, colour))
     for name, encoding in encodings.items():
         curve = encoding["curve"]
         axes.plot(curve["tokens"], curve["mean"], color=next(colours))
