@@ -82,40 +82,44 @@ class LinearAttention(AttentionBackend):
         if mask is not None and mask.shape[2] > 1:
             raise UserError("linear attention knows padding, and packed documents where it is not compiled; no masks")
         dtype = value.dtype
-        with torch.autocast(query.device.type, enabled=False):  # long sums, in float32 at least
+        with torch.autocast(query.device.type, enabled=False):  # features and long sums in float32 at least
             precise = torch.promote_types(dtype, torch.float32)
-            query, key, value = (x.to(precise) for x in (query, key, value))
-            query, key = self.features(query, key)
+            low = dtype if dtype == torch.bfloat16 else precise  # of products; sums of float16 would overflow
+            value = value.to(low)
+            query, key = self.features(query.to(precise), key.to(precise))
             if mask is not None:
                 key = key * mask.mT
-            turned_query, turned_key = self.turn_features(query, key, position, state)
+            turned = self.turn_features(query, key, position, state)
             ones = value.new_ones(*value.shape[:-1], 1)
-            if turned_key is key:  # one pass for numerator and denominator
-                sums = _sums(query, key, torch.cat((value, ones), dim=-1), causal)
+            if turned[1] is key:  # one pass for numerator and denominator
+                sums = _sums(query.to(low), key.to(low), torch.cat((value, ones), dim=-1), causal)
                 numerator, denominator = sums[..., :-1], sums[..., -1:]
             else:
-                numerator = _sums(turned_query, turned_key, value, causal)
-                denominator = _sums(query, key, ones, causal)
+                numerator = _sums(turned[0].to(low), turned[1].to(low), value, causal)
+                denominator = _sums(query.to(low), key.to(low), ones, causal)
             output = numerator / denominator.clamp(min=torch.finfo(precise).tiny)
         output = output.to(dtype).transpose(1, 2).flatten(2)
         return output if query_mask is None else output[query_mask], None
 
 
 def _sums(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-    """Returns sum_n (q_m k_n) v_n over all n, or with ``causal`` over n <= m: (B, H, Q, E).
+    """Returns sum_n (q_m k_n) v_n over all n, or with ``causal`` over n <= m: (B, H, Q, E), in float32 at least.
 
     Args:
-        query: (B, H, Q, F) features of the last Q tokens; ``key`` (B, H, L, F); ``value`` (B, H, L, E).
+        query: (B, H, Q, F) features of the last Q tokens; ``key`` (B, H, L, F); ``value`` (B, H, L, E): all of the
+            type that products are taken in.
     """
+    precise = torch.promote_types(value.dtype, torch.float32)
     if not causal:
-        return query @ (key.mT @ value)
+        return (query @ (key.mT @ value)).to(precise)
     before = key.shape[2] - query.shape[2]
-    state = key[:, :, :before].mT @ value[:, :, :before]
+    state = (key[:, :, :before].mT @ value[:, :, :before]).to(precise)
     padding = (0, 0, 0, -query.shape[2] % _CHUNK)  # with zeros, which add nothing
     query_chunks, key_chunks, value_chunks = (
         F.pad(x, padding).unflatten(2, (-1, _CHUNK)) for x in (query, key[:, :, before:], value[:, :, before:])
     )
-    steps = key_chunks.mT @ value_chunks  # (B, H, chunks, F, E)
+    steps = (key_chunks.mT @ value_chunks).to(precise)  # (B, H, chunks, F, E)
     earlier = F.pad(steps.cumsum(dim=2)[:, :, :-1], (0, 0, 0, 0, 1, 0)) + state[:, :, None]  # than each chunk
     inside = (query_chunks @ key_chunks.mT).tril() @ value_chunks
-    return (query_chunks @ earlier + inside).flatten(2, 3)[:, :, : query.shape[2]]
+    found = (query_chunks @ earlier.to(value.dtype)).to(precise) + inside
+    return found.flatten(2, 3)[:, :, : query.shape[2]]

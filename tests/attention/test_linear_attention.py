@@ -215,8 +215,25 @@ def test_saved_features_come_back(tiny_model, tmp_path):
     torch.testing.assert_close(type(model).from_pretrained(tmp_path)(tokens).logits, model(tokens).logits)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("causal", [False, True])
+def test_long_texts_in_half_precision(linear_backend, causal, dtype):
+    """Catches sums over a long text in bfloat16, which lose what is small, or in float16, which overflow."""
+    shape = ModelShape(hidden_size=D, num_attention_heads=1)
+    rope, layout = POSITION_ENCODINGS["rope"](shape), SequenceLayout.padded(None, causal=causal)
+    heads = torch.randn(3, 1, 1, 20_000, D, generator=torch.Generator().manual_seed(0)).to(dtype)
+    heads[2] += 4  # values that add up
+    backend = ATTENTION_BACKENDS[linear_backend](shape, dropout=0.0, rotary_value=False).eval()
+    state = rope.prepare(torch.arange(20_000)[None])
+    given, expected = (
+        backend(*each.unbind(0), position=rope, state=state, layout=layout, layer=0)[0].double()
+        for each in (heads, heads.double())
+    )
+    assert (given - expected).norm() < 0.01 * expected.norm()
+
+
 def test_bfloat16_stays_near_float32(linear_backend, tiny_model, packed):
-    """Catches sums over a long text in bfloat16."""
+    """Catches features in bfloat16."""
     model = tiny_model(attention_backend=linear_backend, std=0.1)
     expected = model(**packed).logits
     with torch.autocast("cpu", torch.bfloat16):
