@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from roformer.attention import blocked
+from roformer.attention import ATTENTION_BACKENDS, SequenceLayout, blocked
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+from roformer.position import POSITION_ENCODINGS, ModelShape
 
 LAYERS, HEADS, WIDTH, VOCABULARY = 3, 2, 16, 50
 LENGTHS = (40, 40, 40, 24, 24, 9)  # three runs of documents of one length
@@ -30,6 +31,7 @@ class Counting(TorchDispatchMode):
         super().__init__()
         self.calls = Counter()
         self.multiplied = Counter()
+        self.types = Counter()
 
     def __torch_dispatch__(self, operation, types, arguments=(), named=None):
         name = operation.overloadpacket.__name__
@@ -37,6 +39,7 @@ class Counting(TorchDispatchMode):
         if name in ("mm", "bmm", "addmm"):
             left, right = [x for x in arguments if torch.is_tensor(x)][-2:]
             self.multiplied[name] += left.numel() * right.shape[-1]
+            self.types[left.dtype] += 1
         return operation(*arguments, **(named or {}))
 
 
@@ -117,3 +120,24 @@ def test_blocks_never_hold_more_than_a_block_of_scores(monkeypatch):
     step("blocked")
     assert max(sizes) <= 200
     assert len(sizes) > 3 * LAYERS
+
+
+@pytest.mark.parametrize("backend", ["linear", "linear_softmax", "performer"])
+def test_products_of_linear_attention(backend):
+    """Catches pairs of tokens beyond a chunk, and products in float32, which CPUs and GPUs are many times slower at."""
+    shape = ModelShape(hidden_size=WIDTH, num_attention_heads=HEADS)
+    attention = ATTENTION_BACKENDS[backend](shape, dropout=0.0, rotary_value=False)
+    rope, layout = POSITION_ENCODINGS["rope"](shape), SequenceLayout.padded(None, causal=True)
+
+    def counted(length):
+        qkv = torch.randn(3, 1, HEADS, length, WIDTH // HEADS, dtype=torch.bfloat16, requires_grad=True)
+        state = rope.prepare(torch.arange(length)[None])
+        with Counting() as found:
+            output, _ = attention(*qkv.unbind(0), position=rope, state=state, layout=layout, layer=0)
+            output.sum().backward()
+        return found
+
+    short, long = counted(1024), counted(4096)
+    assert long.multiplied["bmm"] == 4 * short.multiplied["bmm"]
+    products = long.types[torch.bfloat16] / sum(long.types.values())
+    assert products == 1 if backend != "performer" else products > 0.7  # the logarithms of its features are exact
