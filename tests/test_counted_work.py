@@ -124,7 +124,7 @@ def test_blocks_never_hold_more_than_a_block_of_scores(monkeypatch):
 
 @pytest.mark.parametrize("backend", ["linear", "linear_softmax", "performer"])
 def test_products_of_linear_attention(backend):
-    """Catches pairs of tokens beyond a chunk, and products in float32, which CPUs and GPUs are many times slower at."""
+    """Catches pairs of tokens beyond a chunk, and products in float32, which takes many times as long."""
     shape = ModelShape(hidden_size=WIDTH, num_attention_heads=HEADS)
     attention = ATTENTION_BACKENDS[backend](shape, dropout=0.0, rotary_value=False)
     rope, layout = POSITION_ENCODINGS["rope"](shape), SequenceLayout.padded(None, causal=True)
