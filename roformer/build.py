@@ -20,10 +20,8 @@ from roformer.errors import UserError
 from roformer.model import (
     RoFormerConfig,
     RoFormerForMaskedLM,
-    RoFormerForSequenceClassification,
     RoFormerPreTrainedModel,
 )
-from roformer.model.heads import RoFormerLanguageModel
 from roformer.position import POSITION_ENCODINGS
 from roformer.tasks import TASKS, Task
 from roformer.tokenizer import TOKENIZERS
@@ -82,6 +80,7 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     folder = checkpoint_folder(config.init_from)
     stored = _stored_settings(folder)
     position = stored.get("position") or {"name": "rope"}
+    _refuse_other_kinds(config, stored, position["name"])
     if "position" in overridden and _scales(config.position, position):
         run = stored_config(folder.parent) if folder.name == "export" else None
         trained = (run["task"].get("sequence_length") or run["task"]["max_length"]) if run else None
@@ -99,6 +98,32 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     return replace(
         config, model={**config.model, **model}, position=position, tokenizer=tokenizer, attention=attention
     )
+
+
+def _refuse_other_kinds(config: TrainConfig, stored: dict[str, Any], position: str) -> None:
+    """Raises ``UserError`` where tokens of the checkpoint see other tokens than those of the task's model do."""
+    kind, given = TASKS[config.task["name"]].model_kind, f"init_from={config.init_from}"
+    if stored.get("is_encoder_decoder") and not kind.get("is_encoder_decoder"):
+        raise UserError(
+            f"{given} translates, and task={config.task['name']} cannot start from an encoder with a decoder; leave "
+            "it out, or name another run"
+        )
+    if kind.get("is_encoder_decoder") and not stored.get("is_encoder_decoder"):
+        raise UserError(
+            f"{given} has no decoder beside an encoder, as task={config.task['name']} needs it; leave it out, or name "
+            "a run that translates"
+        )
+    if stored.get("is_decoder") and kind.get("is_decoder") is False:
+        raise UserError(
+            f"{given} reads from left to right, and this task needs both sides of a token; name an encoder, or choose "
+            "task=causal_lm"
+        )
+    two_sided = kind.get("is_decoder") and not stored.get("is_decoder")
+    if two_sided and POSITION_ENCODINGS[position].one_sided_if_causal:
+        raise UserError(
+            f"{given} has learned {position} distances to both sides, and a model that reads from left to right needs "
+            "them to one; train it from scratch"
+        )
 
 
 def _checkpoint_attention(config: TrainConfig, stored: dict[str, Any]) -> Settings:
@@ -230,10 +255,6 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     stored = _stored_settings(folder)
     check_vocabulary(task.tokenizer, stored.get("vocab_size"), folder)
     if stored.get("model_type") == "roformer":  # a stock checkpoint
-        if not issubclass(task.model_class, RoFormerLanguageModel | RoFormerForSequenceClassification):
-            raise UserError(
-                f"init_from={folder} holds an encoder, which {task.model_class.__name__} cannot start from"
-            )
         encoder = RoFormerForMaskedLM.from_transformers(str(folder), attention_backend=settings["attention_backend"])
         model = task.model_class(RoFormerConfig(**{**encoder.config.to_dict(), **settings}))
         model.load_state_dict(encoder.state_dict(), strict=False)  # the head that the task lacks stays behind
@@ -241,14 +262,6 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
     if stored.get("model_type") != RoFormerConfig.model_type:
         raise UserError(f"{folder} holds a model of type '{stored.get('model_type')}', not a RoFormer")
     config = RoFormerConfig.from_pretrained(folder)
-    if config.is_decoder and settings.get("is_decoder") is False:
-        raise UserError(f"init_from={folder} reads from left to right, and this task needs both sides of a token")
-    name = settings["position"]["name"]
-    if settings.get("is_decoder") and not config.is_decoder and POSITION_ENCODINGS[name].one_sided_if_causal:
-        raise UserError(
-            f"init_from={folder} has learned {name} distances to both sides, and a model that reads from left to "
-            "right needs them to one; train it from scratch"
-        )
     for key, value in settings.items():
         setattr(config, key, value)
     try:

@@ -28,10 +28,13 @@ class ParallelSource(Source):
         target: that of what it is translated into, such as ``de``.
 
     Raises:
-        UserError: if there is no such file; later, if two files have not as many lines, or a column is not there.
+        UserError: if there is no such file, or source and target are one; later,
+            if two files have not as many lines, or a column is not there.
     """
 
     def __init__(self, *, path: str, source: str, target: str) -> None:
+        if source == target:
+            raise UserError(f"data.source and data.target are both '{source}'; name two columns or ends of file names")
         self.path, self.languages = path, (source, target)
         self.pairs = _pairs_of_files(Path(path).expanduser(), source, target)
         self.tables = [] if self.pairs else find_files(path)

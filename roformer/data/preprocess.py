@@ -148,11 +148,15 @@ def tokenize_corpus(
     return load_corpus(folder)
 
 
+_AROUND = ("post_processor", "decoder", "padding", "truncation")  # of a tokenizer.json
+
+
 def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Names what a tokenizer does with a text."""
+    """Names which tokens a tokenizer makes of a text; not what it puts around them, or how they become text again."""
     backend = tokenizer.backend_tokenizer
     if not isinstance(tokenizer, RoFormerTokenizer):
-        return content_key(backend.to_str())
+        stored = json.loads(backend.to_str())
+        return content_key({key: value for key, value in stored.items() if key not in _AROUND})
     plain = Tokenizer(backend.model)  # words are split in Python, which cannot be written down
     plain.normalizer = backend.normalizer
     added = [[number, str(token)] for number, token in sorted(tokenizer.added_tokens_decoder.items())]
@@ -309,10 +313,10 @@ def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
         remedy = (
             "lower data.validation_fraction, or name a file train*"
             if split == "train"
-            else f"raise data.{split}_fraction"
+            else f"raise data.{split}_fraction, to 0.2 for few documents"
         )
         documents = sum(len(writer.lengths) for writer in writers.values())
-        raise UserError(f"the {split} split of {documents} documents came out empty ({remedy}, or give more text)")
+        raise UserError(f"the {split} split of {documents} documents came out empty ({remedy}, or give more of them)")
 
 
 def _label_names(writers: dict[str, _Writer]) -> list[str]:

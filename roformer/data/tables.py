@@ -20,7 +20,7 @@ def check_columns(where: str, wanted: Sequence[str], present: Iterable[str]) -> 
             hint = did_you_mean(column, known)
             raise UserError(
                 f"{where} has no column '{column}'{hint} (columns: {', '.join(known) or 'none'}; "
-                "set data.text_column or data.label_column)"
+                "change the setting of data that names it)"
             )
 
 

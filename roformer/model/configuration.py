@@ -141,7 +141,7 @@ class RoFormerConfig(PretrainedConfig):
         if self.decoder_layers and not self.is_encoder_decoder:
             raise UserError(
                 f"RoFormerConfig.decoder_layers={self.decoder_layers} is for an encoder-decoder, as task=translation "
-                "has it; leave it out"
+                "has it; leave it out, or choose another model"
             )
         if self.hidden_act not in ACT2FN:
             raise UserError(

@@ -18,6 +18,8 @@ from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
 from roformer.model.loss import IGNORE, mean_loss
 
+_NEW_TOKENS = 256  # that generate() writes at most, unless it is told otherwise
+
 
 class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin):
     """Writes a target text to a source text. Source, target and output share one table of embeddings.
@@ -44,6 +46,8 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         )
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
+        table = self.decoder.position.max_length  # where positions end
+        self.generation_config.max_new_tokens = min(_NEW_TOKENS, (table or _NEW_TOKENS + 1) - 1)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word_embeddings

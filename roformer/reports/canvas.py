@@ -34,6 +34,7 @@ CSS_COLOURS = {
 }
 SETTINGS = {
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,  # a tick says its value
     "axes.edgecolor": MUTED,
     "axes.grid": True,
     "axes.labelcolor": INK,

@@ -57,6 +57,10 @@ class Task(ABC):
         """Returns what this task adds to the model's configuration beside ``model_kind``, such as the labels."""
         return {}
 
+    def exported_tokenizer(self) -> PreTrainedTokenizerFast:
+        """Returns the tokenizer that is stored beside the model."""
+        return self.tokenizer
+
     @abstractmethod
     def num_items(self, step: int, batch_size: int) -> int:
         """Returns the predictions in the whole of batch ``step``, by which its loss is divided."""

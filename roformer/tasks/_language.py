@@ -53,7 +53,9 @@ class LanguageModelling(Task):
     ) -> None:
         super().__init__(corpus, tokenizer, seed)
         if corpus.texts > 1:
-            raise UserError("language modelling needs documents of one text: name one data.text_column")
+            raise UserError(
+                "language modelling needs documents of one text: choose data=text, or name one data.text_column"
+            )
         if max_eval_rows < 1:
             raise UserError(f"task.max_eval_rows must be at least 1, got {max_eval_rows}")
         self.sequence_length = sequence_length

@@ -1,4 +1,4 @@
-"""Byte-pair encoding of bytes, trained on the corpus: every text comes back as it was, but for a blank in front.
+"""Byte-pair encoding of bytes, trained on the corpus: every text comes back as it was, but for blanks in front.
 
 Source: Sennrich et al. 2016, arXiv:1508.07909; on bytes, as in GPT-2, by the ``tokenizers`` library.
 """
@@ -21,7 +21,7 @@ class BytePairTokenizer(TrainedTokenizer):
     """
 
     name = "bpe"
-    format = 1
+    format = 2
 
     def __init__(self, *, vocab_size: int, max_characters: int | None) -> None:
         super().__init__(vocab_size=vocab_size, max_characters=max_characters)
@@ -34,7 +34,8 @@ class BytePairTokenizer(TrainedTokenizer):
     def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-        tokenizer.decoder = decoders.ByteLevel()
+        blank = decoders.Strip(content=" ", left=1, right=0)  # the one that ByteLevel puts before the first word
+        tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), blank])
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             special_tokens=list(SPECIAL_TOKENS),

@@ -366,7 +366,7 @@ class Trainer:
 
         def write(temporary: Path) -> None:
             model.save_pretrained(temporary)
-            self.task.tokenizer.save_pretrained(temporary)
+            self.task.exported_tokenizer().save_pretrained(temporary)
 
         replace_folder(folder, write)
 
@@ -377,6 +377,10 @@ class Trainer:
         best = output_dir / "best"
         if (count := self.config.trainer.average_checkpoints) > 1:
             parameters = dict(self.accelerator.unwrap_model(self.model).named_parameters())
+            if (there := self.checkpoints.count_regular()) < count:
+                self.accelerator.print(
+                    f"trainer.average_checkpoints={count}, of which this run wrote {there}: lower trainer.save_steps"
+                )
             with torch.no_grad():
                 for name, weight in self.checkpoints.averaged_weights(count).items():
                     if name in parameters:

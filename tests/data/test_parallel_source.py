@@ -78,6 +78,14 @@ def test_what_is_no_parallel_corpus(tmp_path, files, named):
         found(parallel(write(tmp_path, **files)))
 
 
+def test_a_language_is_not_its_own_translation(tmp_path):
+    """Catches a model that learns to copy and has a perfect score."""
+    write(tmp_path, train_en="a\n", train_de="A\n")
+    settings = {"name": "parallel", "path": str(tmp_path), "source": "en", "target": "en"}
+    with pytest.raises(UserError, match="are both 'en'"):
+        SOURCES.build(settings)
+
+
 def test_bytes_that_are_no_text(tmp_path):
     """Catches a traceback for a file in another encoding."""
     write(tmp_path, train_de="A\n")

@@ -216,6 +216,13 @@ def test_source_may_be_encoded_before(seq2seq, sources, targets):
     torch.testing.assert_close(given.logits, model(**sources, labels=targets).logits)
 
 
+def test_translations_may_be_long(seq2seq):
+    """Catches translations cut at transformers' 20 tokens, and ones that leave the table of positions."""
+    assert seq2seq().generation_config.max_new_tokens == 256
+    model = seq2seq("learned", max_position_embeddings=16)
+    assert model.generate(torch.tensor([[5, 6]]), eos_token_id=None, do_sample=False).shape == (1, 16)
+
+
 def test_what_cannot_be(tiny_model, seq2seq, sources):
     """Catches models without one of their halves, and a decoder without anything to read."""
     with pytest.raises(UserError, match="is_encoder_decoder=True"):

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roformer.build import build_model
 from roformer.errors import UserError
@@ -84,6 +85,21 @@ def test_a_decoder_starts_from_an_encoder(workshop, tmp_path):
     assert json.loads((decoder / "export" / "config.json").read_text())["is_decoder"]
     for name, weight in weights(encoder).items():
         torch.testing.assert_close(weights(decoder)[name], weight, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("task", ["causal_lm", "char_lm"])
+def test_an_exported_tokenizer_is_for_prompts(workshop, tmp_path, task):
+    """Catches a prompt that ends with [SEP], after which no text has ever gone on, padding between a prompt and what
+    follows, and one text's continuation that depends on the others of its batch."""
+    export = workshop.train(tmp_path / "decoder", task=task) / "export"
+    tokenizer, model = AutoTokenizer.from_pretrained(export), AutoModelForCausalLM.from_pretrained(export)
+    prompts = tokenizer(["the cat", "the cat and the dog"], return_tensors="pt", padding=True)
+    ids = tokenizer("the cat", add_special_tokens=False)["input_ids"]
+    assert prompts["input_ids"][0, -len(ids) - 1 :].tolist() == [tokenizer.cls_token_id, *ids]
+    assert not prompts["attention_mask"][0, 0]
+    grow = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    alone = model.generate(**tokenizer("the cat", return_tensors="pt"), **grow)
+    assert model.generate(**prompts, **grow)[0, -3:].tolist() == alone[0, -3:].tolist()
 
 
 def test_a_decoder_does_not_start_from_two_sided_distances(workshop, tmp_path):

@@ -23,6 +23,16 @@ def test_export_is_the_mean_of_the_last_checkpoints(workshop, tmp_path):
         assert not torch.equal(weight, states[-1][name])
 
 
+def test_fewer_than_asked_for_are_told(workshop, tmp_path, capsys):
+    """Catches a mean of one checkpoint that passes for one of five."""
+    workshop.train(tmp_path / "few", *OFTEN, "trainer.average_checkpoints=3", "trainer.max_steps=4")
+    assert (
+        "trainer.average_checkpoints=3, of which this run wrote 2: lower trainer.save_steps" in capsys.readouterr().out
+    )
+    workshop.train(tmp_path / "all", *OFTEN, "trainer.average_checkpoints=3")
+    assert "of which this run wrote" not in capsys.readouterr().out
+
+
 def test_one_is_the_last_state(workshop, tmp_path):
     """Catches a mean that nobody asked for."""
     run = workshop.train(tmp_path / "run", *OFTEN)

@@ -255,8 +255,14 @@ def test_a_decoder_is_no_start_for_masked_language_modelling(workshop, tmp_path)
         workshop.train(tmp_path / "run", f"init_from={decoder}")
 
 
-def test_a_stock_encoder_is_no_start_for_translation(workshop, stock, tmp_path):
-    """Catches a model that says where it starts from and is drawn at random."""
-    _, folder = stock
-    with pytest.raises(UserError, match="cannot start from"):
-        workshop.train(tmp_path / "run", f"init_from={folder}", task="translation")
+def test_translations_start_from_translations(workshop, stock, tmp_path, monkeypatch):
+    """Catches a model that says where it starts from and is drawn at random, and a traceback after much work."""
+    translation = workshop.train(tmp_path / "translation", task="translation")
+    decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
+    monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
+    for start in (stock[1], decoder):
+        with pytest.raises(UserError, match="has no decoder beside an encoder"):
+            workshop.train(tmp_path / "run", f"init_from={start}", task="translation")
+    for task in ("mlm", "causal_lm", "classification"):
+        with pytest.raises(UserError, match=f"task={task} cannot start from an encoder with a decoder"):
+            workshop.train(tmp_path / "run", f"init_from={translation}", task=task)
