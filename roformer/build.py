@@ -160,6 +160,8 @@ def _stored_settings(folder: Path) -> dict[str, Any]:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file} is no JSON ({error}); export the checkpoint anew") from error
+    if stored.get("model_type") not in (RoFormerConfig.model_type, "roformer"):
+        raise UserError(f"{folder} holds a model of type '{stored.get('model_type')}', not a RoFormer")
     return stored
 
 
@@ -191,6 +193,8 @@ def check_settings(config: TrainConfig) -> None:
     kind = TASKS[config.task["name"]].model_kind
     shape = RoFormerConfig(**config.model, **kind, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
+    if kind.get("is_encoder_decoder"):
+        POSITION_ENCODINGS.build(config.position, replace(shape, causal=True))
     if stray := config.attention.keys() - {"name"}:
         raise UserError(f"attention has no setting '{min(stray)}' (it takes: name)")
     if config.attention["name"] != "auto":
@@ -259,8 +263,6 @@ def _load(folder: Path, task: Task, settings: dict[str, Any]) -> RoFormerPreTrai
         model = task.model_class(RoFormerConfig(**{**encoder.config.to_dict(), **settings}))
         model.load_state_dict(encoder.state_dict(), strict=False)  # the head that the task lacks stays behind
         return model
-    if stored.get("model_type") != RoFormerConfig.model_type:
-        raise UserError(f"{folder} holds a model of type '{stored.get('model_type')}', not a RoFormer")
     config = RoFormerConfig.from_pretrained(folder)
     for key, value in settings.items():
         setattr(config, key, value)

@@ -116,12 +116,6 @@ def ours(row: Content) -> tuple[str, str]:
             return f"{fixed(factors.min(), 0)}, {fixed(factors.max(), 0)}", seeds
         curve = decay[place["decay"]]
         return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
-    if "beyond" in place:
-        result = found["lm"]["encodings"][place["beyond"]]
-        losses = [
-            interval["mean"] for _, interval in sorted(result["loss_by_length"].items(), key=lambda it: int(it[0]))
-        ]
-        return ", ".join(fixed(np.exp(loss - losses[0]), 2) for loss in losses[1:]), str(len(result["seeds"]))
     for key in place["place"].split("."):
         found = found[key]
     signed = place["place"].endswith("difference")

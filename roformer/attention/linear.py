@@ -85,19 +85,20 @@ class LinearAttention(AttentionBackend):
         with torch.autocast(query.device.type, enabled=False):  # features and long sums in float32 at least
             precise = torch.promote_types(dtype, torch.float32)
             low = dtype if dtype == torch.bfloat16 else precise  # of products; sums of float16 would overflow
-            value = value.to(low)
             query, key = self.features(query.to(precise), key.to(precise))
             if mask is not None:
                 key = key * mask.mT
             turned = self.turn_features(query, key, position, state)
-            ones = value.new_ones(*value.shape[:-1], 1)
-            if turned[1] is key:  # one pass for numerator and denominator
-                sums = _sums(query.to(low), key.to(low), torch.cat((value, ones), dim=-1), causal)
+            ones = value.new_ones(*value.shape[:-1], 1, dtype=low)
+            if turned[1] is key:  # weights add up to 1: one pass, and less is rounded of values around 0
+                centre = value.detach().to(precise).mean(dim=2, keepdim=True)
+                around = (value - centre).to(low)
+                sums = _sums(query.to(low), key.to(low), torch.cat((around, ones), dim=-1), causal)
                 numerator, denominator = sums[..., :-1], sums[..., -1:]
             else:
-                numerator = _sums(turned[0].to(low), turned[1].to(low), value, causal)
-                denominator = _sums(query.to(low), key.to(low), ones, causal)
-            output = numerator / denominator.clamp(min=torch.finfo(precise).tiny)
+                numerator = _sums(turned[0].to(low), turned[1].to(low), value.to(low), causal)
+                denominator, centre = _sums(query.to(low), key.to(low), ones, causal), value.new_zeros(())
+            output = numerator / denominator.clamp(min=torch.finfo(precise).tiny) + centre
         output = output.to(dtype).transpose(1, 2).flatten(2)
         return output if query_mask is None else output[query_mask], None
 

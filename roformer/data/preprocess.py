@@ -313,7 +313,7 @@ def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
         remedy = (
             "lower data.validation_fraction, or name a file train*"
             if split == "train"
-            else f"raise data.{split}_fraction, to 0.2 for few documents"
+            else f"raise data.{split}_fraction"
         )
         documents = sum(len(writer.lengths) for writer in writers.values())
         raise UserError(f"the {split} split of {documents} documents came out empty ({remedy}, or give more of them)")

@@ -101,7 +101,10 @@ def load_run(run: Run) -> LoadedRun:
     train_config = TrainConfig.from_settings(settings)
     task = build_task(train_config)
     if task.corpus.fingerprint != run.data_fingerprint:
-        raise UserError(f"the data has changed since {run.folder} was trained, so that its test split is another now")
+        raise UserError(
+            f"the data, or the version of roformer, has changed since {run.folder} was trained, so that its test "
+            "split may be another now; train anew"
+        )
     if "test" not in task.corpus.splits:
         raise UserError(
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"

@@ -15,6 +15,7 @@ from roformer.evaluation.comparability import (
 )
 from roformer.evaluation.probes import BySeed
 from roformer.evaluation.statistics import correct_for_many, interval
+from roformer.tasks.translation import BEAMS, LENGTH_PENALTY
 
 
 def compare_translations(results: list[Result], reference: str) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def compare_translations(results: list[Result], reference: str) -> dict[str, Any
         "settings": shared_settings(results),
         "warnings": differences_in_settings(results),
         "signature": first["signature"],
+        "decoding": f"beam search with {BEAMS} beams, length penalty {LENGTH_PENALTY}",
         "test_documents": len(first["references"]),
         "encodings": encodings,
     }

@@ -18,7 +18,7 @@ from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
 from roformer.model.loss import IGNORE, mean_loss
 
-_NEW_TOKENS = 256  # that generate() writes at most, unless it is told otherwise
+_LONGEST = 256  # tokens that generate() writes, unless it is told otherwise; the start token is one
 
 
 class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin):
@@ -46,8 +46,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         )
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
-        table = self.decoder.position.max_length  # where positions end
-        self.generation_config.max_new_tokens = min(_NEW_TOKENS, (table or _NEW_TOKENS + 1) - 1)
+        self.generation_config.max_length = min(_LONGEST, self.decoder.position.max_length or _LONGEST)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word_embeddings

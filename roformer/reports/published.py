@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from roformer.reports.encodings import by_loss
@@ -31,15 +32,19 @@ def beside_decoders(comparison: Comparison) -> Table:
     rows = []
     for name in by_loss(comparison):
         losses = part["encodings"][name]["loss_by_length"]
-        measured = [losses[str(length)]["mean"] for length in (trained, *lengths) if str(length) in losses]
-        here = [math.exp(loss - measured[0]) for loss in measured]
-        theirs = [perplexity / _DECODERS[name][0] for perplexity in _DECODERS.get(name, ())]
+        at_first = losses[str(trained)]["mean"] if str(trained) in losses else 0.0
+        here = {
+            factor: math.exp(losses[str(factor * trained)]["mean"] - at_first)
+            for factor in (1, *_FACTORS)
+            if {str(trained), str(factor * trained)} <= losses.keys()
+        }
+        perplexities: Sequence[float] = _DECODERS.get(name, ())
+        theirs = {factor: each / perplexities[0] for factor, each in zip((1, *_FACTORS), perplexities, strict=False)}
         cells = (
-            fixed(each[place], 2) if place < len(each) else MISSING
-            for place in range(1, len(_FACTORS) + 1)
-            for each in (here, theirs)
+            fixed(each[factor], 2) if factor in each else MISSING for factor in _FACTORS for each in (here, theirs)
         )
-        rows.append((display_name(name), *cells, shape(here), shape(theirs[: len(here)])))
+        alike = {factor: theirs[factor] for factor in here if factor in theirs}
+        rows.append((display_name(name), *cells, shape(here), shape(alike)))
     columns = (column for length in lengths for column in (length_label(length, trained), "theirs"))
     return Table(
         name="beside_decoders",
@@ -54,23 +59,35 @@ def beside_decoders(comparison: Comparison) -> Table:
 
 def has_published(comparison: Comparison, name: str) -> bool:
     """Returns whether others have published how a causal model with an encoding does beyond its training length, and
-    it was measured here."""
+    it was measured here, at that length as well."""
     part = comparison["lm"]
     reached = part["encodings"][name]["loss_by_length"]
-    trained = part["settings"].get("sequence_length")
-    return part["settings"].get("task") == "causal_lm" and name in _DECODERS and bool(trained) and len(reached) > 1
+    trained = str(part["settings"].get("sequence_length"))
+    return (
+        part["settings"].get("task") == "causal_lm" and name in _DECODERS and trained in reached and len(reached) > 1
+    )
 
 
-def shape(perplexities: Sequence[float]) -> str:
-    """Says how perplexity goes as the length doubles, from the training length on."""
-    if len(perplexities) < 2:
+def shape(perplexities: Mapping[int, float]) -> str:
+    """Says how perplexity goes with the length, given by how many times the training length it is.
+
+    Of a curve that comes down to its least and goes up from there, else "varies"; nothing of a single length.
+    """
+    factors, values = sorted(perplexities), [perplexities[factor] for factor in sorted(perplexities)]
+    if len(values) < 2:
         return MISSING
-    least = [place for place, each in enumerate(perplexities) if each <= _ALIKE * min(perplexities)]
-    first, last = f"{2 ** least[0]}{TIMES}", f"{2 ** least[-1]}{TIMES}"
-    fall = f"falls to {first}, then " if least[0] else ""
-    if least[-1] == len(perplexities) - 1:
-        return f"{fall}holds" if len(least) > 1 else f"falls to {first}"
-    return f"{fall}rises" if len(least) == 1 else f"{fall}holds to {last}, then rises"
+    least = [place for place, each in enumerate(values) if each <= _ALIKE * min(values)]
+    first, last = least[0], least[-1]
+    falls = all(after < _ALIKE * before for before, after in pairwise(values[: first + 1]))
+    rises = all(before < _ALIKE * after for before, after in pairwise(values[last:]))
+    if not falls or not rises or len(least) <= last - first:
+        return "varies"
+    told = [f"falls to {factors[first]}{TIMES}"] if first else []
+    if last > first:
+        told.append("holds" if last == len(values) - 1 else f"holds to {factors[last]}{TIMES}")
+    if last < len(values) - 1:
+        told.append("rises")
+    return ", then ".join(told)
 
 
 def beside_the_paper(comparison: Comparison) -> Table:

@@ -292,7 +292,7 @@ def translation(comparison: Comparison) -> Table:
             "Loss (nats)", "Parameters", "Seeds",
         ),
         rows=tuple(rows),
-        note=f"sacreBLEU: {part['signature']}; beam search with 4 beams, length penalty 0.6. Compound-split: of "
+        note=f"sacreBLEU: {part['signature']}; {part['decoding']}. Compound-split: of "
         "tokens, for older papers only. Loss: per target token. p: two-sided paired t-test over the seeds, corrected "
         "for all encodings (Holm). p over sentences: paired bootstrap of one seed's test sentences, 1,000 samples, "
         f"not corrected: it does not know how the next seed would come out. {interval_note(part, 'bleu')}",

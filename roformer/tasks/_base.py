@@ -1,9 +1,11 @@
 """The contract of a task: its model, its batches, its metrics. The training loop knows nothing else."""
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from tokenizers import processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
@@ -42,6 +44,9 @@ class Task(ABC):
     model_class: ClassVar[type[RoFormerPreTrainedModel]]
     model_kind: ClassVar[dict[str, Any]] = {}
     """What the configuration of ``model_class`` says of which tokens see which."""
+    text_frame: ClassVar[str] = "{cls} $A {sep}"
+    """How the exported tokenizer frames a text, as training does."""
+    padding_side: ClassVar[Literal["left", "right"]] = "right"
     best_metric: ClassVar[str]
     greater_is_better: ClassVar[bool]
     rows: int
@@ -58,8 +63,21 @@ class Task(ABC):
         return {}
 
     def exported_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Returns the tokenizer that is stored beside the model."""
-        return self.tokenizer
+        """Returns the tokenizer that is stored beside the model: it frames and pads texts as this task does. Classes
+        of transformers for one model each, such as that of ``tokenizer=words``, do what they always do."""
+        if type(self.tokenizer) is not PreTrainedTokenizerFast:
+            return self.tokenizer
+        exported = copy.deepcopy(self.tokenizer)
+        cls, sep = str(exported.cls_token), str(exported.sep_token)
+        single = [piece.format(cls=cls, sep=sep) for piece in self.text_frame.split()]
+        exported.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=single,
+            pair=[*single, "$B:0", sep],  # all of token type 0
+            special_tokens=[(cls, exported.cls_token_id), (sep, exported.sep_token_id)],
+        )
+        exported.padding_side = self.padding_side
+        exported.init_kwargs["padding_side"] = self.padding_side  # else it is not saved
+        return exported
 
     @abstractmethod
     def num_items(self, step: int, batch_size: int) -> int:

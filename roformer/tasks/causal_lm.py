@@ -1,12 +1,9 @@
 """Causal language modelling on packed documents: each token from those before it in its row."""
 
-import copy
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import processors
-from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray
 from roformer.model import RoFormerForCausalLM
@@ -21,23 +18,13 @@ class CausalLanguageModelling(LanguageModelling):
 
     model_class = RoFormerForCausalLM
     model_kind: ClassVar[dict[str, Any]] = {"is_decoder": True}
+    text_frame = "{cls} $A"  # a prompt, which goes on
+    padding_side = "left"
     sees_both_sides = False
 
     def model_settings(self) -> dict[str, Any]:
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         return {"bos_token_id": begin, "eos_token_id": end}
-
-    def exported_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Returns one for ``generate()``: [CLS] before a prompt, no [SEP] behind it, and padding on the left. (Classes
-        of transformers for one model each, such as that of ``tokenizer=words``, frame texts as they always do.)"""
-        if type(self.tokenizer) is not PreTrainedTokenizerFast:
-            return self.tokenizer
-        prompts, begin = copy.deepcopy(self.tokenizer), str(self.tokenizer.cls_token)
-        prompts.init_kwargs["padding_side"] = prompts.padding_side = "left"  # the former names what is saved
-        prompts.backend_tokenizer.post_processor = processors.TemplateProcessing(
-            single=[begin, "$A"], special_tokens=[(begin, prompts.cls_token_id)]
-        )
-        return prompts
 
     def count(self, spans: NDArray[np.int64]) -> int:
         return int(np.diff(spans).sum()) + sum(self.ends("train", spans))

@@ -21,6 +21,7 @@ from roformer.model import RoFormerForConditionalGeneration
 from roformer.model.loss import IGNORE
 from roformer.tasks._base import TASKS, Batch, Task
 
+BEAMS, LENGTH_PENALTY = 4, 0.6  # of the search, in section 4.1 of the paper
 _LONGER = 50  # tokens that a translation may have more than its source, as in Vaswani et al., section 6.1
 
 
@@ -39,6 +40,7 @@ class Translation(Task):
 
     model_class = RoFormerForConditionalGeneration
     model_kind: ClassVar[dict[str, Any]] = {"is_encoder_decoder": True}
+    text_frame = "$A {sep}"
     best_metric = "validation_loss"
     greater_is_better = False
 
@@ -197,7 +199,7 @@ class Translation(Task):
                 attention_mask=mask.to(device),
                 num_beams=num_beams,
                 length_penalty=length_penalty,
-                max_new_tokens=min(input_ids.shape[1] + _LONGER, table - 1),
+                max_length=min(1 + input_ids.shape[1] + _LONGER, table),
                 do_sample=False,
             )
             texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)

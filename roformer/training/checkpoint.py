@@ -72,10 +72,6 @@ class CheckpointFolder:
                 total[name] = total[name] + precise if name in total else precise
         return {name: weight / len(folders) for name, weight in total.items()}
 
-    def count_regular(self) -> int:
-        """Returns how many there are that ``averaged_weights`` could take."""
-        return len(self._regular())
-
     def _regular(self) -> list[Path]:
         return [folder for folder in self._all() if self.is_regular(int(folder.name.removeprefix("step_")))]
 

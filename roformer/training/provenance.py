@@ -72,7 +72,10 @@ def record_start(config: TrainConfig, data_fingerprint: str, grid: Grid | None, 
         (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     record = json.loads(file.read_text(encoding="utf-8"))
     if record["data_fingerprint"] != data_fingerprint:
-        raise UserError(f"the data has changed since {folder} was begun; choose another paths.output_dir")
+        raise UserError(
+            f"the data, or the version of roformer, has changed since {folder} was begun; choose another "
+            "paths.output_dir"
+        )
     if resumed:
         write_json(file, {**record, "resumed": [*record["resumed"], provenance()]})
 

@@ -205,6 +205,11 @@ class Trainer:
             keep=trainer.keep_checkpoints,
             is_regular=lambda step: step % trainer.save_steps == 0 or step == self.max_steps,
         )
+        if (written := math.ceil(self.max_steps / trainer.save_steps)) < trainer.average_checkpoints:
+            self.accelerator.print(
+                f"trainer.average_checkpoints={trainer.average_checkpoints}, of which {self.max_steps} steps write "
+                f"{written}: lower trainer.save_steps"
+            )
 
     def fit(self) -> None:
         """Trains to the end, or to the first signal; then exports what users load."""
@@ -377,10 +382,6 @@ class Trainer:
         best = output_dir / "best"
         if (count := self.config.trainer.average_checkpoints) > 1:
             parameters = dict(self.accelerator.unwrap_model(self.model).named_parameters())
-            if (there := self.checkpoints.count_regular()) < count:
-                self.accelerator.print(
-                    f"trainer.average_checkpoints={count}, of which this run wrote {there}: lower trainer.save_steps"
-                )
             with torch.no_grad():
                 for name, weight in self.checkpoints.averaged_weights(count).items():
                     if name in parameters:

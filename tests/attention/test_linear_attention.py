@@ -222,14 +222,19 @@ def test_long_texts_in_half_precision(linear_backend, causal, dtype):
     shape = ModelShape(hidden_size=D, num_attention_heads=1)
     rope, layout = POSITION_ENCODINGS["rope"](shape), SequenceLayout.padded(None, causal=causal)
     heads = torch.randn(3, 1, 1, 20_000, D, generator=torch.Generator().manual_seed(0)).to(dtype)
-    heads[2] += 4  # values that add up
+    heads[2] += 4  # of which what matters to queries and keys is a small part
     backend = ATTENTION_BACKENDS[linear_backend](shape, dropout=0.0, rotary_value=False).eval()
     state = rope.prepare(torch.arange(20_000)[None])
-    given, expected = (
-        backend(*each.unbind(0), position=rope, state=state, layout=layout, layer=0)[0].double()
-        for each in (heads, heads.double())
-    )
-    assert (given - expected).norm() < 0.01 * expected.norm()
+    found = []
+    for each in (heads, heads.double()):
+        each.requires_grad_()
+        output, _ = backend(*each.unbind(0), position=rope, state=state, layout=layout, layer=0)
+        (output * torch.linspace(-1, 1, D, dtype=each.dtype)).sum().backward()
+        found.append((output.detach().double(), *each.grad.double()))
+    # numerator and denominator of eq. 19 are two passes, each rounded, of which the gradient is a difference
+    most = 0.02 if linear_backend == "performer" else 0.08
+    for given, expected in zip(*found, strict=True):
+        assert (given - expected).norm() < most * expected.norm()
 
 
 def test_bfloat16_stays_near_float32(linear_backend, tiny_model, packed):

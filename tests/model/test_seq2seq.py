@@ -218,7 +218,7 @@ def test_source_may_be_encoded_before(seq2seq, sources, targets):
 
 def test_translations_may_be_long(seq2seq):
     """Catches translations cut at transformers' 20 tokens, and ones that leave the table of positions."""
-    assert seq2seq().generation_config.max_new_tokens == 256
+    assert seq2seq().generation_config.max_length == 256
     model = seq2seq("learned", max_position_embeddings=16)
     assert model.generate(torch.tensor([[5, 6]]), eos_token_id=None, do_sample=False).shape == (1, 16)
 

@@ -120,10 +120,25 @@ def test_causal_models_stand_beside_published_ones(comparison):
         ((1.0, 0.99, 1.05), "holds to 2\u00d7, then rises"),
         ((1.0, 0.9, 0.8), "falls to 4\u00d7"),
         ((1.0, 0.9, 0.89), "falls to 2\u00d7, then holds"),
+        ((1.0, 5.0, 1.0), "varies"),
+        ((1.0, 3.0, 0.9), "varies"),
+        ((1.0, 0.5, 3.0, 2.0), "varies"),
     ],
 )
 def test_the_shape_of_a_curve(perplexities, told):
-    assert shape(perplexities) == told
+    assert shape({2**place: each for place, each in enumerate(perplexities)}) == told
+
+
+def test_a_length_that_was_left_out_moves_no_other(comparison):
+    """Catches the ratio at four times the length beside that which others have at twice."""
+    comparison["lm"]["settings"]["task"] = "causal_lm"
+    for result in comparison["lm"]["encodings"].values():
+        result["loss_by_length"].pop("256", None)
+    (row, *_) = by_name(comparison)["beside_decoders"].rows
+    assert row[1:5] == ("\u2013", f"{32.8 / 24.2:.2f}", f"{math.exp(0.35):.2f}", f"{62.4 / 24.2:.2f}")
+    for result in comparison["lm"]["encodings"].values():
+        result["loss_by_length"].pop("128")
+    assert "beside_decoders" not in by_name(comparison)
 
 
 def test_synthetic_lengths(synthetic):

@@ -27,10 +27,10 @@ def test_fewer_than_asked_for_are_told(workshop, tmp_path, capsys):
     """Catches a mean of one checkpoint that passes for one of five."""
     workshop.train(tmp_path / "few", *OFTEN, "trainer.average_checkpoints=3", "trainer.max_steps=4")
     assert (
-        "trainer.average_checkpoints=3, of which this run wrote 2: lower trainer.save_steps" in capsys.readouterr().out
+        "trainer.average_checkpoints=3, of which 4 steps write 2: lower trainer.save_steps" in capsys.readouterr().out
     )
     workshop.train(tmp_path / "all", *OFTEN, "trainer.average_checkpoints=3")
-    assert "of which this run wrote" not in capsys.readouterr().out
+    assert "of which 8 steps" not in capsys.readouterr().out
 
 
 def test_one_is_the_last_state(workshop, tmp_path):

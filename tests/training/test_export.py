@@ -60,7 +60,7 @@ def test_the_tokenizer_is_whole(finished):
 
 def test_another_program_reads_it_as_the_readme_says(commands, finished, tmp_path):
     """Catches a model type that transformers does not know, though the README says that its import is enough."""
-    (statement,) = re.findall(r"^import roformer\S*", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    (statement,) = set(re.findall(r"^import roformer\S*", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
     script = tmp_path / "load.py"
     script.write_text(statement + LOAD)
     command = commands.start_fresh(script, finished / "export").wait()
@@ -68,3 +68,29 @@ def test_another_program_reads_it_as_the_readme_says(commands, finished, tmp_pat
     parameters = sum(weight.numel() for weight in weights(finished).values())
     vocabulary = len(weights(finished)["head.decoder.bias"])
     assert command.lines == [f"{parameters} {vocabulary}"]
+
+
+FRAMES = {"mlm": ("{c}a{s}", "right"), "causal_lm": ("{c}a", "left"), "translation": ("a{s}", "right")}
+
+
+@pytest.mark.parametrize("task", FRAMES)
+def test_the_exported_tokenizer_frames_texts_as_training_did(workshop, tmp_path, task):
+    """Catches a frame of the tokenizer's own, which no training text had, and padding at the wrong end."""
+    lower = ["tokenizer=wordpiece", "tokenizer.vocab_size=300", "tokenizer.alphabet_size=40"]
+    run = workshop.train(tmp_path / "run", *(lower if task == "translation" else []), task=task)
+    tokenizer = AutoTokenizer.from_pretrained(run / "export")
+    frame, side = FRAMES[task]
+    expected = frame.format(c="[CLS]", s="[SEP]")
+    assert tokenizer.decode(tokenizer("a")["input_ids"]).replace(" ", "") == expected
+    assert tokenizer.padding_side == side
+
+
+def test_a_classifier_frames_pairs_as_it_is_trained(workshop, tmp_path):
+    """Catches the frame of the run that it starts from, and a token type that training has not seen."""
+    prompts = workshop.train(tmp_path / "decoder", task="causal_lm")
+    run = workshop.train(tmp_path / "run", f"init_from={prompts}", task="classification")
+    tokenizer = AutoTokenizer.from_pretrained(run / "export")
+    pair = tokenizer("a", "b")
+    assert tokenizer.decode(pair["input_ids"]).replace(" ", "") == "[CLS]a[SEP]b[SEP]"
+    assert not any(pair.get("token_type_ids", []))
+    assert tokenizer.padding_side == "right"

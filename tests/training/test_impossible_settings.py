@@ -46,6 +46,7 @@ def test_impossible_values_are_refused(workshop, tmp_path, override):
         ("mlm", ("position=learned", "model.max_position_embeddings=31"), "sequence_length=32 is longer than the"),
         ("mlm", ("+model.decoder_layers=2",), "decoder_layers=2 is for an encoder-decoder"),
         ("translation", ("model.embedding_size=16",), "embedding_size 16 is not hidden_size"),
+        ("translation", ("position=t5", "position.max_distance=10"), "max_distance above the 16"),
     ],
 )
 def test_they_are_refused_before_the_data_are_prepared(workshop, monkeypatch, tmp_path, task, overrides, message):

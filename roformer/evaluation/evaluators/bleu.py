@@ -11,9 +11,7 @@ from roformer.build import Corpus
 from roformer.data.preprocess import split_documents
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.model import RoFormerForConditionalGeneration
-from roformer.tasks.translation import Translation
-
-_BEAMS, _LENGTH_PENALTY = 4, 0.6  # section 4.1 of the paper
+from roformer.tasks.translation import BEAMS, LENGTH_PENALTY, Translation
 
 
 @EVALUATORS.register("bleu")
@@ -36,7 +34,7 @@ class Bleu(Evaluator):
             if split == "test"
         ]
         translations = task.translate(
-            model, "test", num_beams=_BEAMS, length_penalty=_LENGTH_PENALTY, batch_tokens=self.config.batch_tokens
+            model, "test", num_beams=BEAMS, length_penalty=LENGTH_PENALTY, batch_tokens=self.config.batch_tokens
         )
         metric = BLEU()
         return {
