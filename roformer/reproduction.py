@@ -33,7 +33,8 @@ The data that ours are made of are not part of this repository. `corpus`: 28,258
 with the columns of the hub. `chinese`: `train-*`, `validation-*` and `test-*` tables with a column `text`, of 11,235
 articles of the Chinese Wikipedia and 2,804 statutes to train on. `laws`: these statutes with a column `category`, in
 the same splits. `scm`: `train`, `validation` and `test` tables of 350, 75 and 75 of the 500 public triplets of
-CAIL2019-SCM, B and C swapped at random. Tables of your own with such columns will do.
+CAIL2019-SCM, B and C swapped at random. `multi30k`: `train`, `validation` and `test` tables of 29,000, 1,014 and 1,000
+captions (the test of 2016) in columns `en` and `de`. Tables of your own with such columns will do.
 """
 
 Content = Mapping[str, Any]
