@@ -12,6 +12,7 @@ from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, of_qu
 from roformer.errors import UserError
 from roformer.position import ModelShape, PositionEncoding, PositionState
 
+_BLOCK = 16  # chunks whose sums are added up by one product
 _CHUNK = 64  # tokens: within a chunk all pairs are written out, beyond it sums of keys and values are enough
 
 
@@ -119,8 +120,21 @@ def _sums(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
     query_chunks, key_chunks, value_chunks = (
         F.pad(x, padding).unflatten(2, (-1, _CHUNK)) for x in (query, key[:, :, before:], value[:, :, before:])
     )
-    steps = (key_chunks.mT @ value_chunks).to(precise)  # (B, H, chunks, F, E)
-    earlier = F.pad(steps.cumsum(dim=2)[:, :, :-1], (0, 0, 0, 0, 1, 0)) + state[:, :, None]  # than each chunk
+    steps = key_chunks.mT @ value_chunks  # (B, H, chunks, F, E)
+    earlier = _sums_before(steps.flatten(3)).unflatten(3, steps.shape[3:]) + state[:, :, None]
     inside = (query_chunks @ key_chunks.mT).tril() @ value_chunks
     found = (query_chunks @ earlier.to(value.dtype)).to(precise) + inside
     return found.flatten(2, 3)[:, :, : query.shape[2]]
+
+
+def _sums_before(steps: Tensor) -> Tensor:
+    """Returns of each of (B, H, N, E) steps the sum of those before it, in float32 at least.
+
+    In blocks, by a product with a triangle of ones: PyTorch's ``cumsum`` and its gradient take several times as long.
+    """
+    count = steps.shape[2]
+    blocks = F.pad(steps, (0, 0, 0, -count % _BLOCK)).unflatten(2, (-1, _BLOCK))
+    within = steps.new_ones(_BLOCK, _BLOCK).tril(-1) @ blocks
+    totals = blocks.sum(dim=3, keepdim=True, dtype=torch.promote_types(steps.dtype, torch.float32))
+    before = F.pad(totals.cumsum(dim=2)[:, :, :-1], (0, 0, 0, 0, 1, 0))
+    return (within + before).flatten(2, 3)[:, :, :count]

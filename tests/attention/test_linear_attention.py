@@ -66,11 +66,12 @@ def equation_19(name, query, key, value, mask, causal):
 
 @pytest.mark.parametrize("name", sorted(FEATURES))
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
-@pytest.mark.parametrize("chunk", [2, 128])
-def test_linear_attention_is_equation_19(name, heads, causal, chunk, monkeypatch):
+@pytest.mark.parametrize(("chunk", "block"), [(2, 2), (2, 16), (128, 16)])
+def test_linear_attention_is_equation_19(name, heads, causal, chunk, block, monkeypatch):
     """Catches a rotated denominator, features that are rotated before they are made, padding that counts, and sums
     over chunks that miss a token or see a later one."""
     monkeypatch.setattr("roformer.attention.linear._CHUNK", chunk)
+    monkeypatch.setattr("roformer.attention.linear._BLOCK", block)
     given = attend(name, heads, mask=MASK, causal=causal)
     torch.testing.assert_close(given, equation_19(name, *heads, MASK, causal), atol=1e-6, rtol=1e-6)
 
