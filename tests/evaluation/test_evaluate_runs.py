@@ -277,5 +277,5 @@ def test_changed_data_is_noticed(workshop, tmp_path):
     shutil.copytree(workshop.text, texts)
     run = workshop.train(tmp_path / "run", f"data.path={texts}")
     (texts / "00.txt").write_text("Something else. " * 50)
-    with pytest.raises(UserError, match="data has changed"):
+    with pytest.raises(UserError, match="has changed since"):
         evaluate(evaluation([run]))

@@ -114,7 +114,7 @@ def test_changed_documents_are_noticed(workshop, changing, interrupted, tmp_path
     run = interrupted(tmp_path / "run", 5, *overrides)
     (changing / "00.txt").write_text((changing / "01.txt").read_text())
     assert refusal(workshop, run, *overrides) == (
-        f"has changed since {run} was begun; choose another paths.output_dir"
+        f"the data, or the version of roformer, has changed since {run} was begun; choose another paths.output_dir"
     )
     assert metrics(run)[-1]["step"] == 5
 
