@@ -47,6 +47,7 @@ class Task(ABC):
     text_frame: ClassVar[str] = "{cls} $A {sep}"
     """How the exported tokenizer frames a text, as training does."""
     padding_side: ClassVar[Literal["left", "right"]] = "right"
+    """Where the exported tokenizer pads a text."""
     best_metric: ClassVar[str]
     greater_is_better: ClassVar[bool]
     rows: int

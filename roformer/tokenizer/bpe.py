@@ -1,11 +1,11 @@
-"""Byte-pair encoding of bytes, trained on the corpus: every text comes back as it was, but for blanks in front.
+"""Byte-pair encoding of bytes, trained on the corpus: every text comes back as it was, but for a blank in front.
 
 Source: Sennrich et al. 2016, arXiv:1508.07909; on bytes, as in GPT-2, by the ``tokenizers`` library.
 """
 
 from collections.abc import Callable, Iterator
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from roformer.errors import UserError
@@ -43,8 +43,6 @@ class BytePairTokenizer(TrainedTokenizer):
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts(), trainer)
-        ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-        tokenizer.post_processor = processors.TemplateProcessing(single="$A:0 [SEP]:0", special_tokens=ids)
         return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **NAMED_SPECIAL_TOKENS
         )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data import Source
@@ -22,8 +22,6 @@ class BytesTokenizer(TokenizerSource):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.decoder = decoders.ByteLevel()
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-        ids = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
-        tokenizer.post_processor = processors.TemplateProcessing(single="[CLS]:0 $A:0", special_tokens=ids)
         return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **NAMED_SPECIAL_TOKENS
         )
