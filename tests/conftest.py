@@ -4,6 +4,8 @@ A test that asks for ``encoding`` or ``backend`` runs once for every yaml in con
 attention in conf/attention; the other backends are approximations and operators of their own (``linear_backend``).
 """
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -46,6 +48,21 @@ def draw_weights(model, std=0.3):
                 if parameter.requires_grad:  # stock RoFormer keeps its table of angles as a frozen parameter
                     parameter.copy_(1 + 0.1 * noise if gain else std * noise)
     return model.eval()
+
+
+FOUND = dict(os.environ)
+
+
+def pytest_configure():
+    """Numbers are compared to the last digits, and benchmarks fork: tests run on the CPU, all but that of
+    accelerators."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture
+def found_environment():
+    """The environment that pytest was started in."""
+    return FOUND
 
 
 @pytest.fixture(scope="session", autouse=True)
