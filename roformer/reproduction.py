@@ -4,6 +4,7 @@ python -m roformer.reproduction        # or make report
 """
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,8 @@ with the columns of the hub. `chinese`: `train-*`, `validation-*` and `test-*` t
 articles of the Chinese Wikipedia and 2,804 statutes to train on. `laws`: these statutes with a column `category`, in
 the same splits. `scm`: `train`, `validation` and `test` tables of 350, 75 and 75 of the 500 public triplets of
 CAIL2019-SCM, B and C swapped at random. `multi30k`: `train`, `validation` and `test` tables of 29,000, 1,014 and 1,000
-captions (the test of 2016) in columns `en` and `de`. Tables of your own with such columns will do.
+captions (the test of 2016) in columns `en` and `de`. `wikipedia`: the first 17,663 of the English articles, 100 MB,
+to train on, and those to validate and test, end to end in rows of 1 MB. Tables of your own with such columns will do.
 """
 
 Content = Mapping[str, Any]
@@ -117,6 +119,11 @@ def ours(row: Content) -> tuple[str, str]:
             return f"{fixed(factors.min(), 0)}, {fixed(factors.max(), 0)}", seeds
         curve = decay[place["decay"]]
         return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
+    if "beyond" in place:
+        losses = found["lm"]["encodings"][place["beyond"]]["loss_by_length"]
+        first, *others = (losses[length] for length in sorted(losses, key=int))
+        ratios = (math.exp(each["mean"] - first["mean"]) for each in others)
+        return ", ".join(fixed(ratio, 2) for ratio in ratios), str(len(first["values"]))
     for key in place["place"].split("."):
         found = found[key]
     signed = place["place"].endswith("difference")
@@ -175,6 +182,7 @@ def _circumstances(content: Content) -> str:
     found = comparison(content["of"])
     hardware, versions = found["hardware"], found["versions"]
     machine = f"{hardware['cores']} cores of an {hardware['cpu']}, {hardware['memory_gib']} GiB"
+    machine = f"an {hardware['gpu']} and {machine}" if hardware["gpu"] else machine
     return f" ({content['cost']}; {machine}; torch {versions['torch']}; training: commit {found['git_commit']})"
 
 

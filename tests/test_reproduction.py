@@ -1,5 +1,6 @@
 """The page of the paper's results: made from the numbers, whole, and with commands that exist."""
 
+import math
 import re
 import shlex
 
@@ -9,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from roformer.build import check_settings
 from roformer.config import TrainConfig
-from roformer.reproduction import IMAGES, PAGE, ROWS, cells, figure2, group, page
+from roformer.reproduction import IMAGES, PAGE, ROWS, cells, comparison, figure2, group, page
 from roformer.theory import relative_upper_bound
 from roformer.tokenizer import TOKENIZERS
 from tests.workshop import ROOT, composed
@@ -59,6 +60,12 @@ def test_numbers_come_with_their_seeds():
     learned = {"of": "compare", "place": "lm.encodings.learned.difference", "decimals": 3}
     (_, _, value, seeds, status) = cells({"result": "a", "paper": 1, "ours": learned})
     assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "run at a reduced size")  # docs/results/compare
+    beyond = cells({"result": "a", "paper": 1, "ours": {"of": "compare", "beyond": "alibi"}})
+    losses = comparison("compare")["lm"]["encodings"]["alibi"]["loss_by_length"]
+    assert beyond[3] == "5"
+    assert [float(value) for value in beyond[2].split(", ")] == pytest.approx(
+        [math.exp(losses[length]["mean"] - losses["128"]["mean"]) for length in ("256", "512", "1024", "2048")], abs=0.01
+    )
     bounds = {"of": "compare", "decay": "bounds", "at": [0, 256]}
     factor = relative_upper_bound([0, 256], head_size=32, base=10_000.0)
     assert cells({"result": "a", "paper": 1, "ours": bounds})[2] == f"1.00, {factor[1] / factor[0]:.2f}"
@@ -120,6 +127,6 @@ def test_figure_2_is_the_formula_to_a_hundredth():
 
 def test_images_exist():
     shown = re.findall(r"\]\(images/(\w+)\.svg\)", PAGE.read_text())
-    assert shown == ["figure2", "figure3"]
+    assert shown == ["figure2", "figure3", "figure3_right"]
     for name in shown:
         assert (IMAGES / f"{name}.svg").read_text().startswith("<?xml")
