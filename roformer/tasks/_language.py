@@ -1,14 +1,14 @@
 """What the language models share: rows of packed documents, and the loss of every predicted token."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
@@ -137,8 +137,27 @@ def spread(count: int, limit: int) -> list[int]:
 
 def score_batches(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float, int]:
     """Returns the loss in nats a predicted token, the accuracy, and the number of predicted tokens."""
-    tokens = score_tokens(model, batches)
-    return float(tokens.losses.mean()), float(tokens.correct.mean()), len(tokens.losses)
+    losses, correct = [], []
+    for _, loss, right in predictions(model, batches):
+        losses.append(loss)
+        correct.append(right)
+    found = torch.cat(losses).cpu().double()
+    return float(found.mean()), float(torch.cat(correct).double().mean()), len(found)
+
+
+@torch.no_grad()
+def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Mapping[str, Any], Tensor, Tensor]]:
+    """Yields of each batch its inputs, where the model is, and of its (predicted,) tokens the losses, in nats, and
+    whether they are the most probable ones; the model is in evaluation mode meanwhile."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    for batch in batches:
+        inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.inputs.items()}
+        logits = model(**inputs).logits.float()
+        labels = inputs["labels"][inputs["labels"] != IGNORE]
+        yield inputs, F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
+    model.train(was_training)
 
 
 @dataclass(frozen=True)
@@ -156,22 +175,13 @@ class TokenScores:
     position_ids: NDArray[np.int64]
 
 
-@torch.no_grad()
 def score_tokens(model: nn.Module, batches: Iterable[Batch]) -> TokenScores:
-    """Returns loss, correctness and position of every predicted token; the model is in evaluation mode meanwhile."""
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    found: list[list[torch.Tensor]] = [[], [], []]  # fetched at the end: no batch waits for the device
-    for batch in batches:
-        inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.inputs.items()}
-        logits = model(**inputs).logits.float()
-        chosen = inputs["labels"] != IGNORE
-        labels, bounds = inputs["labels"][chosen], inputs["cu_seqlens"]
-        found[0].append(F.cross_entropy(logits, labels, reduction="none"))
-        found[1].append(logits.argmax(-1) == labels)
-        places = chosen[0].nonzero()[:, 0]
+    """Returns loss, correctness and position of every predicted token of packed documents."""
+    found: list[list[Tensor]] = [[], [], []]  # fetched at the end: no batch waits for the device
+    for inputs, loss, right in predictions(model, batches):
+        bounds, places = inputs["cu_seqlens"], (inputs["labels"][0] != IGNORE).nonzero()[:, 0]
+        found[0].append(loss)
+        found[1].append(right)
         found[2].append(places - bounds[torch.searchsorted(bounds, places, right=True) - 1])
-    model.train(was_training)
     losses, correct, position_ids = (torch.cat(each).cpu() for each in found)
     return TokenScores(losses.double().numpy(), correct.numpy(), position_ids.numpy())

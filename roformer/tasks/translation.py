@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
@@ -20,6 +19,7 @@ from roformer.errors import UserError
 from roformer.model import RoFormerForConditionalGeneration
 from roformer.model.loss import IGNORE
 from roformer.tasks._base import TASKS, Batch, Task
+from roformer.tasks._language import score_batches
 
 BEAMS, LENGTH_PENALTY = 4, 0.6  # of the search, in section 4.1 of the paper
 _LONGER = 50  # tokens that a translation may have more than its source, as in Vaswani et al., section 6.1
@@ -161,23 +161,11 @@ class Translation(Task):
         lengths = np.minimum(self.pairs[split][:, sides].max(axis=1), self.max_length)
         return batches_by_length(lengths, batch_tokens, padded=True)
 
-    @torch.no_grad()
     def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 4096) -> dict[str, float]:
         """Returns the loss, in nats a target token, not smoothed, and the accuracy of the most probable token."""
-        was_training = model.training
-        model.eval()
-        device = next(model.parameters()).device
-        loss, correct, count = torch.zeros((), dtype=torch.float64), 0, 0
-        for documents in self.by_length(split, batch_tokens):
-            inputs = self.collate(split, documents).inputs
-            inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in inputs.items()}
-            logits = model(**inputs).logits.float()
-            labels = inputs["labels"][inputs["labels"] != IGNORE]
-            loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
-            correct += int((logits.argmax(-1) == labels).sum())
-            count += len(labels)
-        model.train(was_training)
-        return {f"{split}_loss": float(loss) / count, f"{split}_accuracy": correct / count}
+        batches = (self.collate(split, documents) for documents in self.by_length(split, batch_tokens))
+        loss, accuracy, _ = score_batches(model, batches)
+        return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
 
     @torch.no_grad()
     def translate(
