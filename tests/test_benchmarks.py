@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import attention_lengths, end_to_end, report, run
+from benchmarks import attention_lengths, end_to_end, random_features, report, run
 from benchmarks.contestants import (
     CONTESTANTS,
     OURS,
@@ -251,6 +251,16 @@ def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
     assert f"{times['linear']:,.0f}" in report.block(report.read(file))
     report.attention_figure(report.read(file), tmp_path / "attention.svg")
     assert (tmp_path / "attention.svg").read_text().startswith("<?xml")
+
+
+def test_random_features_halve_the_error(monkeypatch, capsys):
+    """Catches errors of other inputs from one number of features to the next, and numbers that are left out."""
+    monkeypatch.setattr(sys, "argv", ["random_features", "--features", "64", "1024", "--drawings", "8"])
+    random_features.main()
+    rows = [line.replace(",", "").split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [row[1].strip() for row in rows] == ["64", "1024"]
+    first, last = (float(row[2]) for row in rows)
+    assert last == pytest.approx(first / 4, rel=0.2)
 
 
 def test_what_is_met_by_hand():
