@@ -1,9 +1,9 @@
-"""How far FAVOR+ is from softmax attention, by the number of its random features: as 1 / sqrt(features).
+"""How far FAVOR+ is from softmax attention, by the number of its random features, beside a mean of all values.
 
 python -m benchmarks.random_features
 
-Root mean square over 32 drawings of the features, over the standard deviation of what softmax attention gives; 256
-tokens, heads of 64 with RoPE, in float64, queries and keys drawn at two lengths.
+Root mean square over drawings of the features, over the standard deviation of what softmax attention gives; 256
+tokens, heads of 64 with RoPE, in float64; queries and keys are drawn for scores of three standard deviations.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from roformer.attention.performer import PerformerAttention
 from roformer.cli import one_line_errors
 from roformer.position import POSITION_ENCODINGS, ModelShape
 
-LENGTHS = (2.0, 4.0)  # of queries and keys; their product is then divided by sqrt(64)
+SPREADS = (1 / 16, 1 / 4, 1.0)  # standard deviations of scores, the products of queries and keys over sqrt(64)
 _SHAPE = ModelShape(hidden_size=64, num_attention_heads=1)
 _TOKENS, _SEED = 256, 0
 
@@ -34,26 +34,25 @@ def main() -> None:
     parser.add_argument("--features", type=positive, nargs="+", default=[4**power for power in range(2, 7)])
     parser.add_argument("--drawings", type=positive, default=32)
     arguments = parser.parse_args()
-    shown = Table("features", *(f"error, {size:g} long" for size in LENGTHS))
-    for count in arguments.features:
-        errors = (error(size, count, arguments.drawings) for size in LENGTHS)
-        shown.add_row(f"{count:,}", *(f"{each:.4f}" for each in errors))
+    shown = Table("features", *(f"scores of {spread:.2f}" for spread in SPREADS))
+    for count in (0, *arguments.features):
+        errors = (error(spread, count, arguments.drawings) for spread in SPREADS)
+        shown.add_row(f"{count:,}" if count else "none: the mean of values", *(f"{each:.3f}" for each in errors))
     Console(width=WIDTH).print(shown)
 
 
-def error(size: float, count: int, drawings: int) -> float:
-    """Returns the error of ``count`` features, for queries and keys of about this length."""
+def error(spread: float, count: int, drawings: int) -> float:
+    """Returns the error of ``count`` features, or with 0 that of the mean of values, at this spread of the scores."""
     torch.manual_seed(_SEED)
     query, key, value = torch.randn(3, 1, 1, _TOKENS, 64, dtype=torch.float64).unbind(0)
-    heads = (query * size / 8, key * size / 8, value)
+    heads = (query * spread**0.5, key * spread**0.5, value)
     exact = attend(ATTENTION_BACKENDS["eager"](_SHAPE, dropout=0.0, rotary_value=False), heads)
-    squares = [
-        (attend(PerformerAttention(_SHAPE, dropout=0.0, rotary_value=False, num_features=count), heads) - exact)
-        .square()
-        .mean()
-        for _ in range(drawings)
-    ]
-    return float(torch.stack(squares).mean().sqrt() / exact.std())
+    found = [value.mean(dim=2)] if not count else []
+    for _ in range(drawings if count else 0):
+        backend = PerformerAttention(_SHAPE, dropout=0.0, rotary_value=False, num_features=count)
+        found.append(attend(backend, heads))
+    squares = torch.stack([(each - exact).square().mean() for each in found])
+    return float(squares.mean().sqrt() / exact.std())
 
 
 def attend(backend: AttentionBackend, heads: Sequence[Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ def choices(group):
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+GIVEN_ENVIRONMENT = dict(os.environ)  # before pytest_configure
 POSITION = {name: TrainConfig.compose(f"position={name}").position for name in choices("position")}
 ATTENTION = {name: {"name": name} for name in choices("attention") if name != "auto"}
 SOFTMAX = [name for name in ATTENTION if issubclass(ATTENTION_BACKENDS[name], SoftmaxAttention)]
@@ -50,19 +51,16 @@ def draw_weights(model, std=0.3):
     return model.eval()
 
 
-FOUND = dict(os.environ)
-
-
 def pytest_configure():
-    """Numbers are compared to the last digits, and benchmarks fork: tests run on the CPU, all but that of
-    accelerators."""
+    """Hides CUDA from all tests but that of accelerators: numbers are compared to the last digits, and benchmarks
+    fork."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture
-def found_environment():
+def given_environment():
     """The environment that pytest was started in."""
-    return FOUND
+    return GIVEN_ENVIRONMENT
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -258,8 +258,9 @@ def test_random_features_halve_the_error(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["random_features", "--features", "64", "1024", "--drawings", "8"])
     random_features.main()
     rows = [line.replace(",", "").split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
-    assert [row[1].strip() for row in rows] == ["64", "1024"]
-    first, last = (float(row[2]) for row in rows)
+    assert [row[1].split(":")[0].strip() for row in rows] == ["none", "64", "1024"]
+    mean, first, last = (float(row[2]) for row in rows)
+    assert last < mean < first
     assert last == pytest.approx(first / 4, rel=0.2)
 
 

@@ -1,4 +1,4 @@
-"""What the language models share: rows of packed documents, and the loss of every predicted token."""
+"""What the language models share: rows of packed documents; and, with translation, the loss of predicted tokens."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -142,7 +142,7 @@ def score_batches(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, fl
         losses.append(loss)
         correct.append(right)
     found = torch.cat(losses).cpu().double()
-    return float(found.mean()), float(torch.cat(correct).double().mean()), len(found)
+    return float(found.mean()), float(torch.cat(correct).cpu().double().mean()), len(found)
 
 
 @torch.no_grad()
@@ -152,12 +152,14 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Ma
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    for batch in batches:
-        inputs = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.inputs.items()}
-        logits = model(**inputs).logits.float()
-        labels = inputs["labels"][inputs["labels"] != IGNORE]
-        yield inputs, F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
-    model.train(was_training)
+    try:
+        for batch in batches:
+            inputs = {name: each.to(device) if torch.is_tensor(each) else each for name, each in batch.inputs.items()}
+            logits = model(**inputs).logits.float()
+            labels = inputs["labels"][inputs["labels"] != IGNORE]
+            yield inputs, F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
+    finally:
+        model.train(was_training)
 
 
 @dataclass(frozen=True)
