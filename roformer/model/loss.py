@@ -8,7 +8,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 IGNORE = -100  # the label that counts for nothing, as everywhere in PyTorch
-_CHUNK = 1 << 20  # logits that are in float32 at a time: they stay in the cache
+_CHUNK = 1 << 20  # logits that are in float32 at a time: they stay in the cache of a CPU
+_CHUNK_ELSEWHERE = 1 << 26  # as many as keep an accelerator busy
 
 
 def mean_loss(
@@ -30,6 +31,20 @@ def mean_loss(
     else:
         total = _SummedCrossEntropy.apply(logits, labels, smoothing)  # type: ignore[no-untyped-call]
     return total / ((labels != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+def token_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns of each label its cross entropy in nats, in float32 at least, and whether it is the most probable one.
+
+    Args:
+        logits: (N, V).
+        labels: (N,), none of them ``IGNORE``.
+    """
+    parts, losses, correct = _in_float32(logits), [], []
+    for part, wanted in zip(parts, labels.split(_rows(logits)), strict=True):
+        losses.append(F.cross_entropy(part, wanted, reduction="none"))
+        correct.append(part.argmax(dim=-1) == wanted)
+    return torch.cat(losses), torch.cat(correct)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -68,5 +83,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 def _in_float32(logits: Tensor) -> Any:
     """Yields some rows of (N, V) at a time in float32 at least."""
-    rows = max(1, _CHUNK // logits.shape[-1])
-    return (part.to(torch.promote_types(part.dtype, torch.float32)) for part in logits.split(rows))
+    return (part.to(torch.promote_types(part.dtype, torch.float32)) for part in logits.split(_rows(logits)))
+
+
+def _rows(logits: Tensor) -> int:
+    chunk = _CHUNK if logits.device.type == "cpu" else _CHUNK_ELSEWHERE
+    return max(1, chunk // logits.shape[-1])

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray, pack
 from roformer.data.packing import plan_rows
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.errors import UserError
-from roformer.model.loss import IGNORE
+from roformer.model.loss import IGNORE, token_losses
 from roformer.tasks._base import Batch, Task
 
 EVALUATION_SEED = 2104_09864  # one set of masks for every model that is ever compared
@@ -155,9 +154,8 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Ma
     try:
         for batch in batches:
             inputs = {name: each.to(device) if torch.is_tensor(each) else each for name, each in batch.inputs.items()}
-            logits = model(**inputs).logits.float()
             labels = inputs["labels"][inputs["labels"] != IGNORE]
-            yield inputs, F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
+            yield inputs, *token_losses(model(**inputs).logits, labels)
     finally:
         model.train(was_training)
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from roformer.model import loss
-from roformer.model.loss import IGNORE, mean_loss
+from roformer.model.loss import IGNORE, mean_loss, token_losses
 
 N, V = 23, 11
 
@@ -59,6 +59,22 @@ def test_never_more_than_a_part_in_float32(labels, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "logsumexp", lambda x, dim: rows.append(len(x)) or logsumexp(x, dim))
     mean_loss(draw(torch.bfloat16), labels, None)
     assert rows == [5, 5, 5, 5, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_losses_of_tokens(labels, dtype, monkeypatch):
+    """Catches parts that lie at other rows, and a float32 copy of all logits."""
+    logits, wanted = draw(dtype), labels.where(labels != IGNORE, 3)
+    expected = F.cross_entropy(logits.double(), wanted, reduction="none")
+    rows, cross_entropy = [], F.cross_entropy
+    monkeypatch.setattr(
+        F, "cross_entropy", lambda x, *given, **more: rows.append(len(x)) or cross_entropy(x, *given, **more)
+    )
+    losses, correct = token_losses(logits, wanted)
+    assert rows == [5, 5, 5, 5, 3]
+    torch.testing.assert_close(losses.double(), expected, rtol=1e-12 if dtype == torch.float64 else 1e-5, atol=1e-6)
+    assert correct.tolist() == (logits.argmax(-1) == wanted).tolist()
+    assert [len(each) for each in token_losses(logits[:0], wanted[:0])] == [0, 0]
 
 
 def test_no_label_at_all():
