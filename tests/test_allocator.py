@@ -18,14 +18,15 @@ def work():
     for _ in range(5):
         torch.ones(12_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-first = work()
-print(work() - first)
+counts = [work() for _ in range(8)]
+print(min(after - before for before, after in zip(counts, counts[1:])))
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator is Linux's")
 def test_the_second_time_costs_no_page_faults():
-    """Catches options of mallopt that have no effect: five tensors of 48 MB are 58,000 pages of 4 KiB."""
+    """Catches options of mallopt that have no effect: five tensors of 48 MB are 58,000 pages of 4 KiB. Now and then
+    something small lands where one of them was, and the next takes new pages: the best of several rounds counts."""
     faults = {}
     for how in ("kept", "given back"):
         result = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
