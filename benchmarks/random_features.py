@@ -47,10 +47,13 @@ def error(spread: float, count: int, drawings: int) -> float:
     query, key, value = torch.randn(3, 1, 1, _TOKENS, 64, dtype=torch.float64).unbind(0)
     heads = (query * spread**0.5, key * spread**0.5, value)
     exact = attend(ATTENTION_BACKENDS["eager"](_SHAPE, dropout=0.0, rotary_value=False), heads)
-    found = [value.mean(dim=2)] if not count else []
-    for _ in range(drawings if count else 0):
-        backend = PerformerAttention(_SHAPE, dropout=0.0, rotary_value=False, num_features=count)
-        found.append(attend(backend, heads))
+    if count:
+        found = [
+            attend(PerformerAttention(_SHAPE, dropout=0.0, rotary_value=False, num_features=count), heads)
+            for _ in range(drawings)
+        ]
+    else:
+        found = [value.mean(dim=2)]
     squares = torch.stack([(each - exact).square().mean() for each in found])
     return float(squares.mean().sqrt() / exact.std())
 

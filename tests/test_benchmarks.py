@@ -254,7 +254,7 @@ def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
 
 
 def test_random_features_halve_the_error(monkeypatch, capsys):
-    """Catches errors of other inputs from one number of features to the next, and numbers that are left out."""
+    """Catches a number of features that has no effect, and rows that are left out."""
     monkeypatch.setattr(sys, "argv", ["random_features", "--features", "64", "1024", "--drawings", "8"])
     random_features.main()
     rows = [line.replace(",", "").split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
