@@ -45,7 +45,7 @@ class LinearAttention(AttentionBackend):
                 "linear attention has no scores that this position encoding could add to: choose one that rotates or "
                 "adds to the embeddings (rope, xpos, sinusoidal, learned, none), or attention=sdpa"
             )
-        if cls.turn is LinearAttention.turn and getattr(position, "magnitude", 1.0) != 1:
+        if cls.turn is LinearAttention.turn and position.magnitude != 1:
             raise UserError(
                 "the denominator of linear attention is not rotated, so that an encoding that also scales (rope_yarn, "
                 "rope_longrope) would scale the output: choose rope, rope_linear or rope_ntk, or attention=sdpa"
@@ -99,7 +99,9 @@ class LinearAttention(AttentionBackend):
             else:
                 numerator = _sums(turned[0].to(low), turned[1].to(low), value.to(low), causal)
                 denominator, centre = _sums(query.to(low), key.to(low), ones, causal), value.new_zeros(())
-            output = numerator / denominator.clamp(min=torch.finfo(precise).tiny) + centre
+            tiny = torch.finfo(precise).tiny
+            # where all weights are 0, the centre would stand alone, and in a causal model tell of later tokens
+            output = numerator / denominator.clamp(min=tiny) + centre * (denominator > tiny)
         output = output.to(dtype).transpose(1, 2).flatten(2)
         return output if query_mask is None else output[query_mask], None
 

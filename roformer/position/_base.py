@@ -70,6 +70,9 @@ class PositionEncoding(nn.Module):
     keeps_lengths: ClassVar[bool] = True
     """False if ``rotate`` and ``rotate_key`` change the lengths of vectors, by numbers that depend on the position."""
 
+    magnitude: float = 1.0
+    """What ``rotate`` and ``rotate_key`` multiply vectors by; scalings for long texts sharpen attention with it."""
+
     one_sided_if_causal: ClassVar[bool] = False
     """True if in a causal model the same parameters stand for other distances, so that it cannot start from an
     encoder's."""

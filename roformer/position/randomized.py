@@ -38,7 +38,7 @@ class RandomizedPositionEncoding(PositionEncoding):
         self.inner = POSITION_ENCODINGS.build(of, dataclasses.replace(shape, max_position_embeddings=longest))
         self.longest = longest
         self.max_length = longest
-        for name in ("terms", "adds_to_values", "keeps_lengths"):
+        for name in ("terms", "adds_to_values", "keeps_lengths", "magnitude"):
             setattr(self, name, getattr(self.inner, name))
 
     @property

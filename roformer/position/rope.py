@@ -38,8 +38,6 @@ class RotaryPositionEncoding(PositionEncoding):
     """
 
     shift_invariant = True
-    magnitude = 1.0
-    """Factor on queries and keys; scalings for long texts sharpen attention with it."""
 
     def __init__(
         self,

@@ -118,6 +118,18 @@ def test_features_approach_softmax_as_their_number_grows(causal):
     assert errors[-1].exp() < 0.03 * exact.std()
 
 
+@pytest.mark.parametrize("name", ["linear_softmax", "performer"])
+def test_no_later_value_shows_where_weights_vanish(name):
+    """Catches values that are centred on the mean of all, which is left where a much larger key comes later."""
+    key = torch.zeros(1, 1, 3, D)
+    key[..., 0, 0], key[..., 2, 0] = (-300.0, 300.0) if name == "linear_softmax" else (60.0, 0.0)
+    found = []
+    for last in (1.0, 1000.0):
+        value = torch.tensor([1.0, 2.0, last])[:, None].expand(1, 1, 3, D)
+        found.append(attend(name, (0 * key, key, value), causal=True, position=PositionEncoding())[:, :, :2])
+    torch.testing.assert_close(*found)
+
+
 def test_features_are_orthogonal_and_gaussian_in_length():
     """Catches independent features, which need more of them, and unit ones, which are of another kernel."""
     torch.manual_seed(0)
@@ -195,12 +207,13 @@ def test_features_are_drawn_for_a_checkpoint_without_any(tiny_model, tmp_path, p
     assert model.roformer.layers[0].backend.projection.std() > 0.5
 
 
-def test_encodings_that_scale_are_refused_by_equation_19(sizes, position_settings):
-    """Catches a numerator that is scaled beside a denominator that is not."""
+@pytest.mark.parametrize("within", [False, True], ids=["plain", "randomized"])
+def test_encodings_that_scale_are_refused_by_equation_19(within, sizes, position_settings):
+    """Catches a numerator that is scaled beside a denominator that is not, and a wrapper that hides it."""
+    position = position_settings["rope_yarn"]
+    position = {"name": "randomized", "of": position} if within else position
     for name, allowed in (("linear", False), ("linear_softmax", False), ("performer", True)):
-        config = RoFormerConfig(
-            **sizes, position=position_settings["rope_yarn"], attention_backend=name, is_decoder=True
-        )
+        config = RoFormerConfig(**sizes, position=position, attention_backend=name, is_decoder=True)
         if allowed:
             RoFormerForCausalLM(config)
         else:
