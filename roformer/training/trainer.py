@@ -26,7 +26,7 @@ from roformer.training.checkpoint import CheckpointFolder, check_same_run, repla
 from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
-from roformer.training.precision import resolve_precision
+from roformer.training.precision import autocast, resolve_precision
 from roformer.training.provenance import check_initial_weights, record_start
 from roformer.training.signals import StopSignal
 from roformer.training.tracking import check_tracker, start_tracker
@@ -174,7 +174,7 @@ class Trainer:
         trainer = config.trainer
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
-            mixed_precision="bf16" if trainer.precision == "bf16" else "no",
+            mixed_precision="no",  # its wrapper would copy all logits to float32; see ``autocast``
             log_with=check_tracker(config.tracker),
             project_dir=config.output_dir,
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
@@ -275,7 +275,8 @@ class Trainer:
             inputs = {k: v.to(accelerator.device) if torch.is_tensor(v) else v for k, v in batch.inputs.items()}
             tokens += batch.tokens
             with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
-                part_loss = self.model(**inputs, num_items_in_batch=num_items).loss
+                with autocast(trainer.precision, accelerator.device):
+                    part_loss = self.model(**inputs, num_items_in_batch=num_items).loss
                 # gradients are averaged over processes, and the loss is already divided by the whole batch
                 accelerator.backward(part_loss * accelerator.num_processes)
             loss += part_loss.detach()
@@ -290,7 +291,8 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """Metrics on the validation split; those of the first process decide for all."""
-        metrics = self.task.evaluate(self.accelerator.unwrap_model(self.model), "validation")
+        with autocast(self.config.trainer.precision, self.accelerator.device):
+            metrics = self.task.evaluate(self.accelerator.unwrap_model(self.model), "validation")
         metrics = broadcast_object_list([metrics])[0]
         value = metrics[self.task.best_metric]
         state = self.state

@@ -16,7 +16,7 @@ from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.model.loss import IGNORE
 from roformer.position import POSITION_ENCODINGS, ModelShape
-from roformer.tasks._language import score_batches, score_tokens, spread
+from roformer.tasks._language import predictions, score_batches, score_tokens, spread
 from roformer.training.trainer import train
 from tests.workshop import TINY, composed, evaluation
 
@@ -55,6 +55,18 @@ def test_scores_of_tokens_are_those_of_the_model(rope):
     assert scores.losses == pytest.approx(expected, rel=1e-4)
     assert scores.position_ids.tolist() == positions
     assert 0 < scores.correct.mean() < 1
+
+
+def test_a_model_in_training_goes_on_in_training(rope):
+    """Catches dropout in evaluation, and none in training after a validation that ended early."""
+    batches = list(window_batches(rope.task, labelled_windows(rope.task, 4), 2, batch_tokens=200))
+    rope.model.train()
+    scored = predictions(rope.model, batches)
+    next(scored)
+    assert not rope.model.training
+    scored.close()
+    assert rope.model.training
+    rope.model.eval()
 
 
 def test_places_add_up_to_the_whole(rope):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from roformer.tasks import _language
 from roformer.training import precision, timing
 from tests.workshop import metrics, weights
 
@@ -48,6 +49,16 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights(workshop, tmp_path):
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert {weight.dtype for weight in weights(half).values()} == {torch.float32}
+
+
+def test_logits_stay_in_bf16(workshop, tmp_path, monkeypatch):
+    """Catches a float32 copy of all logits between the model and who scores them in parts."""
+    seen, token_losses = set(), _language.token_losses
+    monkeypatch.setattr(
+        _language, "token_losses", lambda logits, labels: seen.add(logits.dtype) or token_losses(logits, labels)
+    )
+    workshop.train(tmp_path / "run", "trainer.precision=bf16")
+    assert seen == {torch.bfloat16}
 
 
 def test_what_is_asked_for_is_not_measured(measured):
