@@ -4,7 +4,6 @@ python -m roformer.reproduction        # or make report
 """
 
 import json
-import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,10 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from roformer.evaluation.statistics import paired_ratio
 from roformer.reports.canvas import WIDE, LineEnd, label_line_ends, new_axes, text_width, themed, to_svg
 from roformer.reports.encodings import COLOURS
-from roformer.reports.numbers import display_name, fixed, probability, with_interval
+from roformer.reports.numbers import circumstances, display_name, fixed, probability, with_interval
 from roformer.theory import relative_upper_bound
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -122,9 +122,8 @@ def ours(row: Content) -> tuple[str, str]:
         return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
     if "beyond" in place:
         losses = found["lm"]["encodings"][place["beyond"]]["loss_by_length"]
-        first, *others = (losses[length] for length in sorted(losses, key=int))
-        ratios = (math.exp(each["mean"] - first["mean"]) for each in others)
-        return ", ".join(fixed(ratio, 2) for ratio in ratios), str(len(first["values"]))
+        first, *others = (np.exp(losses[length]["values"]) for length in sorted(losses, key=int))
+        return ", ".join(with_interval(paired_ratio(each, first), 2) for each in others), str(len(first))
     for key in place["place"].split("."):
         found = found[key]
     signed = place["place"].endswith("difference")
@@ -180,11 +179,7 @@ def _circumstances(content: Content) -> str:
     """Says when, on what and how long, as far as the results tell."""
     if "of" not in content:
         return f" ({content['cost']})"
-    found = comparison(content["of"])
-    hardware, versions = found["hardware"], found["versions"]
-    machine = f"{hardware['cores']} cores of an {hardware['cpu']}, {hardware['memory_gib']} GiB"
-    machine = f"an {hardware['gpu']} and {machine}" if hardware["gpu"] else machine
-    return f" ({content['cost']}; {machine}; torch {versions['torch']}; training: commit {found['git_commit']})"
+    return f" ({content['cost']}; {circumstances(comparison(content['of']))})"
 
 
 def _hours(full: Content) -> str:

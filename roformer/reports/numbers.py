@@ -61,6 +61,15 @@ def effect(difference: Interval | None) -> str:
     return fixed(difference["effect_size"], 1, signed=True)
 
 
+def circumstances(comparison: Mapping[str, Any]) -> str:
+    """Writes on what machine, with which PyTorch and by which commit a comparison was trained."""
+    hardware = comparison["hardware"]
+    machine = f"{hardware['cores']} cores of an {hardware['cpu']}, {hardware['memory_gib']} GiB"
+    machine = f"an {hardware['gpu']} and {machine}" if hardware["gpu"] else machine
+    commit = comparison["git_commit"] or "unknown"
+    return f"{machine}; torch {comparison['versions']['torch']}; training: commit {commit}"
+
+
 def has_bounds(interval: Interval) -> bool:
     """Returns whether the interval carries a CI at all."""
     return interval.get("low") is not None and interval.get("high") is not None

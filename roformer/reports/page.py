@@ -13,6 +13,7 @@ from roformer.errors import UserError
 from roformer.reports import canvas
 from roformer.reports.figures import Drawing, all_figures
 from roformer.reports.headline import conclusions, headline, key_figures
+from roformer.reports.numbers import circumstances
 from roformer.reports.table import Table, to_html, to_markdown
 from roformer.reports.tables import all_tables
 
@@ -48,7 +49,8 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
         path.with_suffix(".png").write_bytes(canvas.to_png(drawn))
     said = [headline(comparison), *conclusions(comparison)]
     markdown = ["\n\n".join([f"# {comparison['title']}", *said, ""]), *map(to_markdown, tables)]
-    (folder / "tables.md").write_text("\n".join(markdown), encoding="utf-8")
+    origin = f"`{comparison['command']}`: {circumstances(comparison)}.\n"
+    (folder / "tables.md").write_text("\n".join([*markdown, origin]), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(render(comparison, figures, tables), encoding="utf-8")
     return page
