@@ -3,7 +3,7 @@
 python -m benchmarks.random_features
 
 Root mean square over drawings of the features, over the standard deviation of what softmax attention gives; 256
-tokens, heads of 64 with RoPE, in float64; queries and keys are drawn for scores of three standard deviations.
+tokens, heads of 64 with RoPE, in float64; queries and keys are drawn so that the scores spread by 1/16, 1/4 and 1.
 """
 
 import argparse
