@@ -188,7 +188,7 @@ class Trainer:
         steps_per_epoch = task.steps_per_epoch(trainer.batch_size)
         self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
-        model = build_model(config, task)
+        model = build_model(config, task).train()  # ``from_pretrained`` leaves one as it is evaluated
         if trainer.gradient_checkpointing:
             # the first is its name from transformers 5.23 on
             known = hasattr(model, "activation_checkpointing_enable")

@@ -36,6 +36,17 @@ def start_from(workshop):
     return build
 
 
+@pytest.mark.parametrize("setting", ["task.classifier_dropout", "model.hidden_dropout_prob"])
+def test_dropout_acts(workshop, pretrained, tmp_path, setting):
+    """Catches fine-tuning in the evaluation mode that ``from_pretrained`` leaves a model in."""
+    runs = [
+        workshop.train(tmp_path / str(share), f"init_from={pretrained}", f"{setting}={share}", task="classification")
+        for share in (0.0, 0.5)
+    ]
+    without, within = ([line["loss"] for line in metrics(run)] for run in runs)
+    assert all(first != second for first, second in zip(without, within, strict=True))
+
+
 def refusal(workshop: Workshop, run, *overrides):
     with pytest.raises(UserError) as error:
         workshop.train(run, *overrides, task="classification")
