@@ -208,6 +208,8 @@ def check_settings(config: TrainConfig) -> None:
             f"{words + SPECIAL_TOKENS}"
         )
     for key in ("sequence_length", "max_length"):
+        if config.task.get(key, SPECIAL_TOKENS + 1) <= SPECIAL_TOKENS:
+            raise UserError(f"task.{key} must be at least {SPECIAL_TOKENS + 1}, got {config.task[key]}")
         if position.max_length is not None and config.task.get(key, 0) > position.max_length:
             raise UserError(
                 f"task.{key}={config.task[key]} is longer than the table of {config.position['name']} positions, "

@@ -90,7 +90,8 @@ def _one_line(error: Exception) -> str:
         return f"unknown {group} '{name}'{did_you_mean(name, options)} (available: {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return (
-            f"cannot read the argument '{error.override}': write group.key=value, in quotes where it has blanks or ~"
+            f"cannot read the argument '{error.override}': write group.key=value, and a value that has blanks, ~ or "
+            "brackets in quotes of its own, such as 'data.path=\"my [new] folder\"'"
         )
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):

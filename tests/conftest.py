@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention, blocked, linear
 from roformer.config import CONF, TrainConfig
-from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
 
 
 def choices(group):
@@ -115,8 +115,9 @@ def visible_weights():
 def tiny_model():
     """Builds a model with the encoding of that name; other keywords go to its configuration."""
 
-    def build(name="rope", *, model_class=RoFormerForMaskedLM, settings=None, std=0.3, **config):
+    def build(name="rope", *, model_class=None, settings=None, std=0.3, **config):
         position = {**POSITION.get(name, {"name": name}), **(settings or {})}
+        model_class = model_class or (RoFormerForCausalLM if config.get("is_decoder") else RoFormerForMaskedLM)
         return draw_weights(model_class(RoFormerConfig(**{**SIZES, "position": position, **config})), std)
 
     return build

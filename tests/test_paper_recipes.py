@@ -28,7 +28,7 @@ MORE = {"chinese": "data.path=some/where", "glue": "data.glue_task=rte"}
 
 
 @pytest.mark.parametrize(
-    "recipe", [recipe for recipe in RECIPES if not recipe.endswith("_small") and "translation" not in recipe]
+    "recipe", [name for name in RECIPES if not name.endswith(("_small", "_tiny")) and "translation" not in name]
 )
 def test_full_size(recipe):
     """Catches a recipe at a toy's size, or with another model or vocabulary than the paper's."""
@@ -148,7 +148,7 @@ def smoke(data, tmp_path, monkeypatch):
     def run(recipe, *more):
         (own,) = [overrides for key, overrides in given.items() if key in recipe.rpartition("/")[2]]
         without = {"translation": "tokenizer.alphabet", "char_lm": "tokenizer."}.get(
-            recipe.split("/")[1].removesuffix("_small"), "none"
+            recipe.split("/")[1].removesuffix("_small").removesuffix("_tiny"), "none"
         )
         starts = [] if any(override.startswith("init_from") for override in more) else small
         starts = [override.replace("size=200", "size=300") for override in starts if not override.startswith(without)]

@@ -4,6 +4,8 @@ Source: RoFormer paper, section 3.3, eq. 18 and 19; Katharopoulos et al. 2020, a
 Checked against: eq. 19 written out over all pairs of tokens in float64.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,6 +32,9 @@ class LinearAttention(AttentionBackend):
         UserError: if there is to be dropout.
     """
 
+    fitting: ClassVar[str] = "rope, xpos, sinusoidal, learned, none"
+    """Encodings that a user may choose instead of one that is refused."""
+
     def __init__(self, shape: ModelShape, *, dropout: float, rotary_value: bool) -> None:
         super().__init__(shape, dropout=dropout, rotary_value=rotary_value)
         if dropout:
@@ -43,7 +48,7 @@ class LinearAttention(AttentionBackend):
         if position.adds_to_scores:
             raise UserError(
                 "linear attention has no scores that this position encoding could add to: choose one that rotates or "
-                "adds to the embeddings (rope, xpos, sinusoidal, learned, none), or attention=sdpa"
+                f"adds to the embeddings ({cls.fitting}), or attention=sdpa"
             )
         if cls.turn is LinearAttention.turn and position.magnitude != 1:
             raise UserError(

@@ -31,6 +31,8 @@ class PerformerAttention(LinearAttention):
         num_features: w a head; D ln D if not given, as in the cited code.
     """
 
+    fitting = "rope, sinusoidal_rope, sinusoidal, learned, none"
+
     def __init__(
         self, shape: ModelShape, *, dropout: float, rotary_value: bool, num_features: int | None = None
     ) -> None:

@@ -5,7 +5,6 @@ Of a folder, all pairs of files ``<name>.<source>`` and ``<name>.<target>`` are 
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
 
@@ -78,23 +77,29 @@ def _pairs_of_files(root: Path, source: str, target: str) -> list[tuple[Path, Pa
     found, others = (sorted(root.glob(f"*.{language}")) for language in (source, target))
     for files, other in ((found, target), (others, source)):
         if lonely := [file for file in files if not file.with_suffix(f".{other}").is_file()]:
-            raise UserError(f"{lonely[0]} has no {lonely[0].with_suffix(f'.{other}').name} beside it")
+            raise UserError(
+                f"{lonely[0]} has no {lonely[0].with_suffix(f'.{other}').name} beside it; data.source={source} and "
+                f"data.target={target} are the ends of the names"
+            )
     return [(file, file.with_suffix(f".{target}")) for file in found]
 
 
 def _lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
     """Yields line i of both files, but for pairs of which one is blank."""
+    for number, pair in enumerate(zip_longest(_side(source), _side(target)), start=1):
+        if None in pair:
+            raise UserError(
+                f"{source if pair[0] is None else target} ends before line {number} of the other file; both "
+                "need as many lines"
+            )
+        left, right = (line.strip() for line in pair)
+        if left and right:
+            yield left, right
+
+
+def _side(file: Path) -> Iterator[str]:
     try:
-        with ExitStack() as files:  # a carriage return inside of a line ends none
-            sides = [files.enter_context(file.open(encoding="utf-8-sig", newline="\n")) for file in (source, target)]
-            for number, pair in enumerate(zip_longest(*sides), start=1):
-                if None in pair:
-                    raise UserError(
-                        f"{source if pair[0] is None else target} ends before line {number} of the other file; both "
-                        "need as many lines"
-                    )
-                left, right = (line.strip() for line in pair)
-                if left and right:
-                    yield left, right
+        with file.open(encoding="utf-8-sig", newline="\n") as lines:  # a carriage return inside of a line ends none
+            yield from lines
     except UnicodeDecodeError as error:
-        raise UserError(f"{source} or {target.name} is not UTF-8 text: {error.reason} (convert it)") from error
+        raise UserError(f"{file} is not UTF-8 text: {error.reason} (convert it)") from error

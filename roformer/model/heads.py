@@ -58,7 +58,19 @@ class RoFormerLanguageModel(RoFormerPreTrainedModel):
 
 
 class RoFormerForMaskedLM(RoFormerLanguageModel):
-    """The encoder with a masked-language-modelling head."""
+    """The encoder with a masked-language-modelling head.
+
+    Raises:
+        UserError: if ``config.is_decoder`` is set: a token would not see those after it.
+    """
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        if config.is_decoder:
+            raise UserError(
+                "RoFormerForMaskedLM reads to both sides, and this configuration has is_decoder: use "
+                "RoFormerForCausalLM (AutoModelForCausalLM)"
+            )
+        super().__init__(config)
 
     def forward(
         self,

@@ -103,7 +103,7 @@ def to_transformers(model: "RoFormerForMaskedLM") -> StockRoFormerForMaskedLM:
         )
     config = model.config
     operator = issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention)
-    if config.is_decoder or config.scale_embedding or not config.normalize_embedding or not operator:
+    if config.scale_embedding or not config.normalize_embedding or not operator:
         raise UserError("stock RoFormer here is an encoder with softmax attention and normed embeddings; this is not")
     stock = StockRoFormerForMaskedLM(StockConfig(**{name: getattr(model.config, name) for name in _SHARED_SETTINGS}))
     ours = model.state_dict()

@@ -50,7 +50,12 @@ def _translation_sentence(comparison: Comparison) -> str:
     ]
     if claimed:
         return f"{'; '.join(claimed)}."
-    return f"No encoding differs from {subject} in BLEU by more than the seeds do."
+    unclear = [
+        f"{display_name(name)}'s less {subject}'s is {with_interval(result['difference'], 2, signed=True)}"
+        for name, result in encodings.items()
+        if result["difference"] is not None
+    ]
+    return f"No encoding differs from {subject} in BLEU by more than the seeds do: {'; '.join(unclear)}."
 
 
 def _scores_sentence(comparison: Comparison) -> str:
@@ -244,7 +249,8 @@ def _better_than_reference(encodings: Mapping[str, Any], names: list[str], oppon
 
 def _no_reference(reference: str, best: str) -> str:
     return (
-        f"{display_name(reference)}, the reference, is not among the encodings, so no difference is computed; {best}."
+        f"{display_name(reference)}, the reference, is not among the encodings, so no difference is computed: give "
+        f"evaluate.py reference= one that is; {best}."
     )
 
 

@@ -1,7 +1,7 @@
 """The tables of a report: pure functions from the comparison to a ``Table``."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -277,7 +277,7 @@ def translation(comparison: Comparison) -> Table:
                 with_interval(result["bleu"], 1),
                 with_interval(difference, 2, signed=True),
                 probability(difference["p_holm"] if difference else None),
-                ", ".join(map(probability, bootstrap)) if bootstrap else MISSING,
+                _by_seed(difference, bootstrap) if bootstrap else MISSING,
                 with_interval(result["compound_split"], 1),
                 with_interval(result["loss"], 3),
                 fixed(result["parameters"], 0),
@@ -288,8 +288,8 @@ def translation(comparison: Comparison) -> Table:
         name="translation",
         title=f"BLEU of {part['test_documents']:,} test sentences",
         columns=(
-            "Encoding", "sacreBLEU", f"Less {subject}'s", "p", "p over sentences, by seed", "Compound-split BLEU",
-            "Loss (nats)", "Parameters", "Seeds",
+            "Encoding", "sacreBLEU", f"Less {subject}'s", "p", "Of each seed (p over sentences)",
+            "Compound-split BLEU", "Loss (nats)", "Parameters", "Seeds",
         ),
         rows=tuple(rows),
         note=f"sacreBLEU: {part['signature']}; {part['decoding']}. Compound-split: of "
@@ -298,6 +298,11 @@ def translation(comparison: Comparison) -> Table:
         f"not corrected: it does not know how the next seed would come out. {interval_note(part, 'bleu')}",
         warnings=tuple(part["warnings"]),
     )  # fmt: skip
+
+
+def _by_seed(difference: Mapping[str, Any], p_values: Sequence[float]) -> str:
+    pairs = zip(difference["values"], p_values, strict=True)
+    return ", ".join(f"{fixed(value, 2, signed=True)} ({probability(p)})" for value, p in pairs)
 
 
 def _by_score(part: Mapping[str, Any], reference: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -59,6 +59,10 @@ class Task(ABC):
         self.tokenizer = tokenizer
         self.seed = seed
 
+    def summary(self) -> str:
+        """Returns a line that says what there is to train and to judge on."""
+        return "documents: " + ", ".join(f"{name} {len(split):,}" for name, split in self.corpus.splits.items())
+
     def model_settings(self) -> dict[str, Any]:
         """Returns what this task adds to the model's configuration beside ``model_kind``, such as the labels."""
         return {}

@@ -75,6 +75,11 @@ class Translation(Task):
         sources = ends - documents.offsets[:-1] + 1
         return np.stack((sources, np.diff(documents.offsets) - sources + 1), axis=1)
 
+    def summary(self) -> str:
+        longer = len(self.pairs["train"]) - self.rows
+        left_out = f"; {longer:,} of train are not trained on, longer than task.max_length={self.max_length} tokens"
+        return super().summary() + (left_out if longer else "")
+
     def model_settings(self) -> dict[str, Any]:
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         tokens = {"bos_token_id": begin, "decoder_start_token_id": begin, "eos_token_id": end}

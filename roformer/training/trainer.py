@@ -95,6 +95,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
             return
         with state.main_process_first():  # the others find the caches filled
             task = build_task(config)
+        state.print(task.summary())
         Trainer(config, task, grid).fit()
     finally:
         if lock.is_locked and not (config.output_dir / "config.yaml").is_file():

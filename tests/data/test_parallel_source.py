@@ -63,7 +63,7 @@ def test_what_changes_the_pairs_changes_the_fingerprint(tmp_path):
     [
         ({"train_en": "a\nb\n", "train_de": "A\n"}, r"train.de ends before line 2 of the other file"),
         ({"train_en": "a\n", "train_de": "A\nB\n"}, r"train.en ends before line 2 of the other file"),
-        ({"train_en": "a\n"}, r"train.en has no train.de beside it"),
+        ({"train_en": "a\n"}, r"train.en has no train.de beside it; data.source=en and data.target=de are"),
         ({"valid_de": "a\n"}, r"valid.de has no valid.en beside it"),
         ({"train_en": "\n", "train_de": "\n"}, "no pair has text on both sides"),
         ({"train_csv": "en,fr\na,b\n"}, "has no column 'de'"),
@@ -86,11 +86,12 @@ def test_a_language_is_not_its_own_translation(tmp_path):
         SOURCES.build(settings)
 
 
-def test_bytes_that_are_no_text(tmp_path):
-    """Catches a traceback for a file in another encoding."""
-    write(tmp_path, train_de="A\n")
-    (tmp_path / "train.en").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(UserError, match="is not UTF-8 text"):
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_bytes_that_are_no_text(tmp_path, language):
+    """Catches a traceback for a file in another encoding, and the name of the other file."""
+    write(tmp_path, train_en="A\n", train_de="A\n")
+    (tmp_path / f"train.{language}").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(UserError, match=rf"train.{language} is not UTF-8 text"):
         found(parallel(tmp_path))
 
 

@@ -37,6 +37,7 @@ def test_report(report, results):
     assert part["encodings"]["rope"]["difference"] is None
     assert part["test_documents"] == len(results[0]["metrics"]["references"])
     tables = (report.parent / "tables.md").read_text()
+    assert "Of two seeds an interval reaches 12.7 standard errors" in tables
     assert part["signature"] in tables.replace("\\", "")
     assert "<h2>Translation</h2>" in report.read_text()
     assert (comparison["lm"], comparison["classification"], comparison["scores"]) == (None, None, {})

@@ -6,7 +6,12 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForSequenceClassification
+from roformer.model import (
+    RoFormerConfig,
+    RoFormerForCausalLM,
+    RoFormerForMaskedLM,
+    RoFormerForSequenceClassification,
+)
 
 NEW = 12
 
@@ -162,6 +167,8 @@ def test_what_a_decoder_cannot_be(tiny_model, decoder, prompts):
     """Catches a language model that sees what it predicts, and a classifier that reads a token that saw nothing."""
     with pytest.raises(UserError, match="is_decoder=True"):
         RoFormerForCausalLM(RoFormerConfig())
+    with pytest.raises(UserError, match="use RoFormerForCausalLM"):
+        RoFormerForMaskedLM(RoFormerConfig(is_decoder=True))
     with pytest.raises(UserError, match="pooling='mean'"):
         tiny_model(model_class=RoFormerForSequenceClassification, is_decoder=True)
     with pytest.raises(UserError, match="is_decoder"):

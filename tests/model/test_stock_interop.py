@@ -149,7 +149,7 @@ def test_positions_that_stock_does_not_know(name, settings, tiny_model):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"is_decoder": True}, {"normalize_embedding": False}, {"scale_embedding": True}, {"attention_backend": "linear"}],
+    [{"normalize_embedding": False}, {"scale_embedding": True}, {"attention_backend": "linear"}],
     ids=lambda settings: next(iter(settings)),
 )
 def test_models_that_stock_does_not_know(settings, tiny_model):

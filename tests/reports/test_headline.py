@@ -125,7 +125,9 @@ def test_reference_missing(comparison):
     for result in comparison["lm"]["encodings"].values():
         result["difference"] = result["race"] = None
     text = headline(comparison)
-    assert text.startswith("RoPE, the reference, is not among the encodings, so no difference is computed;")
+    assert text.startswith(
+        "RoPE, the reference, is not among the encodings, so no difference is computed: give evaluate.py reference="
+    )
     assert "(learned)" in text
 
 

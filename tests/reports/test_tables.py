@@ -1,5 +1,6 @@
 """The tables hold the numbers of the comparison, written one way, in both renderings."""
 
+import json
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from roformer.reports.numbers import fixed, probability, with_interval
 from roformer.reports.published import shape
 from roformer.reports.table import to_html, to_markdown
 from roformer.reports.tables import all_tables
+from tests.workshop import ROOT
 
 
 def by_name(comparison):
@@ -24,6 +26,15 @@ def test_numbers_are_written_one_way():
     assert fixed(-0.0004, 3) == "0.000"
     assert fixed(-0.25, 2, signed=True) == "\u22120.25"
     assert [probability(p) for p in (0.0004, 0.027, None)] == ["< 0.001", "0.027", "\u2013"]
+
+
+def test_each_seed_of_a_translation_has_its_sign():
+    """Catches two seeds that differ to either side and are read as two that agree."""
+    comparison = json.loads((ROOT / "docs/results/translation/comparison.json").read_text())
+    sinusoidal = comparison["translation"]["encodings"]["sinusoidal"]
+    sinusoidal["difference"]["values"][1], sinusoidal["bootstrap"][1] = 4.205, 0.0134
+    (_, row) = by_name(comparison)["translation"].rows
+    assert row[4] == "\u22123.17 (< 0.001), +4.21 (0.013), \u22123.84 (< 0.001)"
 
 
 @pytest.mark.parametrize("render", [to_markdown, to_html])

@@ -179,6 +179,16 @@ def test_data_that_cannot_be_translated(make_task, workshop, overrides, named):
         make_task("translation", *(each.format(text=workshop.text) for each in overrides))
 
 
+def test_pairs_that_are_left_out_are_told(make_task):
+    """Catches a training set that shrinks in silence."""
+    whole, lengths = make_task("translation").summary(), make_task("translation").pairs["train"].max(axis=1)
+    limit = int(np.median(lengths))
+    assert "not trained on" not in whole
+    told = make_task("translation", f"task.max_length={limit}").summary()
+    longer = f"{(lengths > limit).sum()} of train are not trained on, longer than task.max_length={limit} tokens"
+    assert told == f"{whole}; {longer}"
+
+
 def test_a_budget_below_one_pair_is_refused(task):
     """Catches a batch that no machine was asked for."""
     with pytest.raises(UserError, match=r"trainer.batch_size=4 tokens is less than one pair of \d+"):
