@@ -133,18 +133,17 @@ def _checkpoint_attention(config: TrainConfig, stored: dict[str, Any]) -> Settin
     Raises:
         UserError: if the weights were trained for another operator than is asked for.
     """
-    trained, asked = stored.get("attention_backend", "sdpa"), config.attention["name"]
-    if issubclass(ATTENTION_BACKENDS[trained], SoftmaxAttention):
-        fits = asked == "auto" or issubclass(ATTENTION_BACKENDS[asked], SoftmaxAttention)
-    else:
-        fits = asked in ("auto", trained)
-        asked = trained
-    if not fits:
-        raise UserError(
-            f"attention={config.attention['name']} does not fit init_from={config.init_from}, whose weights were "
-            f"trained with {trained}, another operator; leave attention out"
-        )
-    return {**config.attention, "name": asked}
+    asked = {key: value for key, value in config.attention.items() if (key, value) != ("name", "auto")}
+    trained = {"name": stored.get("attention_backend", "sdpa"), **(stored.get("attention_settings") or {})}
+    softmax = issubclass(ATTENTION_BACKENDS[trained["name"]], SoftmaxAttention)
+    if "name" in asked:
+        both = softmax and issubclass(ATTENTION_BACKENDS[asked["name"]], SoftmaxAttention)
+        if not both and asked["name"] != trained["name"]:
+            raise UserError(
+                f"attention={asked['name']} does not fit init_from={config.init_from}, whose weights were "
+                f"trained with {trained['name']}, another operator; leave attention out"
+            )
+    return config.attention if softmax else trained | {key: value for key, value in asked.items() if value is not None}
 
 
 def _scales(asked: Settings, stored: Settings) -> bool:
@@ -195,12 +194,11 @@ def check_settings(config: TrainConfig) -> None:
     position = POSITION_ENCODINGS.build(config.position, shape)
     if kind.get("is_encoder_decoder"):
         POSITION_ENCODINGS.build(config.position, replace(shape, causal=True))
-    if stray := config.attention.keys() - {"name"}:
-        raise UserError(f"attention has no setting '{min(stray)}' (it takes: name)")
     if config.attention["name"] != "auto":
-        backend = ATTENTION_BACKENDS[config.attention["name"]]
-        backend.check(position)
-        backend(shape, dropout=config.model["attention_probs_dropout_prob"], rotary_value=False)
+        ATTENTION_BACKENDS[config.attention["name"]].check(position)
+        ATTENTION_BACKENDS.build(config.attention, shape, config.model["attention_probs_dropout_prob"], False)
+    elif stray := config.attention.keys() - {"name"}:
+        raise UserError(f"attention=auto has no setting '{min(stray)}'; name a backend that has it")
     limit, words = config.task.get("max_length"), config.data.get("length")
     if limit and words and words + SPECIAL_TOKENS > limit:
         raise UserError(
@@ -239,7 +237,8 @@ def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
         UserError: if the tokenizer does not fit the checkpoint.
     """
     settings = {**config.model, **task.model_kind, **task.model_settings()}
-    settings.update(position=config.position, attention_backend=config.attention["name"])
+    own = {key: value for key, value in config.attention.items() if key != "name"}
+    settings.update(position=config.position, attention_backend=config.attention["name"], attention_settings=own)
     settings.update(vocab_size=len(task.tokenizer), pad_token_id=task.tokenizer.pad_token_id)
     if config.init_from is None:
         return _draw(task, settings, config.seed)

@@ -88,9 +88,11 @@ class AttentionBackend(nn.Module, ABC):
         shape: sizes of the model.
         dropout: probability that an attention weight is dropped in training.
         rotary_value: rotate the values as well (``rotary_value`` of stock RoFormer).
+
+    What else a backend takes, by keyword only, are the settings of its yaml.
     """
 
-    def __init__(self, shape: ModelShape, *, dropout: float, rotary_value: bool) -> None:
+    def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
         super().__init__()
         self.dropout = Dropout(dropout)
         self.rotary_value = rotary_value

@@ -35,8 +35,8 @@ class LinearAttention(AttentionBackend):
     fitting: ClassVar[str] = "rope, xpos, sinusoidal, learned, none"
     """Encodings that a user may choose instead of one that is refused."""
 
-    def __init__(self, shape: ModelShape, *, dropout: float, rotary_value: bool) -> None:
-        super().__init__(shape, dropout=dropout, rotary_value=rotary_value)
+    def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
+        super().__init__(shape, dropout, rotary_value)
         if dropout:
             raise UserError(
                 "this attention has no weights that dropout could act on: set model.attention_probs_dropout_prob=0 "

@@ -29,14 +29,19 @@ class PerformerAttention(LinearAttention):
     Args:
         shape, dropout, rotary_value: as in ``linear``.
         num_features: w a head; D ln D if not given, as in the cited code.
+
+    Raises:
+        UserError: if there is to be dropout, or no feature.
     """
 
     fitting = "rope, sinusoidal_rope, sinusoidal, learned, none"
 
     def __init__(
-        self, shape: ModelShape, *, dropout: float, rotary_value: bool, num_features: int | None = None
+        self, shape: ModelShape, dropout: float, rotary_value: bool, *, num_features: int | None = None
     ) -> None:
-        super().__init__(shape, dropout=dropout, rotary_value=rotary_value)
+        super().__init__(shape, dropout, rotary_value)
+        if num_features is not None and num_features < 1:
+            raise UserError(f"attention.num_features must be at least 1, got {num_features}")
         size = shape.head_size
         self.projection: Tensor
         self.register_buffer("projection", orthogonal_features(num_features or int(size * math.log(size)), size))

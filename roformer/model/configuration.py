@@ -47,6 +47,7 @@ class RoFormerConfig(PretrainedConfig):
         rotary_value: rotate the values as well as queries and keys.
         position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
         attention_backend: a name in ``roformer/attention``.
+        attention_settings: what that backend takes besides, such as ``{"num_features": 512}`` for ``performer``.
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
             with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
         pooling: what a classifier reads: ``cls``, the first token, or ``mean`` over all tokens.
@@ -81,6 +82,7 @@ class RoFormerConfig(PretrainedConfig):
     rotary_value: bool = False
     position: dict[str, Any] | None = None
     attention_backend: str = "sdpa"
+    attention_settings: dict[str, Any] | None = None
     pooling: Pooling = "cls"
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
@@ -110,6 +112,11 @@ class RoFormerConfig(PretrainedConfig):
             causal=self.is_decoder,
         )
 
+    @property
+    def attention(self) -> dict[str, Any]:
+        """Name and settings of the attention backend, as its registry builds one."""
+        return {"name": self.attention_backend, **(self.attention_settings or {})}
+
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         ours = {field.name for field in fields(self)}
         for key in kwargs:
@@ -132,7 +139,7 @@ class RoFormerConfig(PretrainedConfig):
                 raise UserError(f"RoFormerConfig.{name} must lie in [0, 1), got {getattr(self, name)}")
         assert self.position is not None
         POSITION_ENCODINGS[self.position.get("name", "")]
-        ATTENTION_BACKENDS[self.attention_backend]
+        ATTENTION_BACKENDS.check(self.attention)
         if self.is_encoder_decoder and self.embedding_size != self.hidden_size:
             raise UserError(
                 f"an encoder-decoder has one width: embedding_size {self.embedding_size} is not hidden_size "

@@ -18,8 +18,8 @@ class RoFormerCrossAttention(nn.Module):
     def __init__(self, config: RoFormerConfig, layer: int) -> None:
         super().__init__()
         self.layer, self.num_heads, size = layer, config.num_attention_heads, config.hidden_size
-        self.backend: AttentionBackend = ATTENTION_BACKENDS[config.attention_backend](
-            config.shape, dropout=config.attention_probs_dropout_prob, rotary_value=False
+        self.backend: AttentionBackend = ATTENTION_BACKENDS.build(
+            config.attention, config.shape, config.attention_probs_dropout_prob, False
         )
         self.position = PositionEncoding()
         self.query = nn.Linear(size, size)

@@ -57,8 +57,8 @@ class RoFormerLayer(GradientCheckpointingLayer):
         super().__init__()
         self.layer = layer
         self.num_heads = config.num_attention_heads
-        self.backend: AttentionBackend = ATTENTION_BACKENDS[config.attention_backend](
-            config.shape, dropout=config.attention_probs_dropout_prob, rotary_value=config.rotary_value
+        self.backend: AttentionBackend = ATTENTION_BACKENDS.build(
+            config.attention, config.shape, config.attention_probs_dropout_prob, config.rotary_value
         )
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.attention_output = nn.Linear(config.hidden_size, config.hidden_size)

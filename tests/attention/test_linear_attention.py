@@ -221,9 +221,12 @@ def test_encodings_that_scale_are_refused_by_equation_19(within, sizes, position
                 RoFormerForCausalLM(config)
 
 
-def test_saved_features_come_back(tiny_model, tmp_path):
-    """Catches random features that are drawn anew, or left unset, when a model is loaded."""
-    model = tiny_model(attention_backend="performer")
+@pytest.mark.parametrize("settings", [None, {"num_features": 5}])
+def test_saved_features_come_back(tiny_model, tmp_path, settings):
+    """Catches random features that are drawn anew, or left unset, when a model is loaded, and a number of them that
+    has no effect."""
+    model = tiny_model(attention_backend="performer", attention_settings=settings)
+    assert len(model.roformer.layers[0].backend.projection) == (5 if settings else 16)  # 8 ln 8
     model.save_pretrained(tmp_path)
     tokens = torch.arange(1, 13)[None]
     torch.testing.assert_close(type(model).from_pretrained(tmp_path)(tokens).logits, model(tokens).logits)
@@ -274,6 +277,20 @@ def test_encodings_that_add_to_scores_are_refused(linear_backend, encoding, posi
             RoFormerForCausalLM(config)
     else:
         RoFormerForCausalLM(config)
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "named"),
+    [
+        ("performer", {"num_features": 0}, "num_features must be at least 1"),
+        ("performer", {"features": 5}, "did you mean 'num_features'"),
+        ("linear", {"num_features": 5}, "it takes: no settings"),
+    ],
+)
+def test_impossible_settings_are_refused(backend, settings, named, tiny_model):
+    """Catches a typing error that leaves the default in place, and a division by no features."""
+    with pytest.raises(UserError, match=named):
+        tiny_model(attention_backend=backend, attention_settings=settings)
 
 
 def test_dropout_is_refused(linear_backend, sizes):

@@ -259,6 +259,18 @@ def test_attention_keeps_its_operator(workshop, start_from, tmp_path):
     )
 
 
+def test_random_features_come_along(workshop, start_from, tmp_path):
+    """Catches weights that meet another number of random features than they were trained with."""
+    start = workshop.train(tmp_path / "start", "attention=performer", "attention.num_features=7")
+    for given in ("attention=auto", "attention=performer"):
+        model, _, config = start_from(start, given)
+        assert config.attention == {"name": "performer", "num_features": 7}
+        torch.testing.assert_close(encoder_of(model.state_dict()), encoder_of(weights(start)), rtol=0, atol=0)
+        assert len(model.roformer.layers[0].backend.projection) == 7
+    other = ("attention=performer", "attention.num_features=9")
+    assert "no fitting weights" in refusal(workshop, tmp_path / "run", f"init_from={start}", *other)
+
+
 def test_a_decoder_is_no_start_for_masked_language_modelling(workshop, tmp_path):
     """Catches masked tokens that are predicted from one side."""
     decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
