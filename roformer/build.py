@@ -143,7 +143,15 @@ def _checkpoint_attention(config: TrainConfig, stored: dict[str, Any]) -> Settin
                 f"attention={asked['name']} does not fit init_from={config.init_from}, whose weights were "
                 f"trained with {trained['name']}, another operator; leave attention out"
             )
-    return config.attention if softmax else trained | {key: value for key, value in asked.items() if value is not None}
+    if softmax:
+        return config.attention
+    for key, value in asked.items():
+        if value not in (None, trained.get(key)):
+            raise UserError(
+                f"attention.{key}={value} does not fit init_from={config.init_from}, whose weights were trained with "
+                f"{trained.get(key)}; leave it out"
+            )
+    return trained
 
 
 def _scales(asked: Settings, stored: Settings) -> bool:
@@ -194,11 +202,11 @@ def check_settings(config: TrainConfig) -> None:
     position = POSITION_ENCODINGS.build(config.position, shape)
     if kind.get("is_encoder_decoder"):
         POSITION_ENCODINGS.build(config.position, replace(shape, causal=True))
-    if config.attention["name"] != "auto":
-        ATTENTION_BACKENDS[config.attention["name"]].check(position)
-        ATTENTION_BACKENDS.build(config.attention, shape, config.model["attention_probs_dropout_prob"], False)
-    elif stray := config.attention.keys() - {"name"}:
-        raise UserError(f"attention=auto has no setting '{min(stray)}'; name a backend that has it")
+    auto = config.attention["name"] == "auto"  # then any of softmax attention, which all take the same
+    attention = {**config.attention, "name": "sdpa"} if auto else config.attention
+    ATTENTION_BACKENDS[attention["name"]].check(position)
+    dropout = config.model["attention_probs_dropout_prob"]
+    ATTENTION_BACKENDS.build(attention, shape, dropout, False)  # no value is rotated
     limit, words = config.task.get("max_length"), config.data.get("length")
     if limit and words and words + SPECIAL_TOKENS > limit:
         raise UserError(

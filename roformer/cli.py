@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
-from typing import ParamSpec
+from pathlib import Path
+from typing import Any, ParamSpec
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -72,9 +73,15 @@ def _recipes(group: str) -> list[str]:
     return sorted(str(file.relative_to(root).with_suffix("")) for file in root.rglob("*.yaml"))
 
 
+def _settings(file: Path) -> Collection[str]:
+    content: dict[str, Any] = yaml.safe_load(file.read_text("utf-8")) or {}
+    own = content.get(file.parent.name)  # beside those of other groups, which some files change, too
+    return own if isinstance(own, dict) else content
+
+
 def _place_of(key: str, group: str) -> str:
     """Says where a setting belongs that was given in the wrong place, or nothing where no file of ``conf/`` has it."""
-    files = [file for file in sorted(CONF.glob("*/*.yaml")) if key in (yaml.safe_load(file.read_text("utf-8")) or {})]
+    files = [file for file in sorted(CONF.glob("*/*.yaml")) if key in _settings(file)]
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"
     groups = sorted({f"{file.parent.name}.{key}" for file in files})

@@ -273,6 +273,8 @@ def read_config(file: Path) -> dict[str, Any]:
     config["trainer"].setdefault("average_checkpoints", 1)
     if config["position"]["name"] == "rope":
         config["position"].setdefault("pairs", "all")
+    if config["attention"]["name"] == "performer":
+        config["attention"].setdefault("num_features", None)
     return config
 
 

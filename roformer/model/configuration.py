@@ -115,7 +115,7 @@ class RoFormerConfig(PretrainedConfig):
     @property
     def attention(self) -> dict[str, Any]:
         """Name and settings of the attention backend, as its registry builds one."""
-        return {"name": self.attention_backend, **(self.attention_settings or {})}
+        return {**(self.attention_settings or {}), "name": self.attention_backend}
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         ours = {field.name for field in fields(self)}

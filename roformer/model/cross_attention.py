@@ -19,7 +19,10 @@ class RoFormerCrossAttention(nn.Module):
         super().__init__()
         self.layer, self.num_heads, size = layer, config.num_attention_heads, config.hidden_size
         self.backend: AttentionBackend = ATTENTION_BACKENDS.build(
-            config.attention, config.shape, config.attention_probs_dropout_prob, False
+            config.attention,
+            config.shape,
+            config.attention_probs_dropout_prob,
+            False,  # no value is rotated
         )
         self.position = PositionEncoding()
         self.query = nn.Linear(size, size)

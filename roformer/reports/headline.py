@@ -51,11 +51,11 @@ def _translation_sentence(comparison: Comparison) -> str:
     if claimed:
         return f"{'; '.join(claimed)}."
     unclear = [
-        f"{display_name(name)}'s less {subject}'s is {with_interval(result['difference'], 2, signed=True)}"
+        f"{display_name(name)} {with_interval(result['difference'], 2, signed=True)}"
         for name, result in encodings.items()
         if result["difference"] is not None
     ]
-    return f"No encoding differs from {subject} in BLEU by more than the seeds do: {'; '.join(unclear)}."
+    return f"No encoding differs from {subject} in BLEU by more than the seeds do ({'; '.join(unclear)})."
 
 
 def _scores_sentence(comparison: Comparison) -> str:

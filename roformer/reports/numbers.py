@@ -64,10 +64,10 @@ def effect(difference: Interval | None) -> str:
 def circumstances(comparison: Mapping[str, Any]) -> str:
     """Writes on what machine, with which PyTorch and by which commit a comparison was trained."""
     hardware = comparison["hardware"]
-    machine = f"{hardware['cores']} cores of an {hardware['cpu']}, {hardware['memory_gib']} GiB"
-    machine = f"an {hardware['gpu']} and {machine}" if hardware["gpu"] else machine
+    machine = f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
+    machine = f"{hardware['gpu']}; {machine}" if hardware["gpu"] else machine
     commit = comparison["git_commit"] or "unknown"
-    return f"{machine}; torch {comparison['versions']['torch']}; training: commit {commit}"
+    return f"{machine}; torch {comparison['versions']['torch']}; training of the first run: commit {commit}"
 
 
 def has_bounds(interval: Interval) -> bool:

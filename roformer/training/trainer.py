@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from filelock import FileLock, Timeout
 
@@ -103,7 +102,6 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
                 (config.output_dir / ".lock").unlink()
                 config.output_dir.rmdir()
         lock.release()
-        AcceleratorState._reset_state()  # else a multirun could not change the precision between runs
 
 
 def _acquire(lock: FileLock, state: PartialState) -> bool:
@@ -175,7 +173,7 @@ class Trainer:
         trainer = config.trainer
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
-            mixed_precision="no",  # its wrapper would copy all logits to float32; see ``autocast``
+            mixed_precision="no",  # its wrapper would copy all logits to float32
             log_with=check_tracker(config.tracker),
             project_dir=config.output_dir,
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],

@@ -268,7 +268,7 @@ def test_random_features_come_along(workshop, start_from, tmp_path):
         torch.testing.assert_close(encoder_of(model.state_dict()), encoder_of(weights(start)), rtol=0, atol=0)
         assert len(model.roformer.layers[0].backend.projection) == 7
     other = ("attention=performer", "attention.num_features=9")
-    assert "no fitting weights" in refusal(workshop, tmp_path / "run", f"init_from={start}", *other)
+    assert "num_features=9 does not fit" in refusal(workshop, tmp_path / "run", f"init_from={start}", *other)
 
 
 def test_a_decoder_is_no_start_for_masked_language_modelling(workshop, tmp_path):
