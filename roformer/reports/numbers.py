@@ -12,7 +12,7 @@ MINUS = "\u2212"  # the minus sign: as wide as a plus, so that signed columns li
 TIMES = "\u00d7"
 MISSING = "\u2013"
 
-NAMES = {"none": "no encoding", "rope": "RoPE", "sinusoidal_rope": "RoPE and sinusoids"}
+NAMES = {"none": "no encoding", "rope": "RoPE", "sinusoidal_rope": "sinusoidal with RoPE"}
 
 
 def display_name(encoding: str) -> str:
