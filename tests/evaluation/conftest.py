@@ -31,7 +31,7 @@ CONFIG = {
     "paths": {"output_dir": None},
 }
 TRAINED = {
-    "hardware": {"cpu": "a"},
+    "hardware": {"cpu": "a", "cores": 1, "gpu": None, "memory_gib": 1},
     "versions": {"torch": "2"},
     "git_commit": "abc",
     "data_fingerprint": "f",
