@@ -131,25 +131,19 @@ def _checkpoint_attention(config: TrainConfig, stored: dict[str, Any]) -> Settin
     of linear attention the checkpoint's own.
 
     Raises:
-        UserError: if the weights were trained for another operator than is asked for.
+        UserError: if the weights were trained for another operator, or with other settings of it, than are asked for.
     """
     asked = {key: value for key, value in config.attention.items() if (key, value) != ("name", "auto")}
     trained = {"name": stored.get("attention_backend", "sdpa"), **(stored.get("attention_settings") or {})}
-    softmax = issubclass(ATTENTION_BACKENDS[trained["name"]], SoftmaxAttention)
-    if "name" in asked:
-        both = softmax and issubclass(ATTENTION_BACKENDS[asked["name"]], SoftmaxAttention)
-        if not both and asked["name"] != trained["name"]:
-            raise UserError(
-                f"attention={asked['name']} does not fit init_from={config.init_from}, whose weights were "
-                f"trained with {trained['name']}, another operator; leave attention out"
-            )
-    if softmax:
+    both = (ATTENTION_BACKENDS[each["name"]] for each in (trained, {**trained, **asked}))
+    if all(issubclass(backend, SoftmaxAttention) for backend in both):
         return config.attention
     for key, value in asked.items():
         if value not in (None, trained.get(key)):
+            given = "attention" if key == "name" else f"attention.{key}"
             raise UserError(
-                f"attention.{key}={value} does not fit init_from={config.init_from}, whose weights were trained with "
-                f"{trained.get(key)}; leave it out"
+                f"{given}={value} does not fit init_from={config.init_from}, whose weights were trained with "
+                f"{trained.get(key)}; leave {given} out"
             )
     return trained
 
