@@ -45,7 +45,7 @@ bench: $(INSTALLED) ## speed beside its peers, on this machine (minutes)
 	$(BIN)/python -m benchmarks.run
 
 report: $(INSTALLED) ## docs/reproduction.md from docs/results
-	$(BIN)/python -m roformer.reproduction
+	$(BIN)/python -m tools.reproduction_page
 
 clean: ## delete the environment, caches and outputs
 	rm -rf $(VENV) data/cache outputs

@@ -7,13 +7,13 @@ python evaluate.py runs='[outputs/a,outputs/b]' reference=learned output_dir=out
 import hydra
 from omegaconf import DictConfig
 
-from roformer import cli
+from roformer.cli.errors import one_line_errors
 from roformer.config import EvaluateConfig
 
 
-@cli.one_line_errors
+@one_line_errors
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-@cli.one_line_errors
+@one_line_errors
 def main(raw: DictConfig) -> None:
     config = EvaluateConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
     from roformer.evaluation.harness import evaluate  # seconds of imports, which --help need not wait for

@@ -10,13 +10,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from roformer import cli
+from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
 
 
-@cli.one_line_errors
+@one_line_errors
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-@cli.one_line_errors
+@one_line_errors
 def main(raw: DictConfig) -> None:
     config = TrainConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
     from roformer.training.trainer import train  # seconds of imports, which --help need not wait for

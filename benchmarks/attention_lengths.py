@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.run import WIDTH, positive
-from roformer.allocator import keep_freed_memory
 from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
+from roformer.io import write_json
 from roformer.position import POSITION_ENCODINGS, ModelShape
-from roformer.training.checkpoint import write_json
-from roformer.training.precision import best_device
+from roformer.runtime.allocator import disable_malloc_trim
+from roformer.runtime.precision import best_device
 from roformer.training.provenance import provenance
 
 BACKENDS = ("sdpa", "blocked", "linear", "linear_softmax", "performer")
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
-    keep_freed_memory()
+    disable_malloc_trim()
     lengths: dict[str, dict[str, float]] = {}
     for length in arguments.lengths:
         batch = max(arguments.lengths) // length

@@ -24,7 +24,7 @@ from transformers import (
 from roformer import RoFormerConfig, RoFormerForMaskedLM
 from roformer.config import TrainConfig
 from roformer.data.collators import IntArray, pack
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
 
 Inputs = dict[str, Any]
@@ -62,7 +62,7 @@ def padded(documents: Documents) -> Inputs:
     """(B, L), padded to the longest, with a mask only where there is padding: without one peers are faster."""
     tokens, labels = ([torch.from_numpy(each) for each in column] for column in zip(*documents, strict=True))
     inputs = {"input_ids": pad_sequence(tokens, batch_first=True)}
-    inputs["labels"] = pad_sequence(labels, batch_first=True, padding_value=IGNORE)
+    inputs["labels"] = pad_sequence(labels, batch_first=True, padding_value=IGNORE_INDEX)
     lengths = torch.tensor([len(each) for each in tokens])
     if lengths.min() < lengths.max():
         inputs["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()

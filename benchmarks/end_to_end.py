@@ -19,11 +19,11 @@ from rich.table import Table
 
 from benchmarks.run import WIDTH, positive
 from roformer.build import Corpus
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
 from roformer.config import CONF, TrainConfig
 from roformer.errors import UserError
+from roformer.io import write_json
 from roformer.tokenizer import TOKENIZERS
-from roformer.training.checkpoint import write_json
 from roformer.training.meter import read_metrics
 from roformer.training.provenance import provenance
 

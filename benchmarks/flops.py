@@ -1,7 +1,7 @@
-"""How much arithmetic the work needs: the numerator of utilisation, the same for every contestant.
+"""How much arithmetic the work needs: the numerator of utilization, the same for every contestant.
 
 A multiply-add counts two. Counted are the products with weights and attention's two products (q k^T and the weighted
-sum of the values, within documents); not norms, activations, softmax, the optimiser, padding, or anything that is
+sum of the values, within documents); not norms, activations, softmax, the optimizer, padding, or anything that is
 computed twice. A backward pass needs twice as much as a forward pass.
 """
 

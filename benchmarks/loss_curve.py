@@ -16,9 +16,9 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.end_to_end import ROOT, last_line
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
 from roformer.errors import UserError
-from roformer.training.checkpoint import write_json
+from roformer.io import write_json
 from roformer.training.meter import read_metrics
 from roformer.training.provenance import provenance
 

@@ -16,7 +16,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from roformer.training.precision import best_device, resolve_precision
+from roformer.runtime.precision import best_device, resolve_precision
 
 HIDDEN_SIZE = 256
 

@@ -25,11 +25,11 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.end_to_end import train_tokenizer
 from benchmarks.run import WIDTH, positive
-from roformer.allocator import keep_freed_memory
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
 from roformer.data import SOURCES
 from roformer.data.preprocess import tokenize_corpus
-from roformer.training.checkpoint import write_json
+from roformer.io import write_json
+from roformer.runtime.allocator import disable_malloc_trim
 from roformer.training.provenance import provenance
 
 MEGABYTE = 10**6
@@ -139,7 +139,7 @@ def _private_bytes() -> int:
 
 
 def ours(folder: str, corpus: str, tokenizer: str) -> None:
-    keep_freed_memory()
+    disable_malloc_trim()
     source = SOURCES.build({"name": "text", "path": corpus, "text_column": "text"})
     backend = PreTrainedTokenizerFast.from_pretrained(tokenizer)
     tokenize_corpus(source, backend, cache_dir=Path(folder), validation_fraction=0.0, test_fraction=0.0)

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.run import WIDTH, positive
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
 from roformer.attention.performer import PerformerAttention
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
 from roformer.position import POSITION_ENCODINGS, ModelShape
 
 SPREADS = (1 / 16, 1 / 4, 1.0)  # standard deviations of scores, the products of queries and keys over sqrt(64)

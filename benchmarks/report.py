@@ -25,7 +25,7 @@ from benchmarks import attention_lengths, end_to_end, preparation
 from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
 from benchmarks.run import COLUMNS, SCHEMA_VERSION, ratio, remarks, table_rows
 from benchmarks.worker import AS_IT_COMES
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
 from roformer.errors import UserError
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -205,13 +205,13 @@ def summary_table() -> str:
             *against("lengths", "best_inference", f"inference, {real}", PEERS),
         ),
         Aim(
-            "utilisation, training, 512 tokens", 0.5, _utilisation("lengths", f"training, {short}"), unit="%", **alone
+            "utilization, training, 512 tokens", 0.5, _utilization("lengths", f"training, {short}"), unit="%", **alone
         ),
         _cost_of_positions(f"training, {short}"),
         Aim("peak memory, training, 2,048 tokens, of stock RoFormer's", 1 / 3, memory, unit="", at_most=True, **alone),
         Aim("from raw text to 200 steps, over a plain pipeline", 3, from_text),
         Aim("share of the time that the loop waits for data", 0.01, waiting, unit="%", at_most=True, **alone),
-        Aim("one H200, base size, 512 and 4,096 tokens: utilisation", 0.5, None, unit="%", **alone),
+        Aim("one H200, base size, 512 and 4,096 tokens: utilization", 0.5, None, unit="%", **alone),
         Aim("one H200, base size, 512 tokens: million tokens/s", 0.6, None, unit="", **alone),
         Aim("one H200, base size: over stock RoFormer, compiled", 5, None),
     ]
@@ -230,7 +230,7 @@ def _over(case: dict[str, Any], peers: Sequence[str], variant: str = AS_IT_COMES
     return found
 
 
-def _utilisation(name: str, title: str) -> float:
+def _utilization(name: str, title: str) -> float:
     case = _case(name, title)
     rate = max(load(name)["machine"]["matmul_rates"].values())
     return float(case["flops"] / statistics.median(_result(case, OURS)["seconds"]) / rate)

@@ -8,7 +8,7 @@ python -m benchmarks.run --lengths 512 --data --positions all --rounds 15       
 Every contestant has the same sizes and a process of its own. Each peer takes turns with ours, round after round,
 and no other peer is alive meanwhile (with --positions all encodings take turns together). A figure is the median
 over rounds of real tokens a second (padding is no token), with the least and the greatest; "ours is" is the median
-of the ratios of two turns in the same round. Utilisation is the arithmetic that the work needs (benchmarks/flops.py)
+of the ratios of two turns in the same round. Utilization is the arithmetic that the work needs (benchmarks/flops.py)
 over the matmul rate measured in the same run. Ours runs as `train.py` and `evaluate.py` run it: packed, with the
 attention backend that a measurement finds fastest and freed memory kept. A peer runs as it comes, and stock RoFormer
 and ModernBERT with freed memory kept as well. With --best all peers run with freed memory kept and documents sorted by
@@ -34,13 +34,13 @@ from benchmarks.contestants import ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Do
 from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
 from roformer.build import build_corpus
-from roformer.cli import one_line_errors
+from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.errors import UserError
-from roformer.model.loss import IGNORE
+from roformer.io import write_json
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
-from roformer.training.checkpoint import write_json
 from roformer.training.provenance import provenance
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
@@ -192,7 +192,7 @@ def real_batches(documents: list[np.ndarray], max_length: int, rng: np.random.Ge
 
 def masked(tokens: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns tokens and labels: 15 % of them are to be predicted."""
-    labels = np.full_like(tokens, IGNORE)
+    labels = np.full_like(tokens, IGNORE_INDEX)
     chosen = rng.choice(len(tokens), max(1, round(MASKED * len(tokens))), replace=False)
     labels[chosen] = tokens[chosen]
     return tokens, labels
@@ -305,7 +305,7 @@ def work_of(case: Case) -> dict[str, Any]:
     """Returns tokens, and operations that are needed, of one repetition."""
     documents = [document for batch in case.batches for document in batch]
     lengths = [len(tokens) for tokens, _ in documents]
-    predicted = sum(int((labels != IGNORE).sum()) for _, labels in documents)
+    predicted = sum(int((labels != IGNORE_INDEX).sum()) for _, labels in documents)
     training = case.work == "training"
     flops = training_flops(case.sizes, lengths, predicted) if training else forward_flops(case.sizes, lengths, None)
     return {
@@ -313,7 +313,7 @@ def work_of(case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-COLUMNS = ("", "how", "tokens/s", "least - greatest", "utilisation", "peak MiB", "ours is")
+COLUMNS = ("", "how", "tokens/s", "least - greatest", "utilization", "peak MiB", "ours is")
 
 
 def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:

@@ -18,10 +18,10 @@ import psutil
 import torch
 
 from benchmarks.contestants import CONTESTANTS, ENCODINGS, PEERS, Documents, Inputs, Sizes
-from roformer.allocator import keep_freed_memory
 from roformer.data.sampler import batches_by_length
+from roformer.runtime.allocator import disable_malloc_trim
+from roformer.runtime.precision import autocast, best_device, resolve_precision
 from roformer.training.backend import resolve_backend
-from roformer.training.precision import autocast, best_device, resolve_precision
 
 _FORK = multiprocessing.get_context("fork")  # the imports, of several seconds, are then made once
 _INFERENCE_TOKENS = 8192  # of a batch, as in our evaluation
@@ -94,7 +94,7 @@ class Worker:
         return operations
 
     def peak(self) -> int:
-        """Returns the bytes that its work took at the most, weights and optimiser included."""
+        """Returns the bytes that its work took at the most, weights and optimizer included."""
         return int(self._ask("peak"))
 
     def stop(self) -> None:
@@ -145,7 +145,7 @@ def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
 
 def measure_backend(sizes: Sizes, precision: str) -> str:
     """Returns the attention backend that ``train.py`` would choose here: one for all of ours, so that they compare."""
-    keep_freed_memory()
+    disable_malloc_trim()
     backend, _ = resolve_backend(
         "auto", length=sizes.length, head_size=sizes.hidden_size // sizes.heads, dropout=sizes.dropout,
         causal=False, precision=precision, device=best_device(),
@@ -158,7 +158,7 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
     parent = os.getppid()
     try:
         if variant.keep_memory:
-            keep_freed_memory()
+            disable_malloc_trim()
         device = best_device()
         if device.type == "cpu":  # an error of this process, before the system kills any other
             free = psutil.virtual_memory().available

@@ -36,7 +36,7 @@ class OptimizerConfig:
     Attributes:
         learning_rate: the greatest of the schedule, a step.
         grid: a folder of finished runs; the learning rate is then the best of those that differ in nothing else.
-        carry: with ``init_from``, go on with the moments of that run's optimiser as well.
+        carry: with ``init_from``, go on with the moments of that run's optimizer as well.
     """
 
     learning_rate: float
@@ -78,9 +78,9 @@ class TrainerConfig:
     """How long, in what portions, and what is kept.
 
     Attributes:
-        max_steps: optimiser steps; None takes ``num_train_epochs``.
+        max_steps: optimizer steps; None takes ``num_train_epochs``.
         num_train_epochs: passes over the training data; used where ``max_steps`` is None.
-        batch_size: sequences (in translation: tokens) an optimiser step, over all processes and accumulation steps.
+        batch_size: sequences (in translation: tokens) an optimizer step, over all processes and accumulation steps.
         gradient_accumulation_steps: parts that each process cuts its share of a batch into.
         gradient_checkpointing: keep the inputs of each layer only, and compute it again in the backward pass.
         max_grad_norm: clip the norm of all gradients to this.

@@ -9,7 +9,7 @@ import torch
 
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
-from roformer.training.precision import autocast, best_device
+from roformer.runtime.precision import autocast, best_device
 from tests.conftest import ATTENTION, POSITION, SIZES, draw_weights
 
 LENGTHS = (70, 70, 10)  # more than one chunk of linear attention

@@ -25,7 +25,7 @@ GIVEN_ENVIRONMENT = dict(os.environ)  # before pytest_configure
 POSITION = {name: TrainConfig.compose(f"position={name}").position for name in choices("position")}
 ATTENTION = {name: {"name": name} for name in choices("attention") if name != "auto"}
 SOFTMAX = [name for name in ATTENTION if issubclass(ATTENTION_BACKENDS[name], SoftmaxAttention)]
-LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbours, unequal ones, and single tokens
+LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbors, unequal ones, and single tokens
 SIZES = {
     "vocab_size": 60,
     "hidden_size": 32,

@@ -12,7 +12,7 @@ import roformer
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "roformer"
 FILES = sorted(PACKAGE.rglob("*.py"))
-READ_CONFIGS = {"config.py", "cli.py", "describe.py", "sweep.py"}
+READ_CONFIGS = {"config.py", "cli/errors.py", "cli/describe.py", "cli/sweep.py"}
 
 
 def imports(path):

@@ -311,7 +311,7 @@ def test_the_summary_by_hand(by_hand):
     """Catches a ratio, a share or a memory that is upside down, or of another file, setting or contestant."""
     assert report._over(report._case("lengths", "work"), [STOCK]) == 3.5  # rounds of 3 and 4
     assert report._over(report._case("best", "work"), PEERS, "") == 1.5  # rounds of 2 and 1
-    assert report._utilisation("lengths", "work") == 0.5  # 6 GFLOP in the median of 2 s, of 6 GFLOP/s
+    assert report._utilization("lengths", "work") == 0.5  # 6 GFLOP in the median of 2 s, of 6 GFLOP/s
     assert report._memory("work") == 0.5  # 30 of the lesser of 90 and 60
     cost = report._cost_of_positions("work")
     assert cost.measured == pytest.approx(0.1)

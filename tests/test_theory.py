@@ -54,7 +54,7 @@ PLACES = [0, 1, 7, -3, 2.5, 400]
 
 
 def matrix(place):
-    """R of eq. 15: a 2 x 2 rotation for each pair of neighbours."""
+    """R of eq. 15: a 2 x 2 rotation for each pair of neighbors."""
     rotation = np.zeros((SIZE, SIZE))
     for i, theta in enumerate(THETA):
         cos, sin = np.cos(place * theta), np.sin(place * theta)

@@ -146,14 +146,14 @@ def weights(run):
 
 
 def optimizer_state(run):
-    """The optimiser's tensors, from the newest checkpoint."""
+    """The optimizer's tensors, from the newest checkpoint."""
     newest = max((run / "checkpoints").glob("step_*"))
     stored = torch.load(newest / "optimizer.bin", weights_only=True)["state"]
     return {f"{number} {key}": value for number, state in stored.items() for key, value in state.items()}
 
 
 def assert_same_run(run, other, *, rtol=0.0, atol=0.0):
-    """Equal weights, optimiser state and logged numbers: bit for bit, or within a tolerance."""
+    """Equal weights, optimizer state and logged numbers: bit for bit, or within a tolerance."""
     for read in (weights, optimizer_state):
         torch.testing.assert_close(read(run), read(other), rtol=rtol, atol=atol)
     assert [line["step"] for line in metrics(run)] == [line["step"] for line in metrics(other)]

@@ -11,8 +11,8 @@ from itertools import groupby, pairwise
 import torch
 from torch import Tensor, nn
 
-from roformer.dropout import Dropout
 from roformer.errors import UserError
+from roformer.ops.dropout import Dropout
 from roformer.position import ModelShape, PositionEncoding, PositionState
 from roformer.registry import Registry
 

@@ -11,7 +11,7 @@ from roformer.attention._base import ATTENTION_BACKENDS
 from roformer.attention._softmax import up_to_query
 from roformer.attention.eager import EagerAttention
 from roformer.attention.sdpa import SdpaAttention
-from roformer.dropout import draw_kept, survivor_scale
+from roformer.ops.dropout import draw_kept, survivor_scale
 
 _SHORT = 1024  # up to this length all weights are kept: computing them again would cost more than it saves
 _BLOCK = 1 << 21  # scores in a block: 4 MiB in bfloat16

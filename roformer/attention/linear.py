@@ -97,16 +97,16 @@ class LinearAttention(AttentionBackend):
             turned = self.turn_features(query, key, position, state)
             ones = value.new_ones(*value.shape[:-1], 1, dtype=low)
             if turned[1] is key:  # weights add up to 1: one pass, and less is rounded of values around 0
-                centre = value.detach().to(precise).mean(dim=2, keepdim=True)
-                around = (value - centre).to(low)
+                center = value.detach().to(precise).mean(dim=2, keepdim=True)
+                around = (value - center).to(low)
                 sums = _sums(query.to(low), key.to(low), torch.cat((around, ones), dim=-1), causal)
                 numerator, denominator = sums[..., :-1], sums[..., -1:]
             else:
                 numerator = _sums(turned[0].to(low), turned[1].to(low), value.to(low), causal)
-                denominator, centre = _sums(query.to(low), key.to(low), ones, causal), value.new_zeros(())
+                denominator, center = _sums(query.to(low), key.to(low), ones, causal), value.new_zeros(())
             tiny = torch.finfo(precise).tiny
-            # where all weights are 0, the centre would stand alone, and in a causal model tell of later tokens
-            output = numerator / denominator.clamp(min=tiny) + centre * (denominator > tiny)
+            # where all weights are 0, the center would stand alone, and in a causal model tell of later tokens
+            output = numerator / denominator.clamp(min=tiny) + center * (denominator > tiny)
         output = output.to(dtype).transpose(1, 2).flatten(2)
         return output if query_mask is None else output[query_mask], None
 

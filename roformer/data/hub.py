@@ -1,4 +1,4 @@
-"""Any data set of the Hugging Face hub, or a local folder that ``datasets.load_dataset`` reads."""
+"""Any dataset of the Hugging Face hub, or a local folder that ``datasets.load_dataset`` reads."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,11 +24,11 @@ _SPLIT_NAMES = {
 
 @SOURCES.register("hub")
 class HubSource(Source):
-    """Rows of a hub data set. Splits other than train, validation and test ("unsupervised") are left out.
+    """Rows of a hub dataset. Splits other than train, validation and test ("unsupervised") are left out.
 
     Args:
         dataset: name on the hub, or a local folder.
-        config_name: the data set's configuration; null for its only one.
+        config_name: the dataset's configuration; null for its only one.
         revision: branch, tag or commit; null for the newest. Only a commit makes the fingerprint tell the content.
         streaming: read over the network while iterating, instead of downloading everything first.
         text_column: column of the text, ``column.field`` where it holds objects; several where a document is a pair or
@@ -37,11 +37,11 @@ class HubSource(Source):
         document_start: where a row is a line, a regular expression that the first line of a document matches.
         rows_per_document: where a row is a sentence, how many in a row make a document.
         characters_per_document: where a row is longer than a document should be, where to cut it.
-        data_dir: folder of the data set that is read; null for all of it.
+        data_dir: folder of the dataset that is read; null for all of it.
         splits: its names of the splits -> train, validation or test; null for those that are called so, or nearly.
 
     Raises:
-        UserError: if rows are to be joined in two ways, or joined and labelled; later, if the data set or a column
+        UserError: if rows are to be joined in two ways, or joined and labelled; later, if the dataset or a column
             is not there.
     """
 
@@ -103,10 +103,10 @@ class HubSource(Source):
                 empty = False
                 yield Document(text, label, split, tuple(further))
         if empty:
-            raise UserError(f"no documents in data set '{self.dataset}': no row has both a text and a label")
+            raise UserError(f"no documents in dataset '{self.dataset}': no row has both a text and a label")
 
     def _splits(self) -> Mapping[str, Any]:
-        """Returns the splits by our names, in the order of ``SPLITS``; loads the data set at the first call."""
+        """Returns the splits by our names, in the order of ``SPLITS``; loads the dataset at the first call."""
         if self._loaded is None:
             import datasets
 
@@ -118,18 +118,18 @@ class HubSource(Source):
             except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"cannot load data set '{self.dataset}': {reason[:200]} (check the name and the network, or use "
+                    f"cannot load dataset '{self.dataset}': {reason[:200]} (check the name and the network, or use "
                     "data=docs, or data=text data.path=...)"
                 ) from error
             ours = {self.splits[name]: rows for name, rows in loaded.items() if name in self.splits}
             if not ours:
                 names = ", ".join(self.splits)
-                raise UserError(f"data set '{self.dataset}' has no split named {names}: {', '.join(sorted(loaded))}")
+                raise UserError(f"dataset '{self.dataset}' has no split named {names}: {', '.join(sorted(loaded))}")
             self._loaded = {split: ours[split] for split in SPLITS if split in ours}
         return self._loaded
 
     def _texts(self, split: str, rows: Any) -> Iterator[tuple[tuple[str, ...], str | None]]:
-        where = f"data set '{self.dataset}', split {split}"
+        where = f"dataset '{self.dataset}', split {split}"
         columns = [*self.text_columns, *([self.label_column] if self.label_column else [])]
         names = _class_names(rows, self.label_column)
         found = (

@@ -22,8 +22,9 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.data._base import SPLITS, Document, Source
-from roformer.data.cache import atomic_folder, content_key
+from roformer.data.cache import content_key
 from roformer.errors import UserError
+from roformer.io import atomic_folder
 
 FORMAT = 2  # raise it when the same documents would give other files
 _BATCH = 512  # documents tokenized at once

@@ -28,8 +28,8 @@ from roformer.evaluation.statistics import (
 )
 from roformer.evaluation.translation import compare_translations
 from roformer.tasks import TASKS
-from roformer.tasks._language import LanguageModelling
 from roformer.tasks.classification import Classification
+from roformer.tasks.language_modeling import LanguageModeling
 from roformer.tasks.translation import Translation
 
 
@@ -45,7 +45,7 @@ def compare(results: list[Result], config: EvaluateConfig) -> dict[str, Any]:
     comparison["scores"] = compare_scores(
         [result for result in results if result["evaluator"] == "score"], config.reference
     )
-    for part, kind, build in (("lm", LanguageModelling, _lm), ("classification", Classification, _classification)):
+    for part, kind, build in (("lm", LanguageModeling, _lm), ("classification", Classification, _classification)):
         of_kind = [
             each for each in results if issubclass(TASKS[each["run"]["task"]], kind) and not each["run"]["data"]
         ]

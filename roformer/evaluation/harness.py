@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from roformer.allocator import keep_freed_memory
 from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
@@ -19,13 +18,14 @@ from roformer.evaluation.comparability import label_runs
 from roformer.evaluation.comparison import compare
 from roformer.evaluation.evaluators import EVALUATORS, LoadedRun
 from roformer.evaluation.runs import Run, find_runs
+from roformer.io import write_json
 from roformer.position import POSITION_ENCODINGS
-from roformer.reports.headline import headline
-from roformer.reports.page import write_report
+from roformer.report.headline import headline
+from roformer.report.page import write_report
+from roformer.runtime.allocator import disable_malloc_trim
+from roformer.runtime.precision import autocast, best_device
 from roformer.tasks import TASKS
-from roformer.tasks._language import LanguageModelling
-from roformer.training.checkpoint import write_json
-from roformer.training.precision import autocast, best_device
+from roformer.tasks.language_modeling import LanguageModeling
 from roformer.training.provenance import file_digest, provenance
 
 SCHEMA_VERSION = 1
@@ -37,12 +37,12 @@ def evaluate(config: EvaluateConfig) -> Path:
     Raises:
         UserError: if there are no finished runs, or the runs cannot be compared.
     """
-    keep_freed_memory()
+    disable_malloc_trim()
     runs, unfinished = find_runs(config.patterns)
     for folder in unfinished:
         print(f"left out, not finished: {folder}")
     labels = label_runs(run.description for run in runs)
-    tasks = sorted({run.task for run in runs if issubclass(TASKS[run.task], LanguageModelling)})
+    tasks = sorted({run.task for run in runs if issubclass(TASKS[run.task], LanguageModeling)})
     if len(tasks) > 1:
         raise UserError(f"losses of {' and '.join(tasks)} do not compare; narrow runs= to one of them")
     if config.reference not in labels.values():

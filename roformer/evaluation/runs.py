@@ -10,7 +10,7 @@ from typing import Any
 from roformer.config import read_config
 from roformer.errors import UserError
 from roformer.tasks import TASKS
-from roformer.tasks._language import LanguageModelling
+from roformer.tasks.language_modeling import LanguageModeling
 from roformer.tasks.translation import Translation
 
 
@@ -42,10 +42,10 @@ class Run:
 
     @property
     def scored_data(self) -> str | None:
-        """What it was trained on, in a word, if it is judged by one number: such runs on several data sets may stand
+        """What it was trained on, in a word, if it is judged by one number: such runs on several datasets may stand
         in one comparison."""
         data = self.config["data"]
-        compared_alone = issubclass(TASKS[self.task], LanguageModelling | Translation)
+        compared_alone = issubclass(TASKS[self.task], LanguageModeling | Translation)
         if compared_alone or (self.task == "classification" and data["name"] != "glue"):
             return None
         return str(data.get("glue_task") or Path(data.get("dataset") or data.get("path") or data["name"]).stem)

@@ -1,4 +1,4 @@
-"""Tasks that are judged by one number: from results files to scores by data set, each encoding at its best rate."""
+"""Tasks that are judged by one number: from results files to scores by dataset, each encoding at its best rate."""
 
 from collections import defaultdict
 from typing import Any
@@ -61,7 +61,7 @@ def compare_scores(results: list[Result], reference: str) -> dict[str, Any]:
 
 
 def _trials(results: list[Result]) -> dict[str, Trials]:
-    """Returns label -> learning rate -> seed -> metrics of the runs on one data set."""
+    """Returns label -> learning rate -> seed -> metrics of the runs on one dataset."""
     labels = label_runs(result["run"] for result in results)
     trials: dict[str, Trials] = defaultdict(lambda: defaultdict(dict))
     for result in sorted(results, key=lambda result: (result["run"]["learning_rate"], result["run"]["seed"])):

@@ -13,7 +13,7 @@ from transformers.utils.generic import can_return_tuple
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.heads import RoFormerLanguageModel
-from roformer.model.loss import IGNORE, mean_loss
+from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
 
 class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
@@ -72,10 +72,11 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         )  # fmt: skip
         hidden_states, following = outputs.last_hidden_state, None
         if labels is not None:
-            following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORE)  # of each token, the next one
+            # of each token, the next one
+            following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORE_INDEX)
         if sparse_prediction:
             assert following is not None
-            predicted = following != IGNORE
+            predicted = following != IGNORE_INDEX
             hidden_states, following = hidden_states[predicted], following[predicted]
         elif logits_to_keep and labels is None:
             hidden_states = hidden_states[:, -logits_to_keep:]

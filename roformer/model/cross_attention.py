@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
-from roformer.dropout import Dropout
 from roformer.model.configuration import RoFormerConfig
+from roformer.ops.dropout import Dropout
 from roformer.position import PositionEncoding
 
 

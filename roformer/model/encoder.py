@@ -15,10 +15,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
-from roformer.dropout import Dropout
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.cross_attention import RoFormerCrossAttention
+from roformer.ops.dropout import Dropout
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
 
 

@@ -1,4 +1,4 @@
-"""The encoder with a head: language modelling, and sequence classification.
+"""The encoder with a head: language modeling, and sequence classification.
 
 Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V vocabulary, C hidden size.
 """
@@ -14,12 +14,12 @@ from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
 from roformer.attention import document_ids
-from roformer.dropout import Dropout
 from roformer.errors import UserError
 from roformer.model import interop
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-from roformer.model.loss import IGNORE, mean_loss
+from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
+from roformer.ops.dropout import Dropout
 
 
 class RoFormerLMHead(nn.Module):
@@ -58,7 +58,7 @@ class RoFormerLanguageModel(RoFormerPreTrainedModel):
 
 
 class RoFormerForMaskedLM(RoFormerLanguageModel):
-    """The encoder with a masked-language-modelling head.
+    """The encoder with a masked-language-modeling head.
 
     Raises:
         UserError: if ``config.is_decoder`` is set: a token would not see those after it.
@@ -102,7 +102,7 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
         if sparse_prediction:
             if labels is None:
                 raise UserError("sparse_prediction computes logits where there are labels; give labels")
-            predicted = labels != IGNORE
+            predicted = labels != IGNORE_INDEX
             labels = labels[predicted]
         outputs = self.roformer(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,

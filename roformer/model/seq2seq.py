@@ -16,7 +16,7 @@ from transformers.utils.generic import can_return_tuple
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-from roformer.model.loss import IGNORE, mean_loss
+from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
 _LONGEST = 256  # tokens that generate() writes, unless it is told otherwise; the start token is one
 
@@ -114,7 +114,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         if sparse_prediction:
             if labels is None:
                 raise UserError("sparse_prediction computes logits where there are labels; give labels")
-            predicted = labels != IGNORE
+            predicted = labels != IGNORE_INDEX
             hidden_states, labels = hidden_states[predicted], labels[predicted]
         logits = self.lm_head(hidden_states)
         loss = None
@@ -134,7 +134,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         if start is None:
             raise UserError("set decoder_start_token_id in the configuration: the token that every target begins with")
         shifted = F.pad(labels[:, :-1], (1, 0), value=start)
-        return shifted.masked_fill(shifted == IGNORE, self.config.pad_token_id or 0)
+        return shifted.masked_fill(shifted == IGNORE_INDEX, self.config.pad_token_id or 0)
 
 
 def _part(config: RoFormerConfig, **changes: bool | int | None) -> RoFormerConfig:

@@ -1,4 +1,4 @@
-"""Kernelised relative positions (KERPLE).
+"""Kernelized relative positions (KERPLE).
 
 Source: Chi et al. 2022, arXiv:2205.09921, section 4 (the logarithmic and the power variant).
 Checked against: the formulas token by token.

@@ -1,4 +1,4 @@
-"""Causal language modelling on packed documents: each token from those before it in its row."""
+"""Causal language modeling on packed documents: each token from those before it in its row."""
 
 from typing import Any, ClassVar
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from roformer.data.collators import IntArray
 from roformer.model import RoFormerForCausalLM
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks._base import TASKS
-from roformer.tasks._language import LanguageModelling, Piece
+from roformer.tasks.language_modeling import LanguageModeling, Piece
 
 
 @TASKS.register("causal_lm")
-class CausalLanguageModelling(LanguageModelling):
+class CausalLanguageModeling(LanguageModeling):
     """Predicts every token, and where a document ends [SEP]; [CLS] begins every piece."""
 
     model_class = RoFormerForCausalLM
@@ -37,4 +37,6 @@ class CausalLanguageModelling(LanguageModelling):
     def frame(self, visible: IntArray, labels: IntArray, *, ends: bool = False) -> Piece:
         """Puts [CLS] before a piece, and [SEP], which is predicted, after the last one of a document."""
         end = np.full(int(ends), self.tokenizer.sep_token_id)
-        return np.concatenate(([self.tokenizer.cls_token_id], visible, end)), np.concatenate(([IGNORE], labels, end))
+        return np.concatenate(([self.tokenizer.cls_token_id], visible, end)), np.concatenate(
+            ([IGNORE_INDEX], labels, end)
+        )

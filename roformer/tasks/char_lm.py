@@ -1,4 +1,4 @@
-"""Causal language modelling of bytes, in bits a byte (section 4.4 of the RoFormer paper, on Enwik8)."""
+"""Causal language modeling of bytes, in bits a byte (section 4.4 of the RoFormer paper, on Enwik8)."""
 
 import math
 
@@ -8,16 +8,16 @@ from transformers import PreTrainedTokenizerFast
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.tasks._base import TASKS
-from roformer.tasks.causal_lm import CausalLanguageModelling
+from roformer.tasks.causal_lm import CausalLanguageModeling
 from roformer.tokenizer.bytes import spells_bytes
 
 
 @TASKS.register("char_lm")
-class CharacterLanguageModelling(CausalLanguageModelling):
+class CharacterLanguageModeling(CausalLanguageModeling):
     """As ``causal_lm``, with a token for each byte.
 
     Args:
-        sequence_length, max_eval_rows: as in ``LanguageModelling``.
+        sequence_length, max_eval_rows: as in ``LanguageModeling``.
 
     Raises:
         UserError: if the tokenizer has other tokens than bytes.

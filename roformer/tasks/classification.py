@@ -9,7 +9,7 @@ from torch import nn
 
 from roformer.errors import UserError
 from roformer.tasks._base import TASKS
-from roformer.tasks._sequences import Example, SequenceTask
+from roformer.tasks.sequences import Example, SequenceTask
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -8,7 +8,7 @@ from torch import nn
 
 from roformer.errors import UserError
 from roformer.tasks._base import TASKS
-from roformer.tasks._sequences import Example, SequenceTask
+from roformer.tasks.sequences import Example, SequenceTask
 
 
 @TASKS.register("matching")

@@ -1,4 +1,4 @@
-"""Masked language modelling on packed documents (Devlin et al. 2019; RoFormer paper, section 4.2)."""
+"""Masked language modeling on packed documents (Devlin et al. 2019; RoFormer paper, section 4.2)."""
 
 from typing import Any, ClassVar
 
@@ -10,17 +10,17 @@ from roformer.data.collators import IntArray, TokenMasker
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForMaskedLM
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks._base import TASKS
-from roformer.tasks._language import LanguageModelling, Piece
+from roformer.tasks.language_modeling import LanguageModeling, Piece
 
 
 @TASKS.register("mlm")
-class MaskedLanguageModelling(LanguageModelling):
+class MaskedLanguageModeling(LanguageModeling):
     """Predicts 15 % of the tokens from the rest.
 
     Args:
-        sequence_length, max_eval_rows: as in ``LanguageModelling``.
+        sequence_length, max_eval_rows: as in ``LanguageModeling``.
         mask_probability: share of the ordinary tokens to predict.
 
     Raises:
@@ -53,7 +53,7 @@ class MaskedLanguageModelling(LanguageModelling):
         """Masks (length,) tokens: returns them as the model sees them, and those to predict."""
         original = original.astype(np.int64)
         chosen = self.masker.choose(len(original), rng)
-        visible, labels = original.copy(), np.full_like(original, IGNORE)
+        visible, labels = original.copy(), np.full_like(original, IGNORE_INDEX)
         visible[chosen] = self.masker.corrupt(original[chosen], rng)
         labels[chosen] = original[chosen]
         return visible, labels
@@ -61,4 +61,4 @@ class MaskedLanguageModelling(LanguageModelling):
     def frame(self, visible: IntArray, labels: IntArray, *, ends: bool = False) -> Piece:
         """Puts [CLS] and [SEP], which are not predicted, around a piece: (length,) -> (length + 2,)."""
         inside = np.concatenate(([self.tokenizer.cls_token_id], visible, [self.tokenizer.sep_token_id]))
-        return inside, np.concatenate(([IGNORE], labels, [IGNORE]))
+        return inside, np.concatenate(([IGNORE_INDEX], labels, [IGNORE_INDEX]))

@@ -17,9 +17,9 @@ from roformer.data.preprocess import TokenizedCorpus
 from roformer.data.sampler import batches_by_length
 from roformer.errors import UserError
 from roformer.model import RoFormerForConditionalGeneration
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks._base import TASKS, Batch, Task
-from roformer.tasks._language import score_batches
+from roformer.tasks.language_modeling import score_batches
 
 BEAMS, LENGTH_PENALTY = 4, 0.6  # of the search, in section 4.1 of the paper
 _LONGER = 50  # tokens that a translation may have more than its source, as in Vaswani et al., section 6.1
@@ -134,15 +134,15 @@ class Translation(Task):
         if own := documents[share::shares]:
             return self.collate("train", own)
         nothing = self.collate("train", documents[:1])  # fewer pairs than shares: this one predicts nothing
-        nothing.inputs["labels"].fill_(IGNORE)
+        nothing.inputs["labels"].fill_(IGNORE_INDEX)
         return Batch(nothing.inputs, 0)
 
     def collate(self, split: str, documents: Sequence[int]) -> Batch:
         """Pads pairs to the longest of each side."""
         pairs = [self.pair(split, index) for index in documents]
         input_ids, mask = self._padded([source for source, _ in pairs])
-        labels = pad_sequence([torch.from_numpy(target) for _, target in pairs], True, IGNORE)
-        tokens = int(mask.sum()) + int((labels != IGNORE).sum())
+        labels = pad_sequence([torch.from_numpy(target) for _, target in pairs], True, IGNORE_INDEX)
+        tokens = int(mask.sum()) + int((labels != IGNORE_INDEX).sum())
         inputs = {"input_ids": input_ids, "labels": labels, "sparse_prediction": True}
         if not mask.all():
             inputs["attention_mask"] = mask

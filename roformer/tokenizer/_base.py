@@ -11,9 +11,10 @@ from tokenizers import normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
-from roformer.data.cache import atomic_folder, content_key
+from roformer.data.cache import content_key
 from roformer.data.preprocess import split_documents
 from roformer.errors import UserError
+from roformer.io import atomic_folder
 from roformer.registry import Registry
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order of their ids

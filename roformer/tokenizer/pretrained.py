@@ -60,7 +60,7 @@ class PretrainedTokenizer(TokenizerSource):
         missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
         if missing:
             raise UserError(
-                f"tokenizer.path={self.path} has no {' and no '.join(missing)}; masked language modelling needs "
+                f"tokenizer.path={self.path} has no {' and no '.join(missing)}; masked language modeling needs "
                 f"{', '.join(_NEEDED)} (use a tokenizer of the BERT family, or tokenizer=wordpiece)"
             )
         return tokenizer

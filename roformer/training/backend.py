@@ -7,7 +7,7 @@ import torch
 
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.position import ModelShape, PositionEncoding
-from roformer.training.timing import least_seconds
+from roformer.runtime.timing import best_seconds
 
 _FIRST, _OTHER = "sdpa", "blocked"
 _GAIN = 1.2  # below this the other is not worth leaving PyTorch's own kernels for
@@ -40,7 +40,7 @@ def _speed_gain(length: int, head_size: int, dropout: float, causal: bool, preci
         attend = partial(backend.attend_part, position=PositionEncoding(), mask=None, causal=causal, layer=0)
         return lambda: attend(query, key, value, (), None)[0].sum().backward()
 
-    seconds = least_seconds(
+    seconds = best_seconds(
         {name: work(name) for name in (_FIRST, _OTHER)},
         repeats=5 if length <= _TOKENS else 2,
         device=torch.device(device),

@@ -1,7 +1,5 @@
 """What makes a run resumable: whole checkpoints or none, the newest few, and a check that the run is the same."""
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,27 +11,9 @@ from safetensors.torch import load_file
 
 from roformer.config import TrainConfig, first_difference, stored_config
 from roformer.errors import UserError
+from roformer.io import replace_folder
 
 _MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}  # between parts of a run
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Lets ``write`` fill a temporary folder, then puts it in place of ``folder``; a crash leaves no half of it."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    write(temporary)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(temporary, folder)
-
-
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Writes a file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, file)
 
 
 class CheckpointFolder:
@@ -80,7 +60,7 @@ class CheckpointFolder:
 
 
 def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, Any]:
-    """Returns the optimiser's state at the end of the run ``init_from``, by parameter.
+    """Returns the optimizer's state at the end of the run ``init_from``, by parameter.
 
     Args:
         init_from: output folder of the run.
@@ -99,13 +79,13 @@ def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, An
     trainer = config["trainer"] if config else {}
     if trainer.get("early_stopping_patience") is not None or trainer.get("average_checkpoints", 1) > 1:
         raise UserError(
-            f"init_from={init_from} exported its best state or a mean, and its optimiser is that of the last; set "
+            f"init_from={init_from} exported its best state or a mean, and its optimizer is that of the last; set "
             "optimizer.carry to false"
         )
     moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
     if [moments[number]["exp_avg"].shape for number in sorted(moments)] != list(shapes):
         raise UserError(
-            f"the optimiser of init_from={init_from} is not for these parameters, such as those of another task; set "
+            f"the optimizer of init_from={init_from} is not for these parameters, such as those of another task; set "
             "optimizer.carry to false"
         )
     return moments

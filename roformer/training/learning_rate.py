@@ -11,7 +11,7 @@ import yaml
 from roformer.config import TrainConfig, first_difference, stored_config
 from roformer.errors import UserError
 from roformer.tasks import TASKS
-from roformer.tasks._language import LanguageModelling
+from roformer.tasks.language_modeling import LanguageModeling
 from roformer.training.meter import read_metrics
 
 # what the runs of a grid may have otherwise
@@ -37,7 +37,7 @@ def learning_rate_grid(config: TrainConfig) -> Grid | None:
     """
     if config.optimizer.grid is None:
         return None
-    if not issubclass(TASKS[config.task["name"]], LanguageModelling):
+    if not issubclass(TASKS[config.task["name"]], LanguageModeling):
         raise UserError("optimizer.grid goes by the validation loss of a language model; set optimizer.learning_rate")
     losses, rejected = _losses(config)
     asked = f"optimizer.grid={config.optimizer.grid}"

@@ -19,6 +19,6 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
 
 
 def build_scheduler(optimizer: AdamW, config: SchedulerConfig, max_steps: int) -> LRScheduler:
-    """Returns transformers' schedule of that name, over ``max_steps`` optimiser steps."""
+    """Returns transformers' schedule of that name, over ``max_steps`` optimizer steps."""
     warmup_steps = round(config.warmup_ratio * max_steps)
     return get_scheduler(config.name, optimizer, num_warmup_steps=warmup_steps, num_training_steps=max_steps)

@@ -23,7 +23,7 @@ from torch import distributed as dist
 from roformer.build import checkpoint_folder
 from roformer.config import TrainConfig, stored_config
 from roformer.errors import UserError
-from roformer.training.checkpoint import write_json
+from roformer.io import write_json
 from roformer.training.learning_rate import Grid
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")

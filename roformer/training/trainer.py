@@ -15,17 +15,18 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from filelock import FileLock, Timeout
 
-from roformer.allocator import keep_freed_memory
 from roformer.build import Corpus, build_model, build_task, check_settings, resolve_checkpoint
 from roformer.config import TrainConfig, stored_config
 from roformer.errors import RunTakenError, UserError
+from roformer.io import replace_folder
+from roformer.runtime.allocator import disable_malloc_trim
+from roformer.runtime.precision import autocast, resolve_precision
 from roformer.tasks import TASKS, Batch, Task
 from roformer.training.backend import resolve_backend
-from roformer.training.checkpoint import CheckpointFolder, check_same_run, replace_folder, stored_moments
+from roformer.training.checkpoint import CheckpointFolder, check_same_run, stored_moments
 from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
 from roformer.training.meter import Display, Meter, MetricsFile
 from roformer.training.optimizer import build_optimizer, build_scheduler
-from roformer.training.precision import autocast, resolve_precision
 from roformer.training.provenance import check_initial_weights, record_start
 from roformer.training.signals import StopSignal
 from roformer.training.tracking import check_tracker, start_tracker
@@ -33,7 +34,7 @@ from roformer.training.tracking import check_tracker, start_tracker
 
 @dataclass
 class TrainState:
-    """What a checkpoint holds beside weights, optimiser and schedule; batches need no state, only the step."""
+    """What a checkpoint holds beside weights, optimizer and schedule; batches need no state, only the step."""
 
     step: int = 0
     tokens: int = 0
@@ -59,7 +60,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         UserError: for anything that the user can mend; nothing has been trained or overwritten then.
         SystemExit: with 128 + its number after a signal; the run has been saved.
     """
-    keep_freed_memory()
+    disable_malloc_trim()
     config = resolve_checkpoint(config, overridden)
     check_settings(config)
     if config.optimizer.grid and "optimizer.learning_rate" in overridden:
@@ -68,7 +69,7 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         )
     if config.optimizer.carry and not config.init_from:
         raise UserError(
-            "optimizer.carry goes on with the optimiser of another run; give init_from, or set it to false"
+            "optimizer.carry goes on with the optimizer of another run; give init_from, or set it to false"
         )
     check_tracker(config.tracker)
     # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
@@ -265,7 +266,7 @@ class Trainer:
         return self.task.num_items(step, size), parts
 
     def _train_step(self, step: int, num_items: int, parts: list[Batch]) -> tuple[torch.Tensor, int]:
-        """One optimiser step; returns the batch's mean loss and its tokens, over all processes."""
+        """One optimizer step; returns the batch's mean loss and its tokens, over all processes."""
         accelerator, trainer = self.accelerator, self.config.trainer
         dropout_seed = np.random.SeedSequence([self.config.seed, step, accelerator.process_index]).generate_state(1)
         torch.manual_seed(int(dropout_seed[0]))

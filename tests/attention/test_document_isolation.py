@@ -50,7 +50,7 @@ def test_other_documents_do_not_matter(model, packed):
 
 @pytest.mark.parametrize("lengths", [(4, 4, 4), (1, 1, 1, 1), (12,), (1, 11), (3, 2, 3, 4)], ids=str)
 def test_any_lengths(encoding, backend, lengths, tiny_model):
-    """Catches lengths that the grouping of equal neighbours gets wrong, such as all equal or all single tokens."""
+    """Catches lengths that the grouping of equal neighbors gets wrong, such as all equal or all single tokens."""
     model = tiny_model(encoding, attention_backend=backend)
     tokens = torch.arange(1, sum(lengths) + 1)
     packed = model(tokens[None], cu_seqlens=torch.tensor([0, *lengths]).cumsum(0)).logits[0]

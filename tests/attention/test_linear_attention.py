@@ -99,7 +99,7 @@ def test_gradients(linear_backend, heads, causal):
 
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 def test_features_approach_softmax_as_their_number_grows(causal):
-    """Catches a wrong scale, a wrong norm, or features that favour some directions or lengths: the error would
+    """Catches a wrong scale, a wrong norm, or features that favor some directions or lengths: the error would
     stay where it is, and not fall as 1 / sqrt(features)."""
     shape = ModelShape(hidden_size=16)
     generator = torch.Generator().manual_seed(1)
@@ -120,7 +120,7 @@ def test_features_approach_softmax_as_their_number_grows(causal):
 
 @pytest.mark.parametrize("name", ["linear_softmax", "performer"])
 def test_no_later_value_shows_where_weights_vanish(name):
-    """Catches values that are centred on the mean of all, which is left where a much larger key comes later."""
+    """Catches values that are centered on the mean of all, which is left where a much larger key comes later."""
     key = torch.zeros(1, 1, 3, D)
     key[..., 0, 0], key[..., 2, 0] = (-300.0, 300.0) if name == "linear_softmax" else (60.0, 0.0)
     found = []

@@ -17,7 +17,7 @@ from roformer.errors import UserError
     ],
 )
 def test_runs_of_equal_lengths(lengths, runs):
-    """Catches equal lengths that are not neighbours being joined."""
+    """Catches equal lengths that are not neighbors being joined."""
     bounds = torch.tensor([0, *lengths]).cumsum(0)
     layout = SequenceLayout.packed(bounds, sum(lengths))
     assert layout.lengths == lengths

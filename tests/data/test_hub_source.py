@@ -79,7 +79,7 @@ def test_unsupervised_splits_are_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: loaded)
     assert [document.text for document in hub("x").documents()] == ["train", "validation"]
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: {"all": loaded["train"]})
-    with pytest.raises(UserError, match="data set 'x' has no split named train, validation, valid, dev, test: all"):
+    with pytest.raises(UserError, match="dataset 'x' has no split named train, validation, valid, dev, test: all"):
         list(hub("x").documents())
 
 
@@ -115,7 +115,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_data_set_is_named(tmp_path: Path) -> None:
     """Catches a corpus in which every row is null."""
-    with pytest.raises(UserError, match=r"no documents in data set"):
+    with pytest.raises(UserError, match=r"no documents in dataset"):
         list(hub(folder(tmp_path, train=rows(None, " "))).documents())
 
 

@@ -93,8 +93,8 @@ def test_a_folder_of_text_files_has_one_document_a_file(tmp_path: Path) -> None:
 
 
 def test_tables_win_over_text_files_beside_them(tmp_path: Path) -> None:
-    """Catches a LICENCE.txt that becomes training text."""
-    write(tmp_path, {"licence.txt": "no", "corpus.jsonl": '{"text": "yes"}'})
+    """Catches a LICENSE.txt that becomes training text."""
+    write(tmp_path, {"license.txt": "no", "corpus.jsonl": '{"text": "yes"}'})
     assert [document.text for document in text(tmp_path).documents()] == ["yes"]
 
 

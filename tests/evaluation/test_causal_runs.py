@@ -11,7 +11,7 @@ from roformer.build import build_task
 from roformer.errors import UserError
 from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
 from roformer.evaluation.harness import evaluate
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from tests.workshop import evaluation
 
 
@@ -61,7 +61,7 @@ def test_every_length_predicts_the_same_tokens(task, factor):
     windows = labelled_windows(task, 4)
     (batch,) = window_batches(task, windows, factor, batch_tokens=10**6)
     labels = batch.inputs["labels"][0]
-    assert labels[labels != IGNORE].tolist() == np.concatenate([tokens for tokens, _ in windows]).tolist()
+    assert labels[labels != IGNORE_INDEX].tolist() == np.concatenate([tokens for tokens, _ in windows]).tolist()
     assert set(batch.inputs["cu_seqlens"].diff().tolist()) == {30 * factor + 1}
 
 
@@ -76,9 +76,9 @@ def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop
     per_window = len(pieces) // len(windows)
     for number, (tokens, _) in enumerate(windows):
         own = pieces[number * per_window : (number + 1) * per_window]
-        assert torch.cat([piece[piece != IGNORE] for piece in own]).tolist() == tokens.tolist()
+        assert torch.cat([piece[piece != IGNORE_INDEX] for piece in own]).tolist() == tokens.tolist()
         for piece in own[1:]:
-            assert (piece != IGNORE).nonzero().min() >= (ordinary - 1) // 2
+            assert (piece != IGNORE_INDEX).nonzero().min() >= (ordinary - 1) // 2
 
 
 def test_linear_attention_has_a_report(workshop, tmp_path):

@@ -14,7 +14,7 @@ from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
 from roformer.tasks.classification import Classification
-from roformer.tasks.mlm import MaskedLanguageModelling
+from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.tokenizer import TOKENIZERS
 from tests.workshop import evaluation, metrics
 
@@ -193,7 +193,7 @@ def test_only_the_test_split_is_looked_at(runs, number):
 def test_scores_are_those_of_the_task(runs, results):
     """Catches an evaluator that measures something else than training did, or in another mode."""
     mlm, topics = (load(run) for run in runs[:2])
-    assert isinstance(mlm.task, MaskedLanguageModelling)
+    assert isinstance(mlm.task, MaskedLanguageModeling)
     assert isinstance(topics.task, Classification)
     expected = mlm.task.evaluate(mlm.model, "test")
     stored = results["lm_loss", runs[0].name]["metrics"]

@@ -9,7 +9,7 @@ from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from tests.workshop import evaluation
 
 PIECE = 30  # ordinary tokens of a row of 32
@@ -49,7 +49,7 @@ def test_windows_are_heads_of_different_test_documents(task, windows):
     """Catches windows over two documents, of another split, or several of one document."""
     split = task.corpus.splits["test"]
     heads = [split.document(index)[: 4 * PIECE].tolist() for index in range(len(split))]
-    originals = [np.where(labels == IGNORE, visible, labels).tolist() for visible, labels in windows]
+    originals = [np.where(labels == IGNORE_INDEX, visible, labels).tolist() for visible, labels in windows]
     assert len({tuple(original) for original in originals}) == len(originals)
     assert all(original in heads for original in originals)
     assert len(originals) == sum(len(head) == 4 * PIECE for head in heads)
@@ -75,7 +75,7 @@ def test_lengths_rise_and_predict_alike(runs, windows):
     assert list(result["by_length"]) == ["32", "64", "128"]
     assert result["windows"] == len(windows)
     predicted = {length["predicted_tokens"] for length in result["by_length"].values()}
-    assert predicted == {sum(int((labels != IGNORE).sum()) for _, labels in windows)}
+    assert predicted == {sum(int((labels != IGNORE_INDEX).sum()) for _, labels in windows)}
     assert len({length["loss"] for length in result["by_length"].values()}) == 3  # each with a context of its own
 
 

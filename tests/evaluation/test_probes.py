@@ -14,9 +14,9 @@ from roformer.evaluation.evaluators import EVALUATORS, attention_distance, decay
 from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS, ModelShape
-from roformer.tasks._language import predictions, score_batches, score_tokens, spread
+from roformer.tasks.language_modeling import predictions, score_batches, score_tokens, spread
 from roformer.training.trainer import train
 from tests.workshop import TINY, composed, evaluation
 
@@ -49,7 +49,7 @@ def test_scores_of_tokens_are_those_of_the_model(rope):
         labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
         for start, stop in pairwise(bounds):
             for place in range(start, stop):
-                if labels[place] != IGNORE:
+                if labels[place] != IGNORE_INDEX:
                     expected.append(-logits[place].log_softmax(-1)[labels[place]].item())
                     positions.append(place - start)
     assert scores.losses == pytest.approx(expected, rel=1e-4)
@@ -90,14 +90,14 @@ def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(workshop, 
     pieces = [labels[start + 1 : stop - 1] for start, stop in pairwise(bounds)]
     assert {len(piece) for piece in pieces} == {ordinary}
     assert len(windows) > 1
-    assert (labels != IGNORE).sum() == sum((targets != IGNORE).sum() for _, targets in windows)
+    assert (labels != IGNORE_INDEX).sum() == sum((targets != IGNORE_INDEX).sum() for _, targets in windows)
     per_window = len(pieces) // len(windows)
     for number, (_, targets) in enumerate(windows):
         own = pieces[number * per_window : (number + 1) * per_window]
-        found = torch.cat([piece[piece != IGNORE] for piece in own])
-        assert found.tolist() == targets[targets != IGNORE].tolist()
+        found = torch.cat([piece[piece != IGNORE_INDEX] for piece in own])
+        assert found.tolist() == targets[targets != IGNORE_INDEX].tolist()
         for piece in own[1:-1]:
-            places = (piece != IGNORE).nonzero()
+            places = (piece != IGNORE_INDEX).nonzero()
             assert ((places >= ordinary // 4) & (places < ordinary // 4 + ordinary // 2 + 1)).all()
 
 
@@ -133,7 +133,7 @@ def test_stretching_is_what_its_name_says(runs):
             places = torch.arange(batch.inputs["input_ids"].shape[1])[None] / factor
             with torch.no_grad():
                 logits = rope.model(batch.inputs["input_ids"], position_ids=places).logits[0]
-            chosen = batch.inputs["labels"][0] != IGNORE
+            chosen = batch.inputs["labels"][0] != IGNORE_INDEX
             targets = batch.inputs["labels"][0][chosen]
             found += torch.nn.functional.cross_entropy(logits[chosen], targets, reduction="sum").item()
             weights += len(targets)

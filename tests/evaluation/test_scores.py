@@ -15,9 +15,9 @@ from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.score import _f1_of
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
-from roformer.reports.headline import headline
-from roformer.reports.page import write_report
-from roformer.reports.tables import all_tables
+from roformer.report.headline import headline
+from roformer.report.page import write_report
+from roformer.report.tables import all_tables
 from tests.workshop import Workshop, evaluation
 
 
@@ -53,7 +53,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(workshop, root, tmp_path_factory):
-    """Two encodings and two seeds on each of four data sets."""
+    """Two encodings and two seeds on each of four datasets."""
     out = tmp_path_factory.mktemp("scored")
     folders = []
     for data, task in (
@@ -121,8 +121,8 @@ def test_validation_is_judged_like_the_test(runs):
 
 
 def test_one_page_for_all_data(runs, tmp_path):
-    """Catches runs on several data sets that shut each other out, differences between data sets, and tests that are
-    corrected for their own data set only."""
+    """Catches runs on several datasets that shut each other out, differences between datasets, and tests that are
+    corrected for their own dataset only."""
     page = evaluate(evaluation(runs, output_dir=str(tmp_path)))
     comparison = json.loads((page.parent / "comparison.json").read_text())
     assert comparison["lm"] is comparison["classification"] is None
@@ -152,7 +152,7 @@ def test_one_page_for_all_data(runs, tmp_path):
 
 
 def test_differences_on_all_data_are_one_family(result):
-    """Catches a correction within each data set, and a claim that none of it stands behind."""
+    """Catches a correction within each dataset, and a claim that none of it stands behind."""
     results = [
         result("score", {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0],
                          "validation": 0.5, "guess": 0.5},

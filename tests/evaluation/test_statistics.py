@@ -85,8 +85,8 @@ def test_wilson_interval_by_hand():
     """Catches the normal approximation, which leaves [0, 1] and has width 0 where all answers are right."""
     z = 1.959964
     result = accuracy_interval([True] * 8 + [False] * 2)
-    centre, half = (0.8 + z**2 / 20) / (1 + z**2 / 10), z * (0.016 + z**2 / 400) ** 0.5 / (1 + z**2 / 10)
-    assert (result["mean"], result["low"], result["high"]) == pytest.approx((0.8, centre - half, centre + half))
+    center, half = (0.8 + z**2 / 20) / (1 + z**2 / 10), z * (0.016 + z**2 / 400) ** 0.5 / (1 + z**2 / 10)
+    assert (result["mean"], result["low"], result["high"]) == pytest.approx((0.8, center - half, center + half))
     assert result["over"] == "examples"
     perfect = accuracy_interval([True] * 10)
     assert (perfect["low"], perfect["high"]) == (pytest.approx(10 / (10 + z**2)), pytest.approx(1.0))

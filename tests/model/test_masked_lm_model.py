@@ -6,7 +6,7 @@ import torch
 from roformer.errors import UserError
 from roformer.model import RoFormerForMaskedLM
 
-IGNORE = -100
+IGNORE_INDEX = -100
 
 
 @pytest.fixture(params=["padded", "packed"])
@@ -15,7 +15,7 @@ def inputs(request):
     batch = request.getfixturevalue(request.param)
     tokens = batch["input_ids"]
     chosen = (torch.arange(tokens.numel()).view(tokens.shape) % 3 == 0) & (tokens > 0)
-    return {**batch, "labels": torch.where(chosen, tokens, IGNORE)}
+    return {**batch, "labels": torch.where(chosen, tokens, IGNORE_INDEX)}
 
 
 def gradients(model, loss):
@@ -34,7 +34,7 @@ def test_loss_is_the_mean_over_labels(inputs, tiny_model):
     outputs = tiny_model()(**inputs)
     losses = [
         -outputs.logits[row, column].double().log_softmax(-1)[inputs["labels"][row, column]]
-        for row, column in (inputs["labels"] != IGNORE).nonzero().tolist()
+        for row, column in (inputs["labels"] != IGNORE_INDEX).nonzero().tolist()
     ]
     torch.testing.assert_close(outputs.loss.double(), torch.stack(losses).mean())
     assert tiny_model()(**{**inputs, "labels": None}).loss is None
@@ -46,7 +46,7 @@ def test_sparse_prediction_is_dense_prediction(inputs, num_items, tiny_model):
     model = tiny_model(embedding_size=16)
     dense = model(**inputs, num_items_in_batch=num_items)
     sparse = model(**inputs, num_items_in_batch=num_items, sparse_prediction=True)
-    predicted = inputs["labels"] != IGNORE
+    predicted = inputs["labels"] != IGNORE_INDEX
     assert sparse.logits.shape == (int(predicted.sum()), 60)
     torch.testing.assert_close(sparse.logits, dense.logits[predicted])
     torch.testing.assert_close(sparse.loss, dense.loss)
@@ -64,7 +64,7 @@ def test_sparse_prediction_costs_what_it_predicts(inputs, tiny_model):
         if isinstance(module, torch.nn.Linear):
             module.register_forward_hook(count(name))
     model(**inputs, sparse_prediction=True)
-    tokens, predicted = inputs["input_ids"].numel(), int((inputs["labels"] != IGNORE).sum())
+    tokens, predicted = inputs["input_ids"].numel(), int((inputs["labels"] != IGNORE_INDEX).sum())
     part = {name for name, number in rows.items() if number == predicted}
     assert {rows[name] for name in rows.keys() - part} == {tokens}
     top = {f"roformer.layers.1.{name}" for name in ("attention_output", "intermediate", "output")}
@@ -89,11 +89,11 @@ def test_sparse_prediction_needs_labels(tiny_model):
 def test_parts_of_a_batch_add_up(padded, as_tensor, sparse, tiny_model):
     """Catches accumulation that weights each part alike, whatever number of labels it has."""
     model, tokens = tiny_model(), padded["input_ids"]
-    labels = torch.where((tokens > 0) & (tokens % 2 == 0), tokens, IGNORE)
+    labels = torch.where((tokens > 0) & (tokens % 2 == 0), tokens, IGNORE_INDEX)
     labels[0, 0] = tokens[0, 0]  # so that no part is without a label
     parts = [slice(0, 2), slice(2, 7), slice(7, 8)]
-    assert len({int((labels[part] != IGNORE).sum()) for part in parts}) > 1
-    count = (labels != IGNORE).sum()
+    assert len({int((labels[part] != IGNORE_INDEX).sum()) for part in parts}) > 1
+    count = (labels != IGNORE_INDEX).sum()
     whole = model(**padded, labels=labels).loss
     total = sum(
         model(

@@ -8,7 +8,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
-from roformer.model.loss import mean_loss
+from roformer.ops.cross_entropy import mean_loss
 from tests.conftest import ATTENTION, POSITION, SOFTMAX
 
 TRANSFORMER_BASE = {  # Vaswani et al. 2017, table 3

@@ -265,7 +265,7 @@ def test_randomized_positions_rise_within_each_document(of):
 
 
 def test_randomized_draws_every_position(built):
-    """Catches a draw that favours the start: over many documents each position comes up equally often."""
+    """Catches a draw that favors the start: over many documents each position comes up equally often."""
     torch.manual_seed(0)
     encoding = POSITION_ENCODINGS["randomized"](SHAPE, of={"name": "none"}, longest=20).train()
     placed = torch.cat([encoding.place(torch.arange(5)[None]) for _ in range(2000)])

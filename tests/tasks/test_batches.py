@@ -5,7 +5,7 @@ from itertools import chain, pairwise
 import pytest
 import torch
 
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 
 BATCH = 8
 
@@ -27,7 +27,7 @@ def documents(batch):
 
 
 def predictions(batch):
-    return int((batch.inputs["labels"] != IGNORE).sum())
+    return int((batch.inputs["labels"] != IGNORE_INDEX).sum())
 
 
 def test_a_batch_depends_on_seed_and_step_alone(make_task, task_name):
@@ -79,7 +79,7 @@ def test_an_epoch_shows_the_whole_training_split(task):
     for batch in batches:
         labels, tokens = batch.inputs["labels"], batch.inputs["input_ids"]
         if labels.dim() == 2:
-            tokens = torch.where(labels == IGNORE, tokens, labels)
+            tokens = torch.where(labels == IGNORE_INDEX, tokens, labels)
         original += sum(int(token) for token in tokens[0] if int(token) not in special)
     limit = getattr(task, "max_length", 10**9) - 2
     assert original == sum(int(split.document(index)[:limit].sum()) for index in range(len(split)))

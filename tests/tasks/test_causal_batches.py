@@ -1,4 +1,4 @@
-"""Causal language modelling: what is predicted of a document, and of bytes in which unit."""
+"""Causal language modeling: what is predicted of a document, and of bytes in which unit."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from roformer.build import build_model
 from roformer.errors import UserError
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from tests.workshop import weights
 
 
@@ -32,7 +32,7 @@ def test_every_token_is_predicted_and_the_end_of_a_document(make_task):
     found, ended = [], 0
     for batch in (task.batch(step, 1, share=0, shares=1) for step in range(task.rows)):
         for tokens, labels in pieces(batch):
-            assert (tokens[0], labels[0], labels[1:]) == (begin, IGNORE, tokens[1:])
+            assert (tokens[0], labels[0], labels[1:]) == (begin, IGNORE_INDEX, tokens[1:])
             text = [token for token in tokens[1:] if token != end]
             ended += len(tokens) - 1 - len(text)
             assert end not in tokens[:-1]
@@ -48,7 +48,7 @@ def test_predictions_are_counted_without_making_the_batch(make_task, task_name):
     task = make_task(task_name)
     for step in range(6):
         labels = task.batch(step, 8, share=0, shares=1).inputs["labels"]
-        assert task.num_items(step, 8) == int((labels != IGNORE).sum())
+        assert task.num_items(step, 8) == int((labels != IGNORE_INDEX).sum())
 
 
 def test_a_piece_that_ends_with_its_document_is_known_as_such(make_task):

@@ -1,4 +1,4 @@
-"""Masked language modelling: what is predicted in training, and what every model is judged on."""
+"""Masked language modeling: what is predicted in training, and what every model is judged on."""
 
 import math
 
@@ -8,8 +8,8 @@ import torch
 
 from roformer.data.collators import pack
 from roformer.errors import UserError
-from roformer.model.loss import IGNORE
-from roformer.tasks._language import score_batches, spread
+from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.tasks.language_modeling import score_batches, spread
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def test_special_tokens_are_never_predicted(mlm):
     for step in range(10):
         inputs = mlm.batch(step, 8, share=0, shares=1).inputs
         tokens, labels, bounds = inputs["input_ids"][0], inputs["labels"][0], inputs["cu_seqlens"]
-        assert not torch.isin(labels[labels != IGNORE], torch.tensor(mlm.tokenizer.all_special_ids)).any()
+        assert not torch.isin(labels[labels != IGNORE_INDEX], torch.tensor(mlm.tokenizer.all_special_ids)).any()
         assert (tokens[bounds[:-1]] == mlm.tokenizer.cls_token_id).all()
         assert (tokens[bounds[1:] - 1] == mlm.tokenizer.sep_token_id).all()
-        assert (labels[bounds[:-1]] == IGNORE).all()
-        assert (labels[bounds[1:] - 1] == IGNORE).all()
+        assert (labels[bounds[:-1]] == IGNORE_INDEX).all()
+        assert (labels[bounds[1:] - 1] == IGNORE_INDEX).all()
 
 
 def test_each_row_has_its_share_of_predictions(mlm):
@@ -35,7 +35,7 @@ def test_each_row_has_its_share_of_predictions(mlm):
         labels = mlm.batch(step, 1, share=0, shares=1).inputs["labels"][0]
         pieces = len(mlm.batch(step, 1, share=0, shares=1).inputs["cu_seqlens"]) - 1
         ordinary = len(labels) - 2 * pieces
-        assert int((labels != IGNORE).sum()) == max(1, round(0.15 * ordinary))
+        assert int((labels != IGNORE_INDEX).sum()) == max(1, round(0.15 * ordinary))
 
 
 def test_a_row_is_masked_anew_in_each_epoch(mlm):
@@ -43,8 +43,8 @@ def test_a_row_is_masked_anew_in_each_epoch(mlm):
     rows = {}
     for step in range(2 * mlm.rows):
         inputs = mlm.batch(step, 1, share=0, shares=1).inputs
-        original = torch.where(inputs["labels"] == IGNORE, inputs["input_ids"], inputs["labels"])
-        rows.setdefault(tuple(original[0].tolist()), []).append((inputs["labels"] != IGNORE)[0].tolist())
+        original = torch.where(inputs["labels"] == IGNORE_INDEX, inputs["input_ids"], inputs["labels"])
+        rows.setdefault(tuple(original[0].tolist()), []).append((inputs["labels"] != IGNORE_INDEX)[0].tolist())
     same = [first == second for first, second in rows.values()]
     assert sum(same) < len(same) / 4
 
@@ -99,7 +99,7 @@ def test_loss_is_a_mean_over_predictions_not_over_batches(mlm):
             self.anchor = torch.nn.Parameter(torch.zeros(()))
 
         def forward(self, labels, **_):
-            chosen = labels[labels != IGNORE]
+            chosen = labels[labels != IGNORE_INDEX]
             loss = {3: 1.0, 1: 5.0}[len(chosen)]
             own = math.log(8 / (math.exp(loss) - 1))  # beside 8 logits of 0 it makes -log softmax that loss
             return type("Output", (), {"logits": torch.eye(9)[chosen] * own})
@@ -108,7 +108,7 @@ def test_loss_is_a_mean_over_predictions_not_over_batches(mlm):
         return mlm.collate([(np.zeros(len(labels), dtype=int), np.array(labels))])
 
     model = Unequal().train()
-    loss, accuracy, predicted = score_batches(model, iter([batch([IGNORE, 1, 2, 3]), batch([4, IGNORE])]))
+    loss, accuracy, predicted = score_batches(model, iter([batch([IGNORE_INDEX, 1, 2, 3]), batch([4, IGNORE_INDEX])]))
     assert (loss, accuracy, predicted) == (pytest.approx(2.0), 0.75, 4)
     assert model.training
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from roformer.build import build_model
 from roformer.errors import UserError
-from roformer.tasks._sequences import truncate
+from roformer.tasks.sequences import truncate
 
 
 @pytest.mark.parametrize(

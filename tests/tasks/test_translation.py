@@ -13,7 +13,7 @@ from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.bleu import compound_split_bleu
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from tests.workshop import evaluation
 
 SIZE = 256  # tokens a batch
@@ -78,7 +78,7 @@ def test_shares_add_up_to_the_batch(task, shares):
     """Catches predictions that are lost or counted twice, and a share without any pair, which has none to give."""
     for step in range(4):
         parts = [task.batch(step, SIZE, share=share, shares=shares) for share in range(shares)]
-        predicted = sum(int((part.inputs["labels"] != IGNORE).sum()) for part in parts)
+        predicted = sum(int((part.inputs["labels"] != IGNORE_INDEX).sum()) for part in parts)
         assert predicted == task.num_items(step, SIZE)
         tokens = int(task.pairs["train"][documents(task, step)].sum())
         assert sum(part.tokens for part in parts) == tokens

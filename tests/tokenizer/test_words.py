@@ -137,7 +137,7 @@ def test_added_tokens_count(tokenizer):
 
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_odd_text_survives_as_well(source, tmp_path, lowercase):
-    """Catches a normalisation that is not saved: blanks, accents, capitals, traditional characters, symbols."""
+    """Catches a normalization that is not saved: blanks, accents, capitals, traditional characters, symbols."""
     settings = {**SETTINGS, "lowercase": lowercase}
     tokenizer = TOKENIZERS.build(settings).prepare(source, cache_dir=tmp_path, **SHARES)
     tokenizer.save_pretrained(tmp_path / "saved")

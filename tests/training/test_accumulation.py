@@ -1,4 +1,4 @@
-"""One optimiser step is the same however its batch is cut."""
+"""One optimizer step is the same however its batch is cut."""
 
 import math
 
@@ -11,7 +11,7 @@ from tests.workshop import metrics, weights
 
 @pytest.fixture
 def gradient_norms():
-    """Norms of all gradients at each optimiser step of the runs that follow."""
+    """Norms of all gradients at each optimizer step of the runs that follow."""
     norms = []
 
     def record(optimizer, *_):

@@ -61,7 +61,7 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
     """Catches a ratio upside down, and work that is not what is asked about."""
     shapes = []
 
-    def least_seconds(work, **_):
+    def best_seconds(work, **_):
         for run in work.values():
             run()
         return {"sdpa": 3.0, "blocked": 1.0}
@@ -70,7 +70,7 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
         shapes.append((type(self).__name__, query.shape, query.dtype, self.dropout.p, causal, self.training))
         return query + key + value, None
 
-    monkeypatch.setattr(backend, "least_seconds", least_seconds)
+    monkeypatch.setattr(backend, "best_seconds", best_seconds)
     for name in ("sdpa", "blocked"):
         monkeypatch.setattr(backend.ATTENTION_BACKENDS[name], "attend", attend)
     assert backend._speed_gain.__wrapped__(512, 16, 0.1, True, "bf16", "cpu") == 3.0

@@ -1,4 +1,4 @@
-"""Stages of one training: weights and the moments of the optimiser go from run to run."""
+"""Stages of one training: weights and the moments of the optimizer go from run to run."""
 
 import shutil
 
@@ -26,7 +26,7 @@ def squares(run):
 
 @pytest.mark.parametrize("carry", [True, False])
 def test_moments_are_carried(first, tmp_path, carry):
-    """Catches a stage that begins with an empty optimiser, one that takes its learning rate too, and a carrying that
+    """Catches a stage that begins with an empty optimizer, one that takes its learning rate too, and a carrying that
     nobody asked for."""
     workshop, stage = first
     more = (f"init_from={stage}", f"optimizer.carry={str(carry).lower()}", "task.sequence_length=16", *NEXT)
@@ -49,7 +49,7 @@ def test_what_cannot_be_carried_is_told(first, tmp_path):
     shutil.copytree(stage / "export", bare)
     with pytest.raises(UserError, match=f"optimizer.carry needs a checkpoint in init_from={bare}"):
         workshop.train(tmp_path / "second", f"init_from={bare}", "optimizer.carry=true")
-    with pytest.raises(UserError, match=f"the optimiser of init_from={stage} is not for these parameters"):
+    with pytest.raises(UserError, match=f"the optimizer of init_from={stage} is not for these parameters"):
         workshop.train(tmp_path / "second", f"init_from={stage}", "optimizer.carry=true", task="classification")
     stopped = workshop.train(tmp_path / "stopped", "trainer.early_stopping_patience=9")
     with pytest.raises(UserError, match=f"init_from={stopped} exported its best state"):

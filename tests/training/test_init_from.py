@@ -273,7 +273,7 @@ def test_random_features_come_along(workshop, start_from, tmp_path):
     assert told.endswith("trained with 7; leave attention.num_features out")
 
 
-def test_a_decoder_is_no_start_for_masked_language_modelling(workshop, tmp_path):
+def test_a_decoder_is_no_start_for_masked_language_modeling(workshop, tmp_path):
     """Catches masked tokens that are predicted from one side."""
     decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
     with pytest.raises(UserError, match="needs both sides of a token"):

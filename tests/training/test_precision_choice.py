@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from roformer.tasks import _language
-from roformer.training import precision, timing
+from roformer.runtime import precision, timing
+from roformer.tasks import language_modeling
 from tests.workshop import metrics, weights
 
 AUTO = "trainer.precision=auto"
@@ -53,9 +53,11 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights(workshop, tmp_path):
 
 def test_logits_stay_in_bf16(workshop, tmp_path, monkeypatch):
     """Catches a float32 copy of all logits between the model and who scores them in parts."""
-    seen, token_losses = set(), _language.token_losses
+    seen, token_losses = set(), language_modeling.token_losses
     monkeypatch.setattr(
-        _language, "token_losses", lambda logits, labels: seen.add(logits.dtype) or token_losses(logits, labels)
+        language_modeling,
+        "token_losses",
+        lambda logits, labels: seen.add(logits.dtype) or token_losses(logits, labels),
     )
     workshop.train(tmp_path / "run", "trainer.precision=bf16")
     assert seen == {torch.bfloat16}
@@ -70,7 +72,7 @@ def test_what_is_asked_for_is_not_measured(measured):
 
 def test_a_measurement_is_the_ratio_of_the_best_times(monkeypatch):
     """Catches a ratio upside down."""
-    monkeypatch.setattr(precision, "least_seconds", lambda work, **_: {"fp32": 3.0, "bf16": 1.0})
+    monkeypatch.setattr(precision, "best_seconds", lambda work, **_: {"fp32": 3.0, "bf16": 1.0})
     assert precision._speed_gain.__wrapped__(16, "cpu") == 3.0
 
 
@@ -80,4 +82,4 @@ def test_one_slow_moment_does_not_decide(monkeypatch):
     clock = accumulate(chain.from_iterable((1.0, next(durations)) for _ in range(6)))
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     work = {"first": lambda: None, "second": lambda: None}
-    assert timing.least_seconds(work, repeats=3, device=torch.device("cpu")) == {"first": 3.0, "second": 1.0}
+    assert timing.best_seconds(work, repeats=3, device=torch.device("cpu")) == {"first": 3.0, "second": 1.0}

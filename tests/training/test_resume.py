@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from roformer.build import build_task
-from roformer.tasks.mlm import MaskedLanguageModelling
+from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.training.checkpoint import CheckpointFolder
 from roformer.training.trainer import Trainer
 from tests.workshop import assert_same_run, metrics
@@ -30,7 +30,7 @@ class PowerCut(BaseException):
 @pytest.mark.parametrize("task", ["mlm", "classification", "translation"])
 @pytest.mark.parametrize("steps", [1, 3, 7])
 def test_stopping_changes_nothing(workshop, interrupted, uninterrupted, tmp_path, task, steps):
-    """Catches anything that a checkpoint lacks: optimiser, schedule, step, dropout, the place in the data."""
+    """Catches anything that a checkpoint lacks: optimizer, schedule, step, dropout, the place in the data."""
     run = interrupted(tmp_path / "run", steps, *DROPOUT, task=task)
     assert not (run / "export").exists()
     assert metrics(run)[-1]["step"] == steps
@@ -56,13 +56,13 @@ def test_dropout_needs_no_state_of_a_generator(workshop, interrupted, uninterrup
     """Catches dropout that depends on what was drawn before: a draw in an evaluation, or another process, moves it."""
     run = interrupted(tmp_path / "run", 3, *DROPOUT)
     (run / "checkpoints" / "step_00000003" / "random_states_0.pkl").unlink()
-    evaluate = MaskedLanguageModelling.evaluate
+    evaluate = MaskedLanguageModeling.evaluate
 
     def drawing(self, model, split):
         torch.seed()
         return evaluate(self, model, split)
 
-    monkeypatch.setattr(MaskedLanguageModelling, "evaluate", drawing)
+    monkeypatch.setattr(MaskedLanguageModeling, "evaluate", drawing)
     assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
 
 

@@ -11,7 +11,8 @@ from filelock import FileLock
 from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
-from roformer.training.checkpoint import CheckpointFolder, replace_folder
+from roformer.io import replace_folder
+from roformer.training.checkpoint import CheckpointFolder
 from tests.workshop import metrics
 
 

@@ -8,7 +8,7 @@ from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
 from roformer.evaluation.runs import Run
-from roformer.tasks._language import LanguageModelling
+from roformer.tasks.language_modeling import LanguageModeling
 
 _BATCH = 16
 
@@ -21,7 +21,7 @@ class AttentionDistance(Evaluator):
     """
 
     version = 1
-    tasks = (LanguageModelling,)
+    tasks = (LanguageModeling,)
 
     def fits(self, run: Run) -> bool:
         return super().fits(run) and issubclass(ATTENTION_BACKENDS[run.config["attention"]["name"]], SoftmaxAttention)
@@ -29,7 +29,7 @@ class AttentionDistance(Evaluator):
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``tokens``, the mean distance (layers, heads), and how many ``rows`` it is a mean of."""
         task, model = loaded.task, loaded.model
-        assert isinstance(task, LanguageModelling)
+        assert isinstance(task, LanguageModeling)
         rows = [task.frame(*window)[0] for window in labelled_windows(task, 1)]
         if not rows:
             return {"rows": 0, "tokens": []}

@@ -22,7 +22,7 @@ class Bleu(Evaluator):
     tasks = (Translation,)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
-        """Returns ``bleu`` of detokenised text with its ``signature``; ``compound_split``, of tokens with compounds
+        """Returns ``bleu`` of detokenized text with its ``signature``; ``compound_split``, of tokens with compounds
         split at hyphens, for comparison with older papers only; and ``loss``, in nats a target token."""
         task, model = loaded.task, loaded.model
         assert isinstance(task, Translation)

@@ -9,7 +9,7 @@ from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
 from roformer.evaluation.runs import Run
-from roformer.tasks._language import LanguageModelling, spread
+from roformer.tasks.language_modeling import LanguageModeling, spread
 from roformer.theory import Complex, score_bounds, scores_at
 
 _ROWS, _PAIRS = 16, 64  # of each row
@@ -22,7 +22,7 @@ class Decay(Evaluator):
     distance, and the mean of its bound, over random pairs of tokens of all heads and layers."""
 
     version = 2
-    tasks = (LanguageModelling,)
+    tasks = (LanguageModeling,)
 
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
@@ -34,7 +34,7 @@ class Decay(Evaluator):
         """Returns ``scores`` and ``bounds`` at each of the ``distances``, in units of q.k, and how many ``pairs`` they
         are means of."""
         task = loaded.task
-        assert isinstance(task, LanguageModelling)
+        assert isinstance(task, LanguageModeling)
         windows = labelled_windows(task, 1)
         rows = [task.frame(*windows[place])[0] for place in spread(len(windows), _ROWS)]
         if not rows:

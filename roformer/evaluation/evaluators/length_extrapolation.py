@@ -13,9 +13,16 @@ import numpy as np
 
 from roformer.data.packing import SPECIAL_TOKENS
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
-from roformer.model.loss import IGNORE
+from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks import Batch
-from roformer.tasks._language import EVALUATION_SEED, LanguageModelling, Piece, score_batches, score_tokens, spread
+from roformer.tasks.language_modeling import (
+    EVALUATION_SEED,
+    LanguageModeling,
+    Piece,
+    score_batches,
+    score_tokens,
+    spread,
+)
 
 _MAX_WINDOWS = 128
 _STREAM = 2  # of random numbers; the task's own evaluation uses another
@@ -26,14 +33,14 @@ class LengthExtrapolation(Evaluator):
     """Loss at 1x, 2x, 4x, ... the training length; nothing where no test document is long enough, or no table."""
 
     version = 2
-    tasks = (LanguageModelling,)
+    tasks = (LanguageModeling,)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``by_length``, by tokens of a window; ``by_position``, the loss at the greatest length that the
         model takes, in each part of a window that is as long as the training's; and the loss of the ``sliding``
         window."""
         task = loaded.task
-        assert isinstance(task, LanguageModelling)
+        assert isinstance(task, LanguageModeling)
         factors = sorted(self.config.length_factors)
         windows = labelled_windows(task, factors[-1])
         if not windows:
@@ -51,7 +58,7 @@ class LengthExtrapolation(Evaluator):
         return {"windows": len(windows), "by_length": by_length, "by_position": by_position, "sliding": sliding}
 
 
-def labelled_windows(task: LanguageModelling, factor: int) -> list[Piece]:
+def labelled_windows(task: LanguageModeling, factor: int) -> list[Piece]:
     """Returns up to 128 (visible, labels) windows, ``factor`` times as long as a training row, one of each test
     document that is long enough."""
     length = _ordinary(task) * factor
@@ -67,11 +74,11 @@ def labelled_windows(task: LanguageModelling, factor: int) -> list[Piece]:
 def reaches(loaded: LoadedRun, factor: int) -> bool:
     """Returns whether the model takes texts ``factor`` times as long as a training row: a table of positions ends."""
     task, limit = loaded.task, loaded.model.roformer.position.max_length
-    assert isinstance(task, LanguageModelling)
+    assert isinstance(task, LanguageModeling)
     return limit is None or _ordinary(task) * factor + SPECIAL_TOKENS <= limit
 
 
-def window_batches(task: LanguageModelling, windows: list[Piece], factor: int, batch_tokens: int) -> Iterator[Batch]:
+def window_batches(task: LanguageModeling, windows: list[Piece], factor: int, batch_tokens: int) -> Iterator[Batch]:
     """Yields the windows cut into pieces of ``factor`` training rows, [CLS] and [SEP] around each."""
     length = _ordinary(task) * factor
     pieces = [
@@ -82,7 +89,7 @@ def window_batches(task: LanguageModelling, windows: list[Piece], factor: int, b
     yield from _framed(task, pieces, batch_tokens)
 
 
-def _sliding_batches(task: LanguageModelling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+def _sliding_batches(task: LanguageModeling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
     """Yields pieces as long as a training row, each half a row after the one before it. A token is predicted in the
     piece that has it in its middle half (at the ends of a window: nearest to it), or where it sees what stands before
     it only, in the first piece that has it: so each is predicted once."""
@@ -95,18 +102,18 @@ def _sliding_batches(task: LanguageModelling, windows: list[Piece], batch_tokens
         for start in starts:
             stop = len(visible) if start == starts[-1] else start + predicted
             inside = labels[start : start + length].copy()
-            inside[: done - start] = inside[stop - start :] = IGNORE
+            inside[: done - start] = inside[stop - start :] = IGNORE_INDEX
             pieces.append((visible[start : start + length], inside))
             done = stop
     yield from _framed(task, pieces, batch_tokens)
 
 
-def _framed(task: LanguageModelling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+def _framed(task: LanguageModeling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
     size = max(1, batch_tokens // (len(pieces[0][0]) + SPECIAL_TOKENS))
     for start in range(0, len(pieces), size):
         yield task.collate(task.frame(*piece) for piece in pieces[start : start + size])
 
 
-def _ordinary(task: LanguageModelling) -> int:
+def _ordinary(task: LanguageModeling) -> int:
     """Returns the ordinary tokens of a full training row."""
     return task.sequence_length - SPECIAL_TOKENS

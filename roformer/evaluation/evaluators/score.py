@@ -11,10 +11,10 @@ from roformer.data.glue import GLUE
 from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.runs import Run
-from roformer.tasks._sequences import SequenceTask
 from roformer.tasks.classification import Classification
 from roformer.tasks.matching import Matching
 from roformer.tasks.regression import Regression, spearman
+from roformer.tasks.sequences import SequenceTask
 
 Values = NDArray[Any]
 METRICS: dict[str, Callable[[Values, Values], float]] = {

@@ -12,7 +12,7 @@ from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRu
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows, window_batches
 from roformer.evaluation.runs import Run
 from roformer.position import POSITION_ENCODINGS, PositionEncoding
-from roformer.tasks._language import LanguageModelling, score_batches
+from roformer.tasks.language_modeling import LanguageModeling, score_batches
 
 _SCALINGS = ("rope", "rope_linear", "rope_ntk", "rope_dynamic", "rope_yarn")
 _DYNAMIC_FACTOR = 2.0  # with 1 it would be rope_ntk here, where all texts have one length
@@ -23,7 +23,7 @@ class Stretching(Evaluator):
     """Loss at 2x, 4x, ... the training length under each scaling; of runs with ``rope`` only."""
 
     version = 1
-    tasks = (LanguageModelling,)
+    tasks = (LanguageModeling,)
 
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
@@ -33,7 +33,7 @@ class Stretching(Evaluator):
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns loss by scaling, by tokens of a window."""
         task, encoder = loaded.task, loaded.model.roformer
-        assert isinstance(task, LanguageModelling)
+        assert isinstance(task, LanguageModeling)
         factors = [factor for factor in sorted(self.config.length_factors) if factor > 1]
         windows = labelled_windows(task, max(self.config.length_factors))
         trained: PositionEncoding = encoder.position
@@ -51,7 +51,7 @@ class Stretching(Evaluator):
     @staticmethod
     def _scaled(loaded: LoadedRun, name: str, factor: int) -> PositionEncoding:
         """Returns the run's own RoPE, scaled."""
-        assert isinstance(loaded.task, LanguageModelling)
+        assert isinstance(loaded.task, LanguageModeling)
         settings = {
             **loaded.run.config["position"],
             "factor": _DYNAMIC_FACTOR if name == "rope_dynamic" else float(factor),

@@ -14,8 +14,8 @@ from roformer.data.synthetic import Example, SyntheticSource
 from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.runs import Run
-from roformer.tasks._language import EVALUATION_SEED
 from roformer.tasks.classification import Classification
+from roformer.tasks.language_modeling import EVALUATION_SEED
 
 _CELLS, _TRIALS = 8, 128  # places in a document, and documents of each
 _STREAM = 3  # of random numbers

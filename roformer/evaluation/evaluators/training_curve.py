@@ -5,8 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
-from roformer.tasks._language import LanguageModelling
 from roformer.tasks.classification import Classification
+from roformer.tasks.language_modeling import LanguageModeling
 from roformer.tasks.translation import Translation
 from roformer.training.meter import read_metrics
 
@@ -19,7 +19,7 @@ class TrainingCurve(Evaluator):
     """
 
     version = 2
-    tasks = (LanguageModelling, Classification, Translation)
+    tasks = (LanguageModeling, Classification, Translation)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         lines = read_metrics(loaded.run.folder / "metrics.jsonl")

@@ -1,0 +1,1 @@
+"""What entry points share: one-line errors, sweeps, commands."""

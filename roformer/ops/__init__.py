@@ -1,0 +1,1 @@
+"""Numeric kernels without an import of the rest of the package."""

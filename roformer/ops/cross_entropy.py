@@ -1,0 +1,92 @@
+"""Cross entropy over a vocabulary in float32, without a float32 copy of all logits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+IGNORE_INDEX = -100  # the label that counts for nothing, as everywhere in PyTorch
+# logits that are in float32 at a time
+_CHUNK = 1 << 20  # they stay in the cache of a CPU
+_CHUNK_ON_ACCELERATOR = 1 << 26  # 256 MB, in few kernels; not measured
+
+
+def mean_loss(
+    logits: Tensor, labels: Tensor, num_items_in_batch: int | Tensor | None, *, smoothing: float = 0.0
+) -> Tensor:
+    """Returns the cross entropy in nats, computed in float32 at least, over the labels that are not ``IGNORE_INDEX``.
+
+    Args:
+        logits: (N, V).
+        labels: (N,).
+        num_items_in_batch: divides the sum; None means the number of labels that count.
+        smoothing: share of each label that is spread evenly over the vocabulary (Szegedy et al. 2016,
+            arXiv:1512.00567, section 7).
+    """
+    if torch.compiler.is_compiling():  # which fuses the steps itself
+        total = F.cross_entropy(
+            logits.float(), labels, ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
+        )
+    else:
+        total = _SummedCrossEntropy.apply(logits, labels, smoothing)  # type: ignore[no-untyped-call]
+    return total / ((labels != IGNORE_INDEX).sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+def token_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns of each label its cross entropy in nats, in float32 at least, and whether it is the most probable one.
+
+    Args:
+        logits: (N, V).
+        labels: (N,), none of them ``IGNORE_INDEX``.
+    """
+    parts, losses, correct = _in_float32(logits), [], []
+    for part, wanted in zip(parts, labels.split(_rows(logits)), strict=True):
+        losses.append(F.cross_entropy(part, wanted, reduction="none"))
+        correct.append(part.argmax(dim=-1) == wanted)
+    return torch.cat(losses), torch.cat(correct)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """log sum exp - logit of the label, some rows at a time; the gradient is the softmax less one at the label. With
+    smoothing, that logit and that one are shared with all others."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        counted = labels != IGNORE_INDEX
+        normalizers = torch.cat([part.logsumexp(dim=-1) for part in _in_float32(logits)])
+        chosen = logits.gather(-1, labels.where(counted, 0)[:, None]).squeeze(-1)
+        if smoothing:
+            means = torch.cat([part.mean(dim=-1) for part in _in_float32(logits)])
+            chosen = torch.lerp(chosen.to(means), means, smoothing)
+        ctx.smoothing = smoothing
+        ctx.save_for_backward(logits, labels, counted, normalizers)
+        return ((normalizers - chosen) * counted).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, None, None]:
+        logits, labels, counted, normalizers = ctx.saved_tensors
+        factors = grad_total * counted
+        grad_logits, start = torch.empty_like(logits), 0
+        for part in _in_float32(logits):
+            rows = slice(start, start + len(part))
+            probabilities = (part - normalizers[rows, None]).exp_()
+            ones = torch.full_like(probabilities[:, :1], 1 - ctx.smoothing)
+            probabilities.scatter_add_(-1, labels[rows].where(counted[rows], 0)[:, None], -ones)
+            if ctx.smoothing:
+                probabilities -= ctx.smoothing / logits.shape[-1]
+            torch.mul(probabilities, factors[rows, None], out=grad_logits[rows])
+            start += len(part)
+        return grad_logits, None, None
+
+
+def _in_float32(logits: Tensor) -> Any:
+    """Yields some rows of (N, V) at a time in float32 at least."""
+    return (part.to(torch.promote_types(part.dtype, torch.float32)) for part in logits.split(_rows(logits)))
+
+
+def _rows(logits: Tensor) -> int:
+    chunk = _CHUNK if logits.device.type == "cpu" else _CHUNK_ON_ACCELERATOR
+    return max(1, chunk // logits.shape[-1])

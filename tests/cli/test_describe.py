@@ -1,0 +1,85 @@
+"""The command that tells what a corpus holds, and every yaml of data and tokenizer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import roformer.cli.describe
+from roformer.data import SOURCES
+from roformer.data.preprocess import TokenizedCorpus, TokenizedSplit
+from roformer.tokenizer import TOKENIZERS
+
+ROOT = Path(__file__).parents[2]
+
+
+def describe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "roformer.cli.describe", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
+    """Catches a command in data/README.md that does not run."""
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text(
+            "text,label\n" + "\n".join(f"some text {i},{'ab'[i % 2]}" for i in range(50))
+        )
+    settings = ["tokenizer.vocab_size=100", "tokenizer.alphabet_size=40", f"paths.cache_dir={tmp_path / 'cache'}"]
+    done = describe("data=labelled", f"data.path={tmp_path}", *settings)
+    assert done.returncode == 0, done.stderr
+    assert "test: 50 documents" in done.stdout
+    assert "labels: a 25, b 25" in done.stdout
+    assert done.stderr == ""
+
+
+def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
+    """Catches a screen full of the numbers of a regression."""
+    labels = tuple(f"l{number:03}" for number in range(200))
+    split = TokenizedSplit(np.zeros(200, dtype=np.uint16), np.arange(201), np.arange(200))
+    (tmp_path / "meta.json").write_text(
+        json.dumps({"splits": {"train": {"documents": 200, "characters": 200, "tokens": 200}}})
+    )
+    text = roformer.cli.describe.describe(TokenizedCorpus({"train": split}, labels, 1, "f", tmp_path))
+    assert "l000 1, l001 1" in text
+    assert "l149 1, and 50 more\n" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data=labelled"], "path"),
+        (["data=nothing"], "unknown data 'nothing'"),
+        (["data=text", "data.path=nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
+    """Catches a traceback for a forgotten path or a wrong name."""
+    done = describe(*arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("conf/data/*.yaml")), ids=lambda path: path.stem)
+def test_every_data_yaml_builds(path: Path, tmp_path: Path) -> None:
+    """Catches a key that the class does not take, or a missing one; nothing is read or downloaded."""
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "b.txt").write_text("x")
+    settings = yaml.safe_load(path.read_text())
+    given = {"path": str(tmp_path), "glue_task": "rte"}
+    settings = {key: given.get(key, str(tmp_path)) if value == "???" else value for key, value in settings.items()}
+    assert 0 <= settings.pop("validation_fraction") < 1
+    assert 0 <= settings.pop("test_fraction") < 1
+    assert SOURCES.build(settings).fingerprint()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("conf/tokenizer/*.yaml")), ids=lambda path: path.stem)
+def test_every_tokenizer_yaml_builds(path: Path) -> None:
+    """Catches a key that the class does not take, or a missing one."""
+    assert TOKENIZERS.build(yaml.safe_load(path.read_text()))

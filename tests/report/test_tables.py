@@ -1,0 +1,200 @@
+"""The tables hold the numbers of the comparison, written one way, in both renderings."""
+
+import json
+import math
+
+import pytest
+
+from roformer.report.numbers import fixed, probability, with_interval
+from roformer.report.published import shape
+from roformer.report.table import to_html, to_markdown
+from roformer.report.tables import all_tables
+from tests.workshop import ROOT
+
+
+def by_name(comparison):
+    return {table.name: table for table in all_tables(comparison)}
+
+
+def test_numbers_are_written_one_way():
+    """Catches wrong decimals, a lost thousands separator and a negative zero."""
+    full = {"values": [1, 2], "mean": 4.6304, "low": 4.6101, "high": 4.6499}
+    assert with_interval(full, 2) == "4.63 [4.61, 4.65]"
+    assert with_interval({**full, "low": None, "high": None}, 3) == "4.630"
+    assert with_interval(None, 3) == "\u2013"
+    assert fixed(21_345.4, 0) == "21,345"
+    assert fixed(-0.0004, 3) == "0.000"
+    assert fixed(-0.25, 2, signed=True) == "\u22120.25"
+    assert [probability(p) for p in (0.0004, 0.027, None)] == ["< 0.001", "0.027", "\u2013"]
+
+
+def test_each_seed_of_a_translation_has_its_sign():
+    """Catches two seeds that differ to either side and are read as two that agree."""
+    comparison = json.loads((ROOT / "docs/results/translation/comparison.json").read_text())
+    sinusoidal = comparison["translation"]["encodings"]["sinusoidal"]
+    sinusoidal["difference"]["values"][1], sinusoidal["bootstrap"][1] = 4.205, 0.0134
+    (_, row) = by_name(comparison)["translation"].rows
+    assert row[4] == "\u22123.17 (< 0.001), +4.21 (0.013), \u22123.84 (< 0.001)"
+
+
+@pytest.mark.parametrize("render", [to_markdown, to_html])
+def test_renderings_hold_the_numbers(comparison, render):
+    """Catches a column that is dropped, or filled from another metric."""
+    text = {name: render(table) for name, table in by_name(comparison).items()}
+    loss = comparison["lm"]["encodings"]["sinusoidal"]["loss"]
+    assert f"{loss['mean']:.3f}" in text["lm_loss"]
+    assert f"[{loss['low']:.3f}, {loss['high']:.3f}]" in text["lm_loss"]
+    assert "+0.730" in text["lm_loss"]
+    assert "1,234,567" in text["lm_loss"]
+    assert "2.07\u00d7" in text["learning_speed"]
+    assert "21,195" in text["learning_speed"]
+    assert "512 (4\u00d7)" in text["extrapolation"]
+    assert "71.3" in text["classification"]
+    assert "TF-IDF + logistic regression" in text["classification"]
+    assert "about 2.1" in text["beside_the_paper"]
+    assert "4.600 (taken)" in text["learning_rates"]
+    assert "Loss after 88 s" in text["learning_speed"]
+    sliding = comparison["lm"]["encodings"]["rope"]["loss_sliding"]
+    assert f"{sliding['mean']:.3f}" in text["extrapolation"]
+
+
+def test_stretched_rotations_stand_beside_none(comparison):
+    """Catches a difference in another column, or a p that is not corrected."""
+    table = by_name(comparison)["stretching"]
+    shorter, longer = (f"{n} ({n // 128}\u00d7)" for n in (256, 512))
+    assert table.columns == ("Scaling", shorter, "\u2212 none at 256", "p", longer, "\u2212 none at 512", "p")
+    none, yarn = table.rows
+    assert (none[0], none[2], none[3], yarn[0]) == ("none", "\u2013", "\u2013", "YaRN")
+    assert yarn[2].startswith("\u22120.050 [")
+    assert yarn[3] == yarn[6] == "0.020"
+    losses = comparison["lm"]["encodings"]["rope"]["stretching"]["rope_yarn"]
+    assert yarn[4].startswith(f"{losses['512']['loss']['mean']:.3f}")
+
+
+def test_lengths_stand_beside_the_reference(comparison):
+    """Catches a row of the reference, p of another length, and a length that an encoding does not take."""
+    encodings = comparison["lm"]["encodings"]
+    encodings["learned"]["differences_by_length"] = {"128": encodings["learned"]["difference"]}
+    encodings["sinusoidal"]["differences_by_length"]["512"] = {**encodings["sinusoidal"]["difference"], "p_holm": 0.25}
+    table = by_name(comparison)["beyond_reference"]
+    assert table.columns[1:3] == ("128 (1\u00d7)", "p")
+    assert [row[0] for row in table.rows] == ["learned", "sinusoidal"]
+    assert [row[-1] for row in table.rows] == ["\u2013", "0.250"]
+    assert table.rows[1][1].startswith("+0.730 [")
+
+
+def test_two_kinds_of_rope_are_stretched_apart(comparison):
+    encodings = comparison["lm"]["encodings"]
+    encodings["rope (base=100)"] = encodings["rope"]
+    rows = by_name(comparison)["stretching"].rows
+    assert [row[0] for row in rows][2:] == ["rope (base=100): none", "rope (base=100): YaRN"]
+
+
+def test_rows_that_were_never_trained_are_named(comparison):
+    """Catches a table of positions whose random rows pass for extrapolation."""
+    assert "never trained" not in by_name(comparison)["extrapolation"].note
+    learned = comparison["lm"]["encodings"]["learned"]
+    learned["loss_by_length"]["256"] = learned["loss"]
+    assert "learned: rows beyond 128 tokens were never trained" in by_name(comparison)["extrapolation"].note
+
+
+@pytest.mark.parametrize(("max_distance", "told"), [(128, True), (127, False)])
+def test_the_farthest_distance_may_be_untrained(comparison, max_distance, told):
+    """Catches a row of DeBERTa's table that only longer texts read and that passes for extrapolation."""
+    deberta = {**comparison["lm"]["encodings"]["sinusoidal"], "position": {"max_distance": max_distance}}
+    comparison["lm"]["encodings"]["deberta"] = deberta
+    assert ("deberta: the farthest row" in by_name(comparison)["extrapolation"].note) == told
+    assert "of 31 documents" in by_name(comparison)["extrapolation"].note
+
+
+def test_causal_models_stand_beside_published_ones(comparison):
+    """Catches losses that are not exponentiated, ratios to another length, and masked models beside decoders."""
+    assert "beside_decoders" not in by_name(comparison)
+    comparison["lm"]["settings"]["task"] = "causal_lm"
+    table = by_name(comparison)["beside_decoders"]
+    assert table.columns[:4] == ("Encoding", "256 (2\u00d7)", "theirs", "512 (4\u00d7)")
+    rows = {row[0]: row for row in table.rows}
+    ratios = (math.exp(0.175), 32.8 / 24.2, math.exp(0.35), 62.4 / 24.2)
+    assert rows["RoPE"][1:5] == tuple(f"{ratio:.2f}" for ratio in ratios)
+    assert rows["RoPE"][5] == rows["learned"][1] == rows["learned"][2] == "\u2013"
+    assert rows["RoPE"][-2:] == ("rises", "rises")
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "told"),
+    [
+        ((1.0,), "\u2013"),
+        ((1.0, 1.5, 2.0), "rises"),
+        ((1.0, 0.9, 2.0), "falls to 2\u00d7, then rises"),
+        ((1.0, 0.9, 0.89, 2.0), "falls to 2\u00d7, then holds to 4\u00d7, then rises"),
+        ((1.0, 0.99, 1.005), "holds"),
+        ((1.0, 0.99, 1.05), "holds to 2\u00d7, then rises"),
+        ((1.0, 0.9, 0.8), "falls to 4\u00d7"),
+        ((1.0, 0.9, 0.89), "falls to 2\u00d7, then holds"),
+        ((1.0, 5.0, 1.0), "varies"),
+        ((1.0, 3.0, 0.9), "varies"),
+        ((1.0, 0.5, 3.0, 2.0), "varies"),
+    ],
+)
+def test_the_shape_of_a_curve(perplexities, told):
+    assert shape({2**place: each for place, each in enumerate(perplexities)}) == told
+
+
+def test_a_length_that_was_left_out_moves_no_other(comparison):
+    """Catches the ratio at four times the length beside that which others have at twice."""
+    comparison["lm"]["settings"]["task"] = "causal_lm"
+    for result in comparison["lm"]["encodings"].values():
+        result["loss_by_length"].pop("256", None)
+    (row, *_) = by_name(comparison)["beside_decoders"].rows
+    assert row[1:5] == ("\u2013", f"{32.8 / 24.2:.2f}", f"{math.exp(0.35):.2f}", f"{62.4 / 24.2:.2f}")
+    for result in comparison["lm"]["encodings"].values():
+        result["loss_by_length"].pop("128")
+    assert "beside_decoders" not in by_name(comparison)
+
+
+def test_synthetic_lengths(synthetic):
+    """Catches a length that an encoding cannot take and that is filled from another."""
+    table = by_name(synthetic)["synthetic"]
+    assert table.columns == ("Encoding", "30 (2\u00d7)", "60 (4\u00d7)")
+    guess = ("guess: most frequent label", "12.5", "25.0")
+    assert table.rows == (("RoPE", "60.0", "70.0"), ("sinusoidal", "60.0", "\u2013"), guess)
+
+
+def test_reference_first_then_by_loss(comparison):
+    """Catches alphabetical order, and a reference that is moved when another encoding beats it."""
+    comparison["lm"]["encodings"]["rope"]["loss"]["mean"] = 9.0
+    rows = by_name(comparison)["lm_loss"].rows
+    assert [row[0] for row in rows] == ["RoPE", "learned", "sinusoidal"]
+
+
+def test_a_length_that_was_not_measured_is_a_dash(comparison):
+    rows = {row[0]: row for row in by_name(comparison)["extrapolation"].rows}
+    assert rows["learned"][2:5] == ("\u2013", "\u2013", "\u2013")
+
+
+def test_note_says_what_the_interval_is_over(comparison, one_seed):
+    """Catches an interval over test examples that is sold as one over seeds."""
+    tables = by_name(comparison)
+    assert "over the seeds" in tables["lm_loss"].note
+    assert "over the test examples" in tables["classification"].note
+    assert "One seed: no interval" in by_name(one_seed)["lm_loss"].note
+
+
+def test_warnings_stay_with_their_table(comparison):
+    comparison["lm"]["warnings"] = ["runs differ in learning_rate"]
+    assert "runs differ in learning\\_rate" in to_markdown(by_name(comparison)["lm_loss"])
+
+
+def test_names_cannot_break_a_table(comparison):
+    """Catches a pipe that adds a Markdown column, and markup in a name."""
+    comparison["lm"]["encodings"]["a|<b>"] = comparison["lm"]["encodings"].pop("learned")
+    table = by_name(comparison)["lm_loss"]
+    assert "a\\|\\<b\\>" in to_markdown(table)
+    assert "a|&lt;b&gt;" in to_html(table)
+
+
+def test_missing_parts_leave_no_table(comparison):
+    comparison["lm"] = None
+    assert list(by_name(comparison)) == ["classification"]
+    comparison["classification"] = None
+    assert all_tables(comparison) == []
