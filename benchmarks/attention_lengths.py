@@ -22,9 +22,9 @@ from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
 from roformer.cli.errors import one_line_errors
 from roformer.io import write_json
 from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.runs.provenance import provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import best_device
-from roformer.training.provenance import provenance
 
 BACKENDS = ("sdpa", "blocked", "linear", "linear_softmax", "performer")
 _HEAD = 64

@@ -41,7 +41,7 @@ from roformer.errors import UserError
 from roformer.io import write_json
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
-from roformer.training.provenance import provenance
+from roformer.runs.provenance import provenance
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
-from roformer.config import Settings, TrainConfig, stored_config
+from roformer.config import Settings, TrainConfig, sequence_length
 from roformer.data import SOURCES, Source
 from roformer.data.glue import GLUE
 from roformer.data.packing import SPECIAL_TOKENS
@@ -23,6 +23,7 @@ from roformer.model import (
     RoFormerPreTrainedModel,
 )
 from roformer.position import POSITION_ENCODINGS
+from roformer.runs.folder import find_export, run_of_export
 from roformer.tasks import TASKS, Task
 from roformer.tokenizer import TOKENIZERS
 
@@ -46,23 +47,6 @@ class Corpus:
         return cls(SOURCES.build({key: value for key, value in data.items() if key not in fractions}), fractions)
 
 
-def checkpoint_folder(init_from: str) -> Path:
-    """Returns the export that ``init_from`` means: the folder itself, or that of a finished run.
-
-    Raises:
-        UserError: if there is none.
-    """
-    folder = Path(init_from)
-    for candidate in (folder / "export", folder):
-        if (candidate / "config.json").is_file():
-            return candidate
-    unfinished = (folder / "config.yaml").is_file()
-    reason = "holds no run and no export" if folder.is_dir() else "does not exist"
-    if unfinished:
-        reason = "is a run that has not finished (run its command again)"
-    raise UserError(f"init_from={init_from} {reason}; give the output folder of a finished run, or an export")
-
-
 def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
     """Puts the model, positions and tokenizer of ``init_from``, which its weights fix, in place of the configured.
 
@@ -77,13 +61,13 @@ def resolve_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> Train
     """
     if config.init_from is None:
         return config
-    folder = checkpoint_folder(config.init_from)
+    folder = find_export(config.init_from)
     stored = _stored_settings(folder)
     position = stored.get("position") or {"name": "rope"}
     _refuse_other_kinds(config, stored, position["name"])
     if "position" in overridden and _scales(config.position, position):
-        run = stored_config(folder.parent) if folder.name == "export" else None
-        trained = (run["task"].get("sequence_length") or run["task"]["max_length"]) if run else None
+        run = run_of_export(folder)
+        trained = sequence_length(run.config["task"]) if run and run.config else None
         if not trained and "original_length" in config.position and "position.original_length" not in overridden:
             raise UserError(
                 f"init_from={config.init_from} does not say at which length it was trained; give "
@@ -245,7 +229,7 @@ def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
     if config.init_from is None:
         return _draw(task, settings, config.seed)
     torch.manual_seed(config.seed)
-    return _load(checkpoint_folder(config.init_from), task, settings)
+    return _load(find_export(config.init_from), task, settings)
 
 
 def _draw(task: Task, settings: dict[str, Any], seed: int) -> RoFormerPreTrainedModel:

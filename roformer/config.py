@@ -4,7 +4,6 @@ Numbers live in ``conf/``; here are types and checks only, so nothing has a defa
 """
 
 import math
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,16 @@ OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choice
 
 Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
+
+
+def data_name(data: Settings) -> str:
+    """Returns the name of a corpus in the folders of runs and in reports: of its dataset, its file or its source."""
+    return Path(data.get("dataset") or data.get("path") or data["name"]).stem
+
+
+def sequence_length(task: Settings) -> int:
+    """Returns the tokens in the longest sequence that a task trains on."""
+    return int(task.get("sequence_length") or task["max_length"])
 
 
 @dataclass(frozen=True)
@@ -200,14 +209,13 @@ class TrainConfig:
     @property
     def output_dir(self) -> Path:
         """The run's folder; the same settings always mean the same folder, which is how a run is resumed."""
-        data = Path(self.data.get("dataset") or self.data.get("path") or self.data["name"]).stem
-        name = f"{self.task['name']}-{data}-{self.position['name']}-seed{self.seed}"
+        name = f"{self.task['name']}-{data_name(self.data)}-{self.position['name']}-seed{self.seed}"
         return Path(self.paths.output_dir or f"outputs/{name}")
 
     @property
     def length(self) -> int:
-        """Tokens of the longest sequence that the task trains on."""
-        return int(self.task.get("sequence_length") or self.task["max_length"])
+        """Tokens in the longest sequence that the task trains on."""
+        return sequence_length(self.task)
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(asdict(self), sort_keys=False)
@@ -251,57 +259,6 @@ class EvaluateConfig:
     @property
     def patterns(self) -> list[str]:
         return self.runs if isinstance(self.runs, list) else [self.runs]
-
-
-def stored_config(output_dir: Path) -> dict[str, Any] | None:
-    """Returns the configuration that a run in this folder was started with, or None."""
-    return read_config(output_dir / "config.yaml") if (output_dir / "config.yaml").is_file() else None
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """Returns the configuration in the ``config.yaml`` of a run. Settings that are younger than the run have the value
-    that stands for what it did.
-
-    Raises:
-        UserError: if this is no such file.
-    """
-    config: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not {"optimizer", "position", "task"} <= config.keys():
-        raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
-    config["optimizer"].setdefault("grid", None)
-    config["optimizer"].setdefault("carry", False)
-    config["trainer"].setdefault("average_checkpoints", 1)
-    if config["position"]["name"] == "rope":
-        config["position"].setdefault("pairs", "all")
-    if config["attention"]["name"] == "performer":
-        config["attention"].setdefault("num_features", None)
-    return config
-
-
-def first_difference(
-    stored: dict[str, Any], config: dict[str, Any], *, but: Collection[str]
-) -> tuple[str, Any, Any] | None:
-    """Returns the first setting ("optimizer.beta1") in which two configurations differ, with both values, or None.
-
-    Args:
-        but: groups and settings that may differ.
-    """
-    old, new = _flat(stored), _flat(config)
-    for key in sorted(old.keys() | new.keys()):
-        if key not in but and key.split(".")[0] not in but and old.get(key) != new.get(key):
-            return key, old.get(key), new.get(key)
-    return None
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _typed(cls: type[Any], raw: DictConfig) -> Any:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from roformer.cli.errors import SWEEP_ERRORS
 from roformer.config import CONF
 from roformer.errors import RunTakenError
+from roformer.runs import RunFolder
 
 
 class SweepProgress(Callback):
@@ -55,7 +56,7 @@ class SweepProgress(Callback):
         """Ends with exit status 1 if a run has failed, or another process has not finished what was left to it."""
         taken = [error for error in SWEEP_ERRORS if isinstance(error, RunTakenError)]
         failed = len(SWEEP_ERRORS) - len(taken)
-        unfinished = sum(not (error.folder / "export" / "config.json").is_file() for error in taken)
+        unfinished = sum(RunFolder(error.folder).status != "finished" for error in taken)
         if failed or unfinished:
             counts = {"failed": failed, "are still with another process": unfinished}
             told = " and ".join(f"{count} {what}" for what, count in counts.items() if count)

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from roformer.config import data_name
 from roformer.errors import UserError
 from roformer.evaluation.probes import BySeed
 from roformer.evaluation.statistics import Interval, paired_difference
@@ -74,7 +74,7 @@ def shared_settings(results: list[Result]) -> dict[str, Any]:
     optimizer = config["optimizer"]
     bases = {r["run"]["position"].get("base") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
-        "data": Path(config["data"].get("path") or config["data"].get("dataset") or config["data"]["name"]).name,
+        "data": data_name(config["data"]),
         "task": config["task"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},

@@ -22,11 +22,12 @@ from roformer.io import write_json
 from roformer.position import POSITION_ENCODINGS
 from roformer.report.headline import headline
 from roformer.report.page import write_report
+from roformer.runs import RunFolder
+from roformer.runs.provenance import file_digest, provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
 from roformer.tasks import TASKS
 from roformer.tasks.language_modeling import LanguageModeling
-from roformer.training.provenance import file_digest, provenance
 
 SCHEMA_VERSION = 1
 
@@ -85,7 +86,8 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[s
             with torch.inference_mode(), autocast(run.config["trainer"]["precision"], load().model.device):
                 return evaluator.evaluate(load())  # noqa: B023  # called before the next round of the loop
 
-        files = [file_digest(file) for file in (run.export / "model.safetensors", run.folder / "metrics.jsonl")]
+        folder_of_run = RunFolder(run.folder)
+        files = [file_digest(file) for file in (folder_of_run.exported_weights, folder_of_run.metrics_file)]
         key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
         results.append(_cached(folder / name / f"{run.name}.json", key, name, run, measure))
     if run.task == "classification" and run.scored_data is None:

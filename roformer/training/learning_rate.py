@@ -8,11 +8,12 @@ from statistics import mean
 
 import yaml
 
-from roformer.config import TrainConfig, first_difference, stored_config
+from roformer.config import TrainConfig
 from roformer.errors import UserError
+from roformer.runs import RunFolder
+from roformer.runs.history import first_difference
 from roformer.tasks import TASKS
 from roformer.tasks.language_modeling import LanguageModeling
-from roformer.training.meter import read_metrics
 
 # what the runs of a grid may have otherwise
 _MAY_DIFFER = {
@@ -72,28 +73,28 @@ def _losses(config: TrainConfig) -> tuple[dict[float, dict[int, float]], str]:
     """Returns learning rate -> seed -> loss, and words on a run of the same encoding that is no part of it."""
     wanted, rejected = yaml.safe_load(config.to_yaml()), ""
     losses: dict[float, dict[int, float]] = defaultdict(dict)
-    for file in sorted(Path(str(config.optimizer.grid)).glob("*/config.yaml")):
-        run = file.parent
-        stored = stored_config(run)
+    for path in sorted(Path(str(config.optimizer.grid)).glob("*")):
+        run = RunFolder(path)
+        stored = run.config
         if stored is None or stored["position"]["name"] != config.position["name"]:
             continue
         if found := first_difference(stored, wanted, but=_MAY_DIFFER):
-            rejected = " ({} has {}={}, not {})".format(run, *found)
+            rejected = " ({} has {}={}, not {})".format(path, *found)
             continue
         losses[float(stored["optimizer"]["learning_rate"])][stored["seed"]] = _final_loss(run)
     return losses, rejected
 
 
-def _final_loss(run: Path) -> float:
+def _final_loss(run: RunFolder) -> float:
     """Returns the last validation loss of a run that has ended: infinite where its loss was no number.
 
     Raises:
         UserError: if it has not ended.
     """
-    lines = read_metrics(run / "metrics.jsonl")
+    lines = run.metrics()
     if lines and not math.isfinite(lines[-1]["loss"]):
         return math.inf
-    if not (run / "export" / "config.json").is_file():
-        raise UserError(f"{run}, a run of optimizer.grid, has not ended; wait for it, or run its command again")
+    if run.status != "finished":
+        raise UserError(f"{run.path}, a run of optimizer.grid, has not ended; wait for it, or run its command again")
     *_, last = (line["validation_loss"] for line in lines if "validation_loss" in line)
     return last if math.isfinite(last) else math.inf

@@ -1,43 +1,12 @@
-"""What a run tells while it trains: ``metrics.jsonl``, and a progress bar or plain lines."""
+"""Throughput of a run while it trains, and what the terminal shows of it."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-
-class MetricsFile:
-    """``metrics.jsonl``: one JSON object a logged step, appended as it happens.
-
-    Args:
-        file: where it lies.
-        resumed_at: step of the checkpoint that a run goes on from; later lines are dropped, for it writes them anew.
-    """
-
-    def __init__(self, file: Path, *, resumed_at: int) -> None:
-        self.file = file
-        kept = [line for line in read_metrics(file) if line["step"] <= resumed_at]
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-    def write(self, line: dict[str, float]) -> None:
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
-
-
-def read_metrics(file: Path) -> list[dict[str, float]]:
-    """Returns the lines of a ``metrics.jsonl``; a last line that a crash cut short is dropped."""
-    lines = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 class Meter:

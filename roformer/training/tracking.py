@@ -1,7 +1,6 @@
 """The experiment tracker beside ``metrics.jsonl``, through Accelerate."""
 
 import hashlib
-import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from accelerate import Accelerator
 
 from roformer.config import TrackerConfig, TrainConfig
 from roformer.errors import UserError
+from roformer.runs import RunFolder
 
 _NEEDS = {"wandb": "wandb", "tensorboard": "tensorboard", "none": None}
 
@@ -59,7 +59,7 @@ def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
 
 def _run_id(output_dir: Path) -> str:
     """Names a run by its folder and its start: the same after a restart, another after it was deleted and redone."""
-    started = json.loads((output_dir / "provenance.json").read_text(encoding="utf-8"))["created"]
+    started = RunFolder(output_dir).provenance["created"]
     return hashlib.sha256(f"{output_dir.absolute()} {started}".encode()).hexdigest()[:16]
 
 

@@ -3,7 +3,7 @@
 import atexit
 import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
-from filelock import FileLock, Timeout
 
 from roformer.build import Corpus, build_model, build_task, check_settings, resolve_checkpoint
-from roformer.config import TrainConfig, stored_config
+from roformer.config import TrainConfig
 from roformer.errors import RunTakenError, UserError
-from roformer.io import replace_folder
+from roformer.runs import RunFolder
+from roformer.runs.history import check_same_run
+from roformer.runs.metrics import MetricsFile
+from roformer.runs.provenance import check_initial_weights, record_part
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, resolve_precision
 from roformer.tasks import TASKS, Batch, Task
 from roformer.training.backend import resolve_backend
-from roformer.training.checkpoint import CheckpointFolder, check_same_run, stored_moments
+from roformer.training.checkpoint import Checkpoints, stored_moments
 from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
-from roformer.training.meter import Display, Meter, MetricsFile
+from roformer.training.meter import Display, Meter
 from roformer.training.optimizer import build_optimizer, build_scheduler
-from roformer.training.provenance import check_initial_weights, record_start
 from roformer.training.signals import StopSignal
 from roformer.training.tracking import check_tracker, start_tracker
 
@@ -75,22 +77,22 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
     # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
     atexit.register(state.destroy_process_group)  # its threads must not outlive the interpreter, which would abort
-    for key, folder in (("output_dir", config.output_dir), ("cache_dir", Path(config.paths.cache_dir))):
+    for key, path in (("output_dir", config.output_dir), ("cache_dir", Path(config.paths.cache_dir))):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write to paths.{key}={folder}: {error.strerror}") from error
-    lock = FileLock(config.output_dir / ".lock")
+            raise UserError(f"cannot write to paths.{key}={path}: {error.strerror}") from error
+    folder = RunFolder(config.output_dir)
     try:
-        if not _acquire(lock, state):
-            raise RunTakenError(config.output_dir)
-        if stored_config(config.output_dir) is None:
+        if not _acquire(folder, state):
+            raise RunTakenError(folder.path)
+        if folder.config is None:
             Corpus.from_settings(config.data)  # a wrong path is told before anything is measured
-        config, grid = _settle(config, state)
-        if stored := stored_config(config.output_dir):
-            check_same_run(stored, config)
-            check_initial_weights(config)
-        if (config.output_dir / "export" / "config.json").is_file():
+        config, grid = _settle(config, folder, state)
+        if stored := folder.config:
+            check_same_run(folder.path, stored, yaml.safe_load(config.to_yaml()))
+            check_initial_weights(folder, config.init_from)
+        if folder.status == "finished":
             state.print(f"{config.output_dir} is finished; delete it to train anew")
             return
         with state.main_process_first():  # the others find the caches filled
@@ -98,28 +100,19 @@ def train(config: TrainConfig, overridden: frozenset[str]) -> None:
         state.print(task.summary())
         Trainer(config, task, grid).fit()
     finally:
-        if lock.is_locked and not (config.output_dir / "config.yaml").is_file():
-            with suppress(OSError):  # a start that failed leaves no folder that looks like a run
-                (config.output_dir / ".lock").unlink()
-                config.output_dir.rmdir()
-        lock.release()
+        folder.unlock()
 
 
-def _acquire(lock: FileLock, state: PartialState) -> bool:
+def _acquire(folder: RunFolder, state: PartialState) -> bool:
     """Returns on every process whether the first has the lock."""
-    free = True
-    if state.is_main_process:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            free = False
+    free = folder.lock() if state.is_main_process else True
     return bool(broadcast_object_list([free])[0])
 
 
-def _settle(config: TrainConfig, state: PartialState) -> tuple[TrainConfig, Grid | None]:
+def _settle(config: TrainConfig, folder: RunFolder, state: PartialState) -> tuple[TrainConfig, Grid | None]:
     """Puts the precision, the attention backend and the learning rate of the first part of the run, or else what a
     measurement or a grid finds best, in place of ``auto``; returns also what the grid says, where it was asked."""
-    stored = stored_config(config.output_dir)
+    stored = folder.config
     precision, backend, model = config.trainer.precision, config.attention["name"], config.model
     if stored:
         precision = stored["trainer"]["precision"] if precision == "auto" else precision
@@ -171,6 +164,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, task: Task, grid: Grid | None = None) -> None:
         self.config, self.task, self.grid = config, task, grid
+        self.folder = RunFolder(config.output_dir)
         trainer = config.trainer
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
@@ -200,8 +194,8 @@ class Trainer:
         self.state = TrainState()
         self.meter = Meter()
         self.accelerator.register_for_checkpointing(self.state, self.scheduler, self.meter)
-        self.checkpoints = CheckpointFolder(
-            config.output_dir / "checkpoints",
+        self.checkpoints = Checkpoints(
+            self.folder,
             keep=trainer.keep_checkpoints,
             is_regular=lambda step: step % trainer.save_steps == 0 or step == self.max_steps,
         )
@@ -304,7 +298,7 @@ class Trainer:
         patience = self.config.trainer.early_stopping_patience
         if patience is not None:
             if gained:
-                self._write_folder(self.config.output_dir / "best")
+                self._write_model(self.folder.new_best())
             state.stopped_early = state.evaluations_without_gain >= patience
         return metrics
 
@@ -323,10 +317,10 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return None
         start_tracker(self.accelerator, self.config)
-        return MetricsFile(self.config.output_dir / "metrics.jsonl", resumed_at=self.state.step)
+        return MetricsFile(self.folder.metrics_file, resumed_at=self.state.step)
 
     def _resume(self) -> None:
-        latest = self.checkpoints.latest()
+        latest = next(reversed(self.folder.checkpoints.values()), None)
         if latest is None and self.config.optimizer.carry:
             assert self.config.init_from is not None
             # the moments only: learning rates are this run's own
@@ -334,7 +328,7 @@ class Trainer:
             moments = stored_moments(self.config.init_from, [each.shape for each in parameters])
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         if self.accelerator.is_main_process:
-            record_start(self.config, self.task.corpus.fingerprint, self.grid, resumed=latest is not None)
+            record_part(self.folder, self.config, self.task.corpus.fingerprint, self.grid)
         if latest:
             self.accelerator.load_state(str(latest))
             self.accelerator.print(f"going on from {latest}")
@@ -356,7 +350,7 @@ class Trainer:
 
     def _exit(self, signal_number: int) -> None:
         self.accelerator.print(
-            f"stopped at step {self.state.step} of {self.max_steps}, saved in {self.checkpoints.folder}; "
+            f"stopped at step {self.state.step} of {self.max_steps}, saved in {self.folder.checkpoint_dir}; "
             "run the same command again to go on"
         )
         raise SystemExit(128 + signal_number)
@@ -365,23 +359,18 @@ class Trainer:
         for tracker in self.accelerator.trackers:  # end_training would end the process group, which a multirun needs
             tracker.finish()
 
-    def _write_folder(self, folder: Path) -> None:
+    def _write_model(self, new_folder: AbstractContextManager[Path]) -> None:
         """Writes model and tokenizer as ``from_pretrained`` reads them."""
         if not self.accelerator.is_main_process:
             return
         model = self.accelerator.unwrap_model(self.model)
-
-        def write(temporary: Path) -> None:
-            model.save_pretrained(temporary)
-            self.task.exported_tokenizer().save_pretrained(temporary)
-
-        replace_folder(folder, write)
+        with new_folder as draft:
+            model.save_pretrained(draft)
+            self.task.exported_tokenizer().save_pretrained(draft)
 
     def _export(self) -> None:
         """Writes ``export/``, the mark of a finished run: the best state where early stopping kept one, or the mean of
         the last checkpoints where it is asked for."""
-        output_dir = self.config.output_dir
-        best = output_dir / "best"
         if (count := self.config.trainer.average_checkpoints) > 1:
             parameters = dict(self.accelerator.unwrap_model(self.model).named_parameters())
             with torch.no_grad():
@@ -389,9 +378,9 @@ class Trainer:
                     if name in parameters:
                         parameters[name].copy_(weight)
         if self.accelerator.is_main_process:
-            if best.is_dir():
-                best.rename(output_dir / "export")
+            if self.folder.best.is_dir():
+                self.folder.export_best()
             else:
-                self._write_folder(output_dir / "export")
+                self._write_model(self.folder.new_export())
         self.accelerator.wait_for_everyone()
-        self.accelerator.print(f"finished: {output_dir / 'export'}")
+        self.accelerator.print(f"finished: {self.folder.export}")

@@ -169,7 +169,7 @@ def test_an_unfinished_run_is_refused(workshop, interrupted, tmp_path):
     """Catches fine-tuning of whatever the last checkpoint happened to hold."""
     half = interrupted(tmp_path / "half", 3)
     assert refusal(workshop, tmp_path / "run", f"init_from={half}") == (
-        f"init_from={half} is a run that has not finished (run its command again); give the output folder of a "
+        f"init_from={half} is a run that has not finished (re-run its command to resume); give the output folder of a "
         "finished run, or an export"
     )
 

@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from roformer.training.meter import Meter, MetricsFile, read_metrics
+from roformer.runs.metrics import MetricsFile, read_metrics
+from roformer.training.meter import Meter
 from roformer.training.trainer import Trainer
 from tests.workshop import metrics
 

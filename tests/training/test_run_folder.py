@@ -11,8 +11,8 @@ from filelock import FileLock
 from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
-from roformer.io import replace_folder
-from roformer.training.checkpoint import CheckpointFolder
+from roformer.io import atomic_folder
+from roformer.runs import RunFolder
 from tests.workshop import metrics
 
 
@@ -169,25 +169,29 @@ def test_newest_checkpoints_are_kept(workshop, tmp_path):
 
 def test_the_newest_is_the_one_with_most_steps(tmp_path):
     """Catches an order by name that puts step 1000 before step 999, and one by time that a copy upsets."""
-    folder = CheckpointFolder(tmp_path, keep=9)
+    folder = RunFolder(tmp_path)
     for step in (1000, 999, 20):
-        folder.save(step, lambda path: (path / "state").write_text(""))
-    assert folder.latest().name == "step_00001000"
+        with folder.new_checkpoint(step) as draft:
+            (draft / "state").write_text("")
+    assert list(folder.checkpoints) == [20, 999, 1000]
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     """Catches a failed save that takes the last good one with it, and a leftover that mixes with the next."""
     folder = tmp_path / "best"
-    replace_folder(folder, lambda path: (path / "a").write_text("old"))
 
-    def fail(path):
-        (path / "b").write_text("new")
-        raise OSError("no space left on device")
+    def write(name, error=None):
+        with atomic_folder(folder, replace=True) as draft:
+            (draft / name).write_text("")
+            if error:
+                raise error
 
+    write("a")
     with pytest.raises(OSError, match="no space"):
-        replace_folder(folder, fail)
+        write("b", OSError("no space left on device"))
     assert [file.name for file in folder.iterdir()] == ["a"]
-    replace_folder(folder, lambda path: (path / "c").write_text("new"))
+    (tmp_path / ".best.draft-killed").mkdir()
+    write("c")
     assert [file.name for file in folder.iterdir()] == ["c"]
     assert list(tmp_path.iterdir()) == [folder]
 

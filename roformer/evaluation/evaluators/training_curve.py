@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Any
 
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
+from roformer.runs import RunFolder
 from roformer.tasks.classification import Classification
 from roformer.tasks.language_modeling import LanguageModeling
 from roformer.tasks.translation import Translation
-from roformer.training.meter import read_metrics
 
 
 @EVALUATORS.register("training_curve")
@@ -22,7 +22,7 @@ class TrainingCurve(Evaluator):
     tasks = (LanguageModeling, Classification, Translation)
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
-        lines = read_metrics(loaded.run.folder / "metrics.jsonl")
+        lines = RunFolder(loaded.run.folder).metrics()
         seconds, total = [], 0.0
         for before, line in pairwise([{"tokens": 0.0}, *lines]):
             total += (line["tokens"] - before["tokens"]) / line["tokens_per_second"]

@@ -1,16 +1,16 @@
-"""Where a result comes from: commit, versions, hardware, and the weights that a run started from.
+"""Where a result comes from: commit, versions, hardware, data and initial weights.
 
-Saved beside every run and inside every results file.
+Saved with every run and in every results file.
 """
 
 import hashlib
-import json
 import math
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +20,9 @@ import psutil
 import torch
 from torch import distributed as dist
 
-from roformer.build import checkpoint_folder
-from roformer.config import TrainConfig, stored_config
+from roformer.config import TrainConfig
 from roformer.errors import UserError
-from roformer.io import write_json
-from roformer.training.learning_rate import Grid
+from roformer.runs.folder import RunFolder, find_export, run_of_export
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")
 
@@ -47,57 +45,55 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def record_start(config: TrainConfig, data_fingerprint: str, grid: Grid | None, *, resumed: bool) -> None:
-    """Writes ``config.yaml`` and ``provenance.json`` of a new run; checks and prolongs the latter of one that goes on.
+def record_part(
+    folder: RunFolder, config: TrainConfig, data_fingerprint: str, losses_by_rate: Mapping[float, float] | None
+) -> None:
+    """Begins a new run in its folder, or adds the part that starts now to one that has begun.
 
     Args:
-        config, data_fingerprint: what the run is.
-        grid: what its learning rate was chosen from.
-        resumed: whether it goes on from a checkpoint.
+        folder: of the run.
+        config: with every choice made.
+        data_fingerprint: of the corpus as it is now.
+        losses_by_rate: what the learning rate was chosen from, if it was.
 
     Raises:
         UserError: if the data are no longer what the run began with.
     """
-    folder = config.output_dir
-    file = folder / "provenance.json"
-    if not (folder / "config.yaml").is_file():
+    if not folder.has_config:
         start = {
             "data_fingerprint": data_fingerprint,
             "initial_weights": initial_weights(config.init_from),
             # JSON has no infinity, the loss of a rate at which the run diverged
-            "learning_rate_grid": grid
-            and [[rate, loss if math.isfinite(loss) else None] for rate, loss in grid.items()],
+            "learning_rate_grid": losses_by_rate
+            and [[rate, loss if math.isfinite(loss) else None] for rate, loss in losses_by_rate.items()],
         }
-        write_json(file, {**provenance(), **start, "resumed": []})
-        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    record = json.loads(file.read_text(encoding="utf-8"))
-    if record["data_fingerprint"] != data_fingerprint:
+        folder.begin(config.to_yaml(), {**provenance(), **start, "resumed": []})
+    if folder.provenance["data_fingerprint"] != data_fingerprint:
         raise UserError(
-            f"the data, or the version of roformer, has changed since {folder} was begun; choose another "
+            f"the data, or the version of roformer, has changed since {folder.path} was begun; choose another "
             "paths.output_dir"
         )
-    if resumed:
-        write_json(file, {**record, "resumed": [*record["resumed"], provenance()]})
+    if folder.checkpoints:
+        folder.add_part(provenance())
 
 
 def initial_weights(init_from: str | None) -> dict[str, Any] | None:
     """Returns a digest of the weights that ``init_from`` names, with the configuration of the run that made them
-    (None for a mere export); None for a run that starts from nothing."""
+    (None for an export without its run); None for a run that starts from random weights."""
     if init_from is None:
         return None
-    folder = checkpoint_folder(init_from)
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    config = stored_config(folder.parent) if folder.name == "export" else None
-    return {"digest": "-".join(map(file_digest, files)), "config": config}
+    export = find_export(init_from)
+    files = sorted(export.glob("*.safetensors")) or sorted(export.glob("*.bin"))
+    run = run_of_export(export)
+    return {"digest": "-".join(map(file_digest, files)), "config": run.config if run else None}
 
 
-def check_initial_weights(config: TrainConfig) -> None:
+def check_initial_weights(folder: RunFolder, init_from: str | None) -> None:
     """Raises ``UserError`` if the weights of ``init_from`` are no longer those that the run began with."""
-    record = json.loads((config.output_dir / "provenance.json").read_text(encoding="utf-8"))
-    current = initial_weights(config.init_from)
-    if current and record["initial_weights"]["digest"] != current["digest"]:
+    current = initial_weights(init_from)
+    if current and folder.provenance["initial_weights"]["digest"] != current["digest"]:
         raise UserError(
-            f"{config.output_dir} was begun from other weights than those that are in init_from={config.init_from} "
+            f"{folder.path} was begun from other weights than those that are in init_from={init_from} "
             "now; choose another paths.output_dir, or delete that folder"
         )
 
