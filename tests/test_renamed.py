@@ -1,0 +1,53 @@
+"""Files of version 0.1 are read by today's names."""
+
+import pytest
+
+from roformer.renamed import current_attention, current_attention_name, current_model_config, current_position
+
+OLD_ROPE = {"name": "rope", "base": 500.0, "layout": "half", "partial_factor": 0.5}
+NEW_ROPE = {
+    "name": "rope", "rope_theta": 500.0, "layout": "half", "partial_rotary_factor": 0.5, "frequency_band": "all",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (OLD_ROPE, NEW_ROPE),
+        ({**OLD_ROPE, "pairs": "slow"}, {**NEW_ROPE, "frequency_band": "low"}),
+        ({**OLD_ROPE, "pairs": "fast"}, {**NEW_ROPE, "frequency_band": "high"}),
+        (
+            {"name": "randomized", "of": OLD_ROPE, "longest": 99},
+            {"name": "randomized", "base_encoding": NEW_ROPE, "max_sampled_position": 99},
+        ),
+        ({"name": "t5", "buckets": 32, "max_distance": 8}, {"name": "t5", "num_buckets": 32, "max_distance": 8}),
+        (
+            {"name": "rope_yarn", "base": 1e4, "original_length": 512, "fast_turns": 32.0, "slow_turns": 1.0},
+            {
+                "name": "rope_yarn", "rope_theta": 1e4, "original_max_position_embeddings": 512, "beta_fast": 32.0,
+                "beta_slow": 1.0,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_old_position_settings_get_new_names(old, new):
+    """Catches a setting of an old run that is lost, or has a name that its encoding refuses."""
+    assert current_position(old) == new
+    assert current_position(new) == new
+
+
+@pytest.mark.parametrize("settings", [{"name": "sinusoidal", "base": 1e4}, {"name": "mine", "base": 1}, {}])
+def test_other_settings_stay(settings):
+    """Catches a rename that reaches an encoding whose setting has kept its name."""
+    assert current_position(settings) == settings
+
+
+def test_old_attention_backends_get_new_names():
+    """Catches an export of a linear backend that can no longer be loaded."""
+    assert current_attention_name("linear_softmax") == "efficient"
+    assert current_attention_name("sdpa") == "sdpa"
+    assert current_attention({"name": "performer"}) == {"name": "favor_plus", "num_features": None}
+    config = {"position": OLD_ROPE, "attention_backend": "performer", "hidden_size": 8}
+    assert current_model_config(config) == {
+        "position": NEW_ROPE, "attention_backend": "favor_plus", "hidden_size": 8,
+    }  # fmt: skip
