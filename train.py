@@ -19,7 +19,7 @@ from roformer.config import TrainConfig
 @one_line_errors
 def main(raw: DictConfig) -> None:
     config = TrainConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
-    from roformer.training.trainer import train  # seconds of imports, which --help need not wait for
+    from roformer.training.run import train  # seconds of imports, which --help need not wait for
 
     overridden = frozenset(override.split("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task)
     train(config, overridden)

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.run import WIDTH, positive
-from roformer.build import Corpus
 from roformer.cli.errors import one_line_errors
 from roformer.config import CONF, TrainConfig
+from roformer.data.corpus import Corpus
 from roformer.errors import UserError
 from roformer.io import write_json
 from roformer.runs import RunFolder

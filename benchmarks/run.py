@@ -33,7 +33,6 @@ from rich.table import Table
 from benchmarks.contestants import ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
 from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
-from roformer.build import build_corpus
 from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
 from roformer.data.packing import SPECIAL_TOKENS
@@ -42,6 +41,7 @@ from roformer.io import write_json
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
 from roformer.runs.provenance import provenance
+from roformer.tasks.factory import build_corpus
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
@@ -177,7 +177,7 @@ def cases(arguments: argparse.Namespace, texts: Corpus | None, precision: str) -
 def corpus(overrides: list[str]) -> Corpus:
     """Returns the tokens of each training document of a corpus, without special tokens, and the vocabulary's size."""
     config = TrainConfig.compose(*overrides, "tracker=none")
-    _, tokens, tokenizer = build_corpus(config)
+    tokens, tokenizer = build_corpus(config)
     train = tokens.splits["train"]
     return [train.document(i) for i in range(len(train))], len(tokenizer)
 

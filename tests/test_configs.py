@@ -9,14 +9,16 @@ import yaml
 from omegaconf import OmegaConf
 
 from roformer.attention import ATTENTION_BACKENDS
-from roformer.build import Corpus, build_model, build_task, check_settings
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.data import SOURCES
+from roformer.data.corpus import Corpus
 from roformer.position import POSITION_ENCODINGS
 from roformer.tasks import TASKS
+from roformer.tasks.factory import build_task
 from roformer.tokenizer import TOKENIZERS
 from roformer.training.optimizer import build_optimizer, build_scheduler
-from roformer.training.tracking import check_tracker
+from roformer.training.validation import validate
+from roformer.training.warm_start import build_model
 from tests.workshop import ROOT, Workshop, composed, metrics
 
 CHOICES = sorted(str(path.relative_to(ROOT / "conf"))[: -len(".yaml")] for path in ROOT.glob("conf/*/**/*.yaml"))
@@ -65,8 +67,7 @@ def chosen(workshop):
 def test_each_choice_can_be_made_and_built(chosen, choice):
     """Catches a yaml with a misspelt key, a missing value or a wrong type: config rot."""
     config = chosen(choice)
-    check_settings(config)
-    check_tracker(config.tracker)
+    validate(config)
     SOURCES.check({key: value for key, value in config.data.items() if not key.endswith("_fraction")})
     optimizer = build_optimizer(torch.nn.Linear(2, 2), config.optimizer)
     build_scheduler(optimizer, config.scheduler, 100)

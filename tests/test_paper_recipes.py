@@ -12,7 +12,7 @@ from roformer.config import TrainConfig
 from roformer.data.glue import GLUE
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.model.encoder import RoFormerModel
-from roformer.training.trainer import train
+from roformer.training.run import train
 from tests.workshop import ROOT, composed, metrics
 
 RECIPES = sorted(

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from roformer.config import EvaluateConfig, TrainConfig
-from roformer.training.trainer import train
+from roformer.training.run import train
 
 ROOT = Path(__file__).parents[1]
 TOPICS = {
@@ -112,10 +112,10 @@ class Workshop:
         overrides = self.overrides(f"paths.output_dir={output_dir}", *more, task=task)
         return TrainConfig.from_hydra(composed("train", *overrides))
 
-    def train(self, output_dir, *more, task="mlm"):
+    def train(self, output_dir, *more, task="mlm", callbacks=()):
         """Trains a tiny model here and now; returns its folder, as does a second call."""
         chosen = frozenset(override.split("=")[0] for override in more)
-        train(self.config(output_dir, *more, task=task), chosen)
+        train(self.config(output_dir, *more, task=task), chosen, callbacks)
         return Path(output_dir)
 
 

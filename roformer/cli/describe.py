@@ -10,10 +10,10 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig
 
-from roformer.build import build_corpus
 from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
 from roformer.data.preprocess import TokenizedCorpus
+from roformer.tasks.factory import build_corpus
 
 _PERCENTILES = (5, 25, 50, 75, 95, 99, 100)
 _LABELS = 150  # that are listed
@@ -42,7 +42,7 @@ def describe(corpus: TokenizedCorpus) -> str:
 @hydra.main(version_base="1.3", config_path="../../conf", config_name="train")
 @one_line_errors
 def main(raw: DictConfig) -> None:
-    _, tokens, _ = build_corpus(TrainConfig.from_hydra(raw))
+    tokens, _ = build_corpus(TrainConfig.from_hydra(raw))
     print(describe(tokens))
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from roformer.registry import Registry
 
@@ -32,6 +33,10 @@ class Document:
 
 class Source(ABC):
     """A corpus. Two sources with the same fingerprint yield the same documents in the same order."""
+
+    @classmethod  # noqa: B027  # most suit every task
+    def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
+        """Raises ``UserError`` if the documents that these settings describe do not suit a task's settings."""
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
@@ -87,6 +88,14 @@ class GlueSource(Source):
                 raise UserError(f"data.path={path}: no file {'* or '.join(beginnings)}* in its folder {folder}")
             for file in found:
                 self.parts.append((split, LabelledSource(path=str(file), text_column=columns, label_column="label")))
+
+    @classmethod
+    def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
+        """Refuses to classify scores and to fit classes."""
+        if (name := data["glue_task"]) in GLUE:
+            fitting = "regression" if GLUE[name].metric == "spearman" else "classification"
+            if task["name"] in {"classification", "regression"} - {fitting}:
+                raise UserError(f"data.glue_task={name} needs task={fitting}")
 
     def fingerprint(self) -> str:
         return content_key("glue", [[split, part.fingerprint()] for split, part in self.parts])

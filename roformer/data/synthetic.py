@@ -8,12 +8,13 @@ digits; written anew, brackets kept).
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
+from roformer.data.packing import SPECIAL_TOKENS
 from roformer.errors import UserError
 
 Example: TypeAlias = tuple[list[str], str]
@@ -53,6 +54,16 @@ class SyntheticSource(Source):
                 f"at least 0, got {length}, {documents} and {seed}"
             )
         self.length, self.count, self.seed = length, documents, seed
+
+    @classmethod
+    def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
+        """Refuses to cut documents, since the answer may lie in what is cut."""
+        needed = data["length"] + SPECIAL_TOKENS
+        if task.get("max_length", needed) < needed:
+            raise UserError(
+                f"task.max_length={task['max_length']} cuts documents of data.length={data['length']} words, and with "
+                f"them the answer; it needs {needed}"
+            )
 
     @property
     def _name(self) -> str:

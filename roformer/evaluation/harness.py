@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation import baselines
@@ -27,6 +26,7 @@ from roformer.runs.provenance import file_digest, provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
 from roformer.tasks import TASKS
+from roformer.tasks.factory import build_task
 from roformer.tasks.language_modeling import LanguageModeling
 
 SCHEMA_VERSION = 1

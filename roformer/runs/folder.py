@@ -80,12 +80,7 @@ class RunFolder:
         return dict(sorted(found.items()))
 
     def lock(self) -> bool:
-        """Returns whether this process is now the only one that trains here.
-
-        Raises:
-            OSError: if the folder cannot be made or written.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Returns whether this process is now the only one that trains in the folder, which must exist."""
         try:
             self._lock.acquire(timeout=0)
         except Timeout:

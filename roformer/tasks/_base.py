@@ -9,6 +9,7 @@ from tokenizers import processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from roformer.data.packing import SPECIAL_TOKENS
 from roformer.data.preprocess import TokenizedCorpus
 from roformer.data.sampler import batch_rows
 from roformer.errors import UserError
@@ -58,6 +59,13 @@ class Task(ABC):
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.seed = seed
+
+    @classmethod
+    def check(cls, settings: dict[str, Any]) -> None:
+        """Raises ``UserError`` for settings that suit no data, such as sequences without a place for a token."""
+        for key in ("sequence_length", "max_length"):
+            if settings.get(key, SPECIAL_TOKENS + 1) <= SPECIAL_TOKENS:
+                raise UserError(f"task.{key} must be at least {SPECIAL_TOKENS + 1}, got {settings[key]}")
 
     def summary(self) -> str:
         """Returns a line that says what there is to train and to judge on."""

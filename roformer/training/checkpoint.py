@@ -1,11 +1,12 @@
 """The checkpoints that a run resumes from, and the optimizer state that the next run may start with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from roformer.errors import UserError
 from roformer.runs import RunFolder
@@ -34,26 +35,30 @@ class Checkpoints:
         for old in [other for other in self.folder.checkpoints if kept and other < kept[0]]:
             self.folder.remove_checkpoint(old)
 
-    def averaged_weights(self, count: int) -> dict[str, torch.Tensor]:
-        """Returns the mean of each weight, in float32 at least, over the newest ``count`` regular checkpoints."""
+    def load_average(self, model: nn.Module, count: int) -> None:
+        """Gives the model the mean of each weight over the newest ``count`` regular checkpoints, summed in float32 at
+        least."""
         total: dict[str, torch.Tensor] = {}
         steps = self._regular()[-count:]
         for step in steps:
             for name, weight in load_file(self.folder.checkpoints[step] / "model.safetensors").items():
                 precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
                 total[name] = total[name] + precise if name in total else precise
-        return {name: weight / len(steps) for name, weight in total.items()}
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in total:
+                    parameter.copy_(total[name] / len(steps))
 
     def _regular(self) -> list[int]:
         return [step for step in self.folder.checkpoints if self.is_regular(step)]
 
 
-def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, Any]:
-    """Returns the optimizer's state at the end of the run ``init_from``, by parameter.
+def load_optimizer_state(optimizer: torch.optim.Optimizer, init_from: str) -> None:
+    """Gives an optimizer the moments that the run ``init_from`` ended with; learning rates stay its own.
 
     Args:
-        init_from: output folder of the run.
-        shapes: of the parameters that the state is for, in their order.
+        optimizer: of the new run.
+        init_from: output folder of the run that it continues.
 
     Raises:
         UserError: if the run's checkpoints are not there, its export is an earlier state, or it had other parameters.
@@ -67,14 +72,15 @@ def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, An
     trainer = run.config["trainer"] if run.config else {}
     if trainer.get("early_stopping_patience") is not None or trainer.get("average_checkpoints", 1) > 1:
         raise UserError(
-            f"init_from={init_from} exported its best state or a mean, and its optimizer is that of the last; set "
-            "optimizer.carry to false"
+            f"init_from={init_from} exported its best state or a mean, while its optimizer is that of the last step; "
+            "set optimizer.carry to false"
         )
     *_, latest = run.checkpoints.values()
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
-    if [moments[number]["exp_avg"].shape for number in sorted(moments)] != list(shapes):
+    if [moments[number]["exp_avg"].shape for number in sorted(moments)] != shapes:
         raise UserError(
             f"the optimizer of init_from={init_from} is not for these parameters, such as those of another task; set "
             "optimizer.carry to false"
         )
-    return moments
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

@@ -5,9 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from roformer.build import Corpus, build_task
+from roformer.data.corpus import Corpus
 from roformer.data.preprocess import split_documents
 from roformer.evaluation.baselines import baseline_metrics
+from roformer.tasks.factory import build_task
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from roformer.build import build_task
 from roformer.errors import UserError
 from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
 from roformer.evaluation.harness import evaluate
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.tasks.factory import build_task
 from tests.workshop import evaluation
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from roformer.build import build_task
 from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.tasks.factory import build_task
 from tests.workshop import evaluation
 
 PIECE = 30  # ordinary tokens of a row of 32

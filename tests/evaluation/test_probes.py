@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from roformer.build import build_task
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation.evaluators import EVALUATORS, attention_distance, decay
@@ -16,8 +15,9 @@ from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.tasks.factory import build_task
 from roformer.tasks.language_modeling import predictions, score_batches, score_tokens, spread
-from roformer.training.trainer import train
+from roformer.training.run import train
 from tests.workshop import TINY, composed, evaluation
 
 

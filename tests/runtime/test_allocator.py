@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from roformer.evaluation import harness
-from roformer.training import trainer
+from roformer.training import run as training
 from tests.workshop import Workshop, evaluation
 
 FAULTS = """
@@ -38,8 +38,8 @@ def test_the_second_time_costs_no_page_faults():
 def test_training_and_evaluation_ask_for_it(monkeypatch, tmp_path, tmp_path_factory):
     """Catches an entry point that is measured with it and runs without."""
     asked = []
-    for module in (trainer, harness):
+    for module in (training, harness):
         monkeypatch.setattr(module, "disable_malloc_trim", lambda name=module.__name__: asked.append(name))
     run = Workshop(tmp_path_factory.getbasetemp() / "workshop").train(tmp_path / "run")
     harness.evaluate(evaluation([run]))
-    assert asked == ["roformer.training.trainer", "roformer.evaluation.harness"]
+    assert asked == ["roformer.training.run", "roformer.evaluation.harness"]

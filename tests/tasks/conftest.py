@@ -2,7 +2,7 @@
 
 import pytest
 
-from roformer.build import build_task
+from roformer.tasks.factory import build_task
 from tests.workshop import Workshop
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from roformer.build import build_model
 from roformer.errors import UserError
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.training.warm_start import build_model
 from tests.workshop import weights
 
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
-from roformer.build import build_model
 from roformer.errors import UserError
+from roformer.training.warm_start import build_model
 
 
 @pytest.fixture

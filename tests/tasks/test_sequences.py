@@ -8,9 +8,9 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from torch import nn
 
-from roformer.build import build_model
 from roformer.errors import UserError
 from roformer.tasks.sequences import truncate
+from roformer.training.warm_start import build_model
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU
 
-from roformer.build import build_model
 from roformer.errors import UserError
 from roformer.evaluation.evaluators import EVALUATORS
 from roformer.evaluation.evaluators.bleu import compound_split_bleu
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.training.warm_start import build_model
 from tests.workshop import evaluation
 
 SIZE = 256  # tokens a batch

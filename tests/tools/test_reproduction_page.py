@@ -10,10 +10,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy import stats
 
-from roformer.build import check_settings
 from roformer.config import TrainConfig
 from roformer.theory import relative_upper_bound
 from roformer.tokenizer import TOKENIZERS
+from roformer.training.validation import validate
 from tests.workshop import ROOT, composed
 from tools.reproduction_page import IMAGES, PAGE, ROWS, cells, comparison, figure2, group, page
 
@@ -121,7 +121,7 @@ def test_commands_are_real(title):
             ]
             missing = [] if "glue" not in recipe or "data.glue_task" in " ".join(chosen) else ["data.glue_task=rte"]
             config = TrainConfig.from_hydra(composed("train", *chosen, *missing))
-            check_settings(config)
+            validate(config)
             TOKENIZERS.build(config.tokenizer)
             assert config.init_from is None or not any(word.startswith("tokenizer") for word in chosen)
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from roformer.training.trainer import Trainer
+from roformer.training.callbacks import Callback
 from tests.commands import Commands
 from tests.workshop import Workshop
 
@@ -28,22 +28,30 @@ def finished(workshop):
     return workshop.train(workshop.folder / "finished")
 
 
+class BeforeStep(Callback):
+    """Does something before a step of that number, from 1."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def before_step(self, trainer):
+        if trainer.state.step + 1 == self.step:
+            self.action()
+
+
+@pytest.fixture
+def before_step():
+    return BeforeStep
+
+
 @pytest.fixture
 def interrupted(workshop):
     """Trains until a signal comes while a step of that number, from 1, is under way; returns the folder."""
 
     def run(output_dir, steps, *overrides, task="mlm", number=signal.SIGTERM):
-        train_step = Trainer._train_step
-
-        def signalled(self, step, *prepared):
-            if step + 1 == steps:
-                os.kill(os.getpid(), number)
-            return train_step(self, step, *prepared)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Trainer, "_train_step", signalled)
-            with pytest.raises(SystemExit) as stopped:
-                workshop.train(output_dir, *overrides, task=task)
+        send = BeforeStep(steps, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(SystemExit) as stopped:
+            workshop.train(output_dir, *overrides, task=task, callbacks=[send])
         assert stopped.value.code == 128 + number
         return output_dir
 

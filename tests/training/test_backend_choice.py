@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from roformer.runtime.choice import Choice
 from roformer.training import backend
 from tests.workshop import weights
 
@@ -18,7 +19,7 @@ def measured(monkeypatch):
     asked = []
 
     def gain(value):
-        monkeypatch.setattr(backend, "_speed_gain", lambda *question: asked.append(question) or value)
+        monkeypatch.setattr(backend, "speedup_of_blocked", lambda *question: asked.append(question) or value)
         return asked
 
     return gain
@@ -51,10 +52,10 @@ def test_a_resumed_run_keeps_the_recorded_one(workshop, measured, interrupted, t
 def test_what_is_asked_for_is_not_measured(measured):
     """Catches seconds of measuring whose result nobody wants."""
     measured(None)  # comparing it would fail
-    chosen, why = backend.resolve_backend(
+    choice = backend.choose_backend(
         "eager", length=8, head_size=8, dropout=0.0, causal=False, precision="fp32", device=torch.device("cpu")
     )
-    assert (chosen, why) == ("eager", "as configured")
+    assert choice == Choice("eager", "as configured")
 
 
 def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
@@ -73,7 +74,7 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
     monkeypatch.setattr(backend, "best_seconds", best_seconds)
     for name in ("sdpa", "blocked"):
         monkeypatch.setattr(backend.ATTENTION_BACKENDS[name], "attend", attend)
-    assert backend._speed_gain.__wrapped__(512, 16, 0.1, True, "bf16", "cpu") == 3.0
+    assert backend.speedup_of_blocked.__wrapped__(512, 16, 0.1, True, "bf16", "cpu") == 3.0
     assert shapes == [
         (name, (4, 4, 512, 16), torch.bfloat16, 0.1, True, True) for name in ("SdpaAttention", "BlockedAttention")
     ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from roformer.training.trainer import Trainer
+from roformer.training.callbacks import Callback
 from tests.workshop import ROOT, weights
 
 LOAD = """
@@ -17,34 +17,28 @@ print(model.num_parameters(), len(tokenizer))
 """
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """The models of the runs that follow, as training left them."""
-    models = []
-    fit = Trainer.fit
+class KeepModel(Callback):
+    """Holds the model as training leaves it."""
 
-    def keep(self):
-        fit(self)
-        models.append(self.accelerator.unwrap_model(self.model))
-
-    monkeypatch.setattr(Trainer, "fit", keep)
-    return models
+    def after_step(self, trainer):
+        self.model = trainer.unwrapped_model
 
 
 @pytest.mark.parametrize(
     ("task", "auto_class"), [("mlm", AutoModelForMaskedLM), ("classification", AutoModelForSequenceClassification)]
 )
 @pytest.mark.parametrize("position", ["rope", "learned"])
-def test_the_export_computes_what_was_trained(workshop, trained, tmp_path, task, auto_class, position):
+def test_the_export_computes_what_was_trained(workshop, tmp_path, task, auto_class, position):
     """Catches weights that get lost on the way: an untied output layer, a table, a head."""
     last = "trainer.early_stopping_patience=null"  # export the last state, which is the one in memory
-    run = workshop.train(tmp_path / "run", f"position={position}", last, task=task)
+    trained = KeepModel()
+    run = workshop.train(tmp_path / "run", f"position={position}", last, task=task, callbacks=[trained])
     tokenizer = AutoTokenizer.from_pretrained(run / "export")
     exported = auto_class.from_pretrained(run / "export").eval()
     inputs = tokenizer(["The owl stands beside the oak.", "A gull!"], return_tensors="pt", padding=True)
     with torch.no_grad():
-        torch.testing.assert_close(exported(**inputs).logits, trained[0].eval()(**inputs).logits, rtol=0, atol=0)
-    assert type(exported) is type(trained[0])
+        torch.testing.assert_close(exported(**inputs).logits, trained.model.eval()(**inputs).logits, rtol=0, atol=0)
+    assert type(exported) is type(trained.model)
     assert exported.config.position["name"] == position
 
 

@@ -54,7 +54,7 @@ def test_impossible_values_are_refused(workshop, tmp_path, override):
 )
 def test_they_are_refused_before_the_data_are_prepared(workshop, monkeypatch, tmp_path, task, overrides, message):
     """Catches a mistake that shows after hours of tokenizing."""
-    monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
+    monkeypatch.setattr("roformer.training.run.build_task", None)  # calling it would fail
     with pytest.raises(UserError, match=message):
         workshop.train(tmp_path / "run", *overrides, task=task)
 

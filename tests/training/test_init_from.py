@@ -11,8 +11,9 @@ from transformers import AutoTokenizer
 from transformers import RoFormerConfig as StockConfig
 from transformers import RoFormerForMaskedLM as StockRoFormer
 
-from roformer.build import build_model, build_task, resolve_checkpoint
 from roformer.errors import UserError
+from roformer.tasks.factory import build_task
+from roformer.training.warm_start import build_model, fit_to_checkpoint
 from tests.workshop import Workshop, metrics, weights
 
 
@@ -29,7 +30,7 @@ def start_from(workshop):
     def build(checkpoint, *overrides):
         chosen = frozenset(override.split("=")[0] for override in overrides)
         config = workshop.config("unused", f"init_from={checkpoint}", *overrides, task="classification")
-        config = resolve_checkpoint(config, chosen)
+        config = fit_to_checkpoint(config, chosen)
         task = build_task(config)
         return build_model(config, task), task.tokenizer, config
 
@@ -284,10 +285,10 @@ def test_translations_start_from_translations(workshop, stock, tmp_path, monkeyp
     """Catches a model that says where it starts from and is drawn at random, and a traceback after much work."""
     translation = workshop.train(tmp_path / "translation", task="translation")
     decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
-    monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
+    monkeypatch.setattr("roformer.training.run.build_task", None)  # calling it would fail
     for start in (stock[1], decoder):
-        with pytest.raises(UserError, match="has no decoder beside an encoder"):
+        with pytest.raises(UserError, match="is not an encoder-decoder, which task=translation needs"):
             workshop.train(tmp_path / "run", f"init_from={start}", task="translation")
     for task in ("mlm", "causal_lm", "classification"):
-        with pytest.raises(UserError, match=f"task={task} cannot start from an encoder with a decoder"):
+        with pytest.raises(UserError, match=f"is an encoder-decoder, from which task={task} cannot start"):
             workshop.train(tmp_path / "run", f"init_from={translation}", task=task)

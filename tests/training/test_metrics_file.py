@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from roformer.runs.metrics import MetricsFile, read_metrics
-from roformer.training.meter import Meter
-from roformer.training.trainer import Trainer
+from roformer.tasks.mlm import MaskedLanguageModeling
+from roformer.training.callbacks import Callback
+from roformer.training.meter import ThroughputMeter
 from tests.workshop import metrics
 
 SPARSE = ("trainer.max_steps=10", "trainer.logging_steps=3", "trainer.eval_steps=5")
@@ -53,7 +54,7 @@ def test_speed_leaves_out_pauses(monkeypatch):
     """Catches a speed that depends on how often a run is evaluated or saved."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    meter = Meter()
+    meter = ThroughputMeter()
     for loss in (1.0, 2.0):
         with meter.waiting():
             now[0] += 0.5
@@ -88,21 +89,20 @@ def test_evaluations_are_told_without_a_terminal(workshop, tmp_path, capsys):
 
 def test_batches_are_made_ahead(workshop, tmp_path, monkeypatch):
     """Catches a loop that makes each batch only when it needs it, and so waits for it."""
-    order, prepare, step = [], Trainer._prepare, Trainer._train_step
+    order, batch = [], MaskedLanguageModeling.batch
 
-    def watched(self, number, *prepared):
-        deadline = time.monotonic() + 30
-        while number < 2 and f"made {number + 1}" not in order and time.monotonic() < deadline:
-            time.sleep(0.001)  # the next batch is made without waiting for the end of this step
-        order.append(f"trained {number}")
-        return step(self, number, *prepared)
+    class Watch(Callback):
+        def before_step(self, trainer):
+            number, deadline = trainer.state.step, time.monotonic() + 30
+            while number < 2 and f"made {number + 1}" not in order and time.monotonic() < deadline:
+                time.sleep(0.001)  # the next batch is made without waiting for the end of this step
+            order.append(f"trained {number}")
 
-    def made(self, number):
-        prepared = prepare(self, number)
+    def made(self, number, *size, **share):
+        result = batch(self, number, *size, **share)
         order.append(f"made {number}")
-        return prepared
+        return result
 
-    monkeypatch.setattr(Trainer, "_prepare", made)
-    monkeypatch.setattr(Trainer, "_train_step", watched)
-    workshop.train(tmp_path / "run", "trainer.max_steps=3", "trainer.eval_steps=3")
+    monkeypatch.setattr(MaskedLanguageModeling, "batch", made)
+    workshop.train(tmp_path / "run", "trainer.max_steps=3", "trainer.eval_steps=3", callbacks=[Watch()])
     assert order == ["made 0", "made 1", "trained 0", "made 2", "trained 1", "trained 2"]

@@ -17,7 +17,7 @@ AUTO = "trainer.precision=auto"
 @pytest.fixture
 def measured(monkeypatch):
     """Lets bf16 be so many times as fast as float32."""
-    return lambda gain: monkeypatch.setattr(precision, "_speed_gain", lambda hidden_size, device: gain)
+    return lambda gain: monkeypatch.setattr(precision, "speedup_of_bf16", lambda hidden_size, device: gain)
 
 
 def recorded(run):
@@ -67,13 +67,13 @@ def test_what_is_asked_for_is_not_measured(measured):
     """Catches seconds of measuring whose result nobody wants."""
     measured(None)  # comparing it would fail
     for asked in ("fp32", "bf16"):
-        assert precision.resolve_precision(asked, hidden_size=8, device=torch.device("cpu"))[0] == asked
+        assert precision.choose_precision(asked, hidden_size=8, device=torch.device("cpu")).value == asked
 
 
 def test_a_measurement_is_the_ratio_of_the_best_times(monkeypatch):
     """Catches a ratio upside down."""
     monkeypatch.setattr(precision, "best_seconds", lambda work, **_: {"fp32": 3.0, "bf16": 1.0})
-    assert precision._speed_gain.__wrapped__(16, "cpu") == 3.0
+    assert precision.speedup_of_bf16.__wrapped__(16, "cpu") == 3.0
 
 
 def test_one_slow_moment_does_not_decide(monkeypatch):

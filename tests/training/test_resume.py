@@ -8,10 +8,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from roformer.build import build_task
 from roformer.runs import RunFolder
+from roformer.tasks.factory import build_task
 from roformer.tasks.mlm import MaskedLanguageModeling
-from roformer.training.trainer import Trainer
+from roformer.training.callbacks import Callback
 from tests.workshop import assert_same_run, metrics
 
 DROPOUT = ("model.hidden_dropout_prob=0.1", "model.attention_probs_dropout_prob=0.1")
@@ -66,49 +66,34 @@ def test_dropout_needs_no_state_of_a_generator(workshop, interrupted, uninterrup
     assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
 
 
-def test_each_step_and_seed_drops_out_anew(workshop, monkeypatch, tmp_path):
+def test_each_step_and_seed_drops_out_anew(workshop, tmp_path):
     """Catches the same units dropped at every step, and by every seed."""
-    train_step, drawn = Trainer._train_step, []
+    drawn = []
 
-    def watched(self, step, *prepared):
-        result = train_step(self, step, *prepared)
-        drawn.append(torch.initial_seed())
-        return result
+    class Watch(Callback):
+        def after_step(self, trainer):
+            drawn.append(torch.initial_seed())
 
-    monkeypatch.setattr(Trainer, "_train_step", watched)
     for seed in (1, 2):
-        workshop.train(tmp_path / str(seed), f"seed={seed}")
+        workshop.train(tmp_path / str(seed), f"seed={seed}", callbacks=[Watch()])
     assert len(set(drawn)) == len(drawn) == 16
 
 
-def test_signal_in_the_last_step_lets_the_run_finish(workshop, monkeypatch, tmp_path):
+def test_signal_in_the_last_step_lets_the_run_finish(workshop, before_step, tmp_path):
     """Catches a finished run without its export, and an exit status that says it was stopped."""
-    train_step = Trainer._train_step
-
-    def signalled(self, step, *prepared):
-        if step == 7:
-            signal.raise_signal(signal.SIGTERM)
-        return train_step(self, step, *prepared)
-
-    monkeypatch.setattr(Trainer, "_train_step", signalled)
-    workshop.train(tmp_path / "run")
+    workshop.train(tmp_path / "run", callbacks=[before_step(8, lambda: signal.raise_signal(signal.SIGTERM))])
     assert (tmp_path / "run" / "export" / "config.json").is_file()
 
 
-def test_steps_after_the_last_checkpoint_are_done_again(workshop, monkeypatch, uninterrupted, tmp_path):
+def test_steps_after_the_last_checkpoint_are_done_again(workshop, before_step, uninterrupted, tmp_path):
     """Catches lines of metrics.jsonl that stand there twice after a crash, and a cut line that ends reading."""
     run = tmp_path / "run"
-    train_step = Trainer._train_step
 
-    def cut(self, step, *prepared):
-        if step == 6:  # two steps after the checkpoint
-            raise PowerCut
-        return train_step(self, step, *prepared)
+    def cut():
+        raise PowerCut
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_train_step", cut)
-        with pytest.raises(PowerCut):
-            workshop.train(run, *DROPOUT)
+    with pytest.raises(PowerCut):
+        workshop.train(run, *DROPOUT, callbacks=[before_step(7, cut)])  # two steps after the checkpoint
     assert metrics(run)[-1]["step"] == 6
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "lo')

@@ -40,11 +40,11 @@ def refusal(workshop, run, *overrides):
 def test_a_finished_run_is_left_alone(workshop, finished, monkeypatch, capsys):
     """Catches a second start that trains on, or prepares the data for minutes to find that there is nothing to do."""
     before = contents(finished)
-    for name in ("build_task", "Corpus"):  # whose data may be gone by now
-        monkeypatch.setattr(f"roformer.training.trainer.{name}", None)  # calling it would fail
+    for name in ("run.build_task", "plan.Corpus"):  # whose data may be gone by now
+        monkeypatch.setattr(f"roformer.training.{name}", None)  # calling it would fail
     workshop.train(finished)
     assert contents(finished) == before
-    assert f"{finished} is finished" in capsys.readouterr().out
+    assert f"{finished} already finished; delete it to retrain" in capsys.readouterr().out
 
 
 def test_a_start_that_fails_leaves_no_folder(workshop, tmp_path):
@@ -154,7 +154,7 @@ def test_runs_of_before_a_setting_are_still_runs(workshop, finished, tmp_path, c
     del config["optimizer"]["grid"], config["position"]["pairs"]
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     workshop.train(old)
-    assert f"{old} is finished" in capsys.readouterr().out
+    assert f"{old} already finished" in capsys.readouterr().out
     (run,), _ = find_runs([str(old)])
     assert load_run(run).run.config["position"]["pairs"] == "all"
 

@@ -34,12 +34,12 @@ def test_a_signal_saves_and_the_same_command_goes_on(commands, command_line, uni
     step = metrics(run)[-1]["step"]
     assert step < 300
     assert stopped.lines[-1] == (
-        f"stopped at step {step} of 300, saved in {run / 'checkpoints'}; run the same command again to go on"
+        f"stopped at step {step} of 300, saved in {run / 'checkpoints'}; re-run the same command to resume"
     )
     assert (run / "checkpoints" / f"step_{step:08}").is_dir()
     again = commands.run(*command_line)
     assert again.status == 0
-    assert f"going on from {run / 'checkpoints' / f'step_{step:08}'}" in again.lines
+    assert f"resuming from {run / 'checkpoints' / f'step_{step:08}'}" in again.lines
     assert_same_run(run, uninterrupted)
 
 

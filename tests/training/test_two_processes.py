@@ -84,7 +84,7 @@ def test_two_processes_go_on_from_a_checkpoint(half, run, start_pair, workshop):
     """Catches a checkpoint that only the first process can load, so that the two drift apart."""
     first, second = start_pair(*workshop.overrides(f"paths.output_dir={half}", *PROPORTIONAL))
     assert (first.status, second.status) == (0, 0), second.stderr.read_text()
-    assert f"going on from {half / 'checkpoints' / 'step_00000004'}" in first.lines
+    assert f"resuming from {half / 'checkpoints' / 'step_00000004'}" in first.lines
     assert second.lines == []
     assert_same_run(half, run)
 

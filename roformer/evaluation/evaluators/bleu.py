@@ -7,7 +7,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-from roformer.build import Corpus
+from roformer.data.corpus import Corpus
 from roformer.data.preprocess import split_documents
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.model import RoFormerForConditionalGeneration
