@@ -41,7 +41,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     disable_malloc_trim()
     runs, unfinished = find_runs(config.patterns)
     for folder in unfinished:
-        print(f"left out, not finished: {folder}")
+        print(f"skipping {folder}: the run has not finished")
     labels = label_runs(run.description for run in runs)
     tasks = sorted({run.task for run in runs if issubclass(TASKS[run.task], LanguageModeling)})
     if len(tasks) > 1:

@@ -231,7 +231,7 @@ def test_unfinished_runs_are_left_out_and_named(runs, workshop, tmp_path, capsys
         shutil.copytree(runs[number], tmp_path / name)
     shutil.rmtree(tmp_path / "begun" / "export")
     evaluate(evaluation([tmp_path / "*"]))
-    assert f"left out, not finished: {tmp_path / 'begun'}" in capsys.readouterr().out
+    assert f"skipping {tmp_path / 'begun'}: the run has not finished" in capsys.readouterr().out
     assert [file.stem for file in (tmp_path / "results" / "lm_loss").iterdir()] == ["done"]
 
 
