@@ -1,6 +1,7 @@
 """Every decision of a run, made once, before anything is trained."""
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 import yaml
@@ -16,6 +17,8 @@ from roformer.runtime.precision import choose_precision
 from roformer.tasks import TASKS
 from roformer.training.backend import choose_backend
 from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
+
+T = TypeVar("T")
 
 _AS_BEGUN = "as the run began"
 
@@ -52,16 +55,15 @@ class RunPlan:
         stored = folder.config
         if stored is None:
             Corpus.from_settings(config.data)  # a wrong path is reported before anything is measured
-        # every process takes the choices of the first
-        (precision,) = broadcast_object_list([_precision(config, stored, device)])
-        (backend,) = broadcast_object_list([_backend(config, stored, precision.value, device)])
+        precision = _of_first_process(_precision(config, stored, device))
+        backend = _of_first_process(_backend(config, stored, precision.value, device))
         config = replace(
             config,
             trainer=replace(config.trainer, precision=precision.value),
             attention={**config.attention, "name": backend.value},
         )
         losses_by_rate = learning_rate_grid(config) if stored is None else None
-        (learning_rate,) = broadcast_object_list([_learning_rate(config, stored, losses_by_rate)])
+        learning_rate = _of_first_process(_learning_rate(config, stored, losses_by_rate))
         config = replace(config, optimizer=replace(config.optimizer, learning_rate=learning_rate.value))
         if stored is not None:
             check_same_run(folder.path, stored, yaml.safe_load(config.to_yaml()))
@@ -76,6 +78,12 @@ class RunPlan:
             "learning rate": (f"{self.learning_rate.value:g}", self.learning_rate.reason),
         }
         return "\n".join(f"{name:13}  {value:8}  {reason}" for name, (value, reason) in rows.items())
+
+
+def _of_first_process(choice: Choice[T]) -> Choice[T]:
+    """Returns what the first process chose, on every process, since measurements differ."""
+    agreed: list[Choice[T]] = broadcast_object_list([choice])
+    return agreed[0]
 
 
 def _precision(config: TrainConfig, stored: Tree | None, device: torch.device) -> Choice[str]:
