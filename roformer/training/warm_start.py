@@ -126,8 +126,8 @@ class WarmStart:
         becomes_causal = wanted.get("is_decoder") and not stored.get("is_decoder")
         if becomes_causal and POSITION_ENCODINGS[self.position["name"]].one_sided_if_causal:
             raise UserError(
-                f"{self.given} has learned {self.position['name']} parameters for both directions, and a causal model "
-                "has them for one; train it from scratch"
+                f"{self.given} was trained with bidirectional {self.position['name']} distances, and the parameters "
+                "of a causal model stand for other ones; train it from scratch"
             )
 
     def _scaled_position(self, asked: Settings, overridden: frozenset[str]) -> Settings:

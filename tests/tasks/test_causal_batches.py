@@ -105,5 +105,5 @@ def test_an_exported_tokenizer_is_for_prompts(workshop, tmp_path, task):
 def test_a_decoder_does_not_start_from_two_sided_distances(workshop, tmp_path):
     """Catches buckets of an encoder, half of them for keys after the query, that a decoder reads as all before it."""
     encoder = workshop.train(tmp_path / "encoder", "position=t5")
-    with pytest.raises(UserError, match="learned t5 distances to both sides"):
+    with pytest.raises(UserError, match="trained with bidirectional t5 distances"):
         workshop.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")
