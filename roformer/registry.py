@@ -3,6 +3,8 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -58,6 +60,17 @@ class Registry(Generic[T]):
             return cls
 
         return add
+
+    @staticmethod
+    def discover(path: Iterable[str], package: str) -> None:
+        """Imports every module of a package, and so registers their classes: adding a file needs no other edit.
+
+        Args:
+            path: ``__path__`` of the package.
+            package: its ``__name__``.
+        """
+        for module in iter_modules(path):
+            import_module(f"{package}.{module.name}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))

@@ -1,11 +1,7 @@
 """What can be measured on a finished run, one file each. The file's name is the name in the results files."""
 
-from importlib import import_module
-from pkgutil import iter_modules
-
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+EVALUATORS.discover(__path__, __name__)
 
 __all__ = ["EVALUATORS", "Evaluator", "LoadedRun"]
