@@ -73,7 +73,7 @@ def test_each_choice_can_be_made_and_built(chosen, choice):
     build_scheduler(optimizer, config.scheduler, 100)
 
 
-@pytest.mark.parametrize("name", [name for name in names("data") if name not in ("labelled", "triplets", "imdb")])
+@pytest.mark.parametrize("name", [name for name in names("data") if name not in ("labeled", "triplets", "imdb")])
 def test_each_corpus_is_described_without_the_network(chosen, name, monkeypatch):
     """Catches a source that cannot take the settings of its yaml, or downloads before it is asked for documents."""
     monkeypatch.setattr("datasets.load_dataset", None)  # calling it would fail

@@ -9,7 +9,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from roformer.config import TrainConfig
-from roformer.data.glue import GLUE
+from roformer.data.sources.glue import GLUE
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.model.encoder import RoFormerModel
 from roformer.training.run import train
@@ -105,7 +105,7 @@ def test_stages_are_those_of_table_4():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Folder with texts, labelled texts, triplets, and GLUE tasks, of one file each."""
+    """Folder with texts, labeled texts, triplets, and GLUE tasks, of one file each."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("paper")
     words = ["oak", "sea", "pan", "今天", "法院", "合同", "天气", "law"]
 
@@ -122,7 +122,7 @@ def data(tmp_path_factory):
             (folder / place / f"{file}.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
     write("text", ["text"], lambda n: n)
-    write("labelled", ["text"], lambda n: n % 3)
+    write("labeled", ["text"], lambda n: n % 3)
     write("pairs", ["en", "de"], lambda n: n)
     write("triplets", "ABC", lambda n: "BC"[n % 2])
     for name in ("mrpc", "stsb"):
@@ -139,7 +139,7 @@ def smoke(data, tmp_path, monkeypatch):
         "mlm": ["data=text", f"data.path={data / 'text'}", "tokenizer=wordpiece"],
         "glue": [f"data.path={data / 'glue'}", "data.glue_task=mrpc"],
         "matching": [f"data.path={data / 'triplets'}"],
-        "long": [f"data.path={data / 'labelled'}"],
+        "long": [f"data.path={data / 'labeled'}"],
         "char_lm": ["data=text", f"data.path={data / 'text'}"],
         "translation": ["data=parallel", f"data.path={data / 'pairs'}"],
         "stage": [f"data.path={data / 'text'}"],

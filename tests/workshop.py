@@ -94,7 +94,7 @@ class Workshop:
             "causal_lm": ("task=causal_lm", *text),
             "char_lm": ("task=char_lm", *text),
             "translation": ("task=translation", f"data.path={self.parallel}"),
-            "classification": ("task=classification", "data=labelled", f"data.path={self.labelled}"),
+            "classification": ("task=classification", "data=labeled", f"data.path={self.labelled}"),
         }
         length = "task.sequence_length=32" if task.endswith("lm") else "task.max_length=32"
         length = "task.max_length=64" if task == "translation" else length

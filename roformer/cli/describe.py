@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.token_store import TokenizedCorpus
 from roformer.tasks.factory import build_corpus
 
 _PERCENTILES = (5, 25, 50, 75, 95, 99, 100)

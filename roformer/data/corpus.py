@@ -1,4 +1,4 @@
-"""A source with the shares of its documents that are held out."""
+"""A source with its split fractions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,19 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data._base import SOURCES, Source
-from roformer.data.preprocess import TokenizedCorpus, tokenize_corpus
+from roformer.data.sources import SOURCES, Source
+from roformer.data.token_store import TokenizedCorpus
+from roformer.data.tokenize import tokenize_corpus
 from roformer.errors import UserError
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents, and how they are split.
+    """The documents of a source and their split.
 
     Attributes:
-        source: of the documents.
-        fractions: ``validation_fraction`` and ``test_fraction``, where the source gives no such split itself.
+        source: yields the documents.
+        fractions: ``validation_fraction`` and ``test_fraction``, for splits that the source does not assign itself.
     """
 
     source: Source
@@ -25,7 +26,7 @@ class Corpus:
 
     @classmethod
     def from_settings(cls, data: dict[str, Any]) -> "Corpus":
-        """Returns the corpus that the config group ``data`` describes; nothing is downloaded yet.
+        """Returns the corpus that the config group ``data`` describes; downloads nothing.
 
         Raises:
             UserError: if a setting or a local file is missing.
@@ -37,5 +38,5 @@ class Corpus:
         return cls(SOURCES.build({key: value for key, value in data.items() if key not in fractions}), fractions)
 
     def tokenize(self, tokenizer: PreTrainedTokenizerFast, cache_dir: Path) -> TokenizedCorpus:
-        """Returns the tokens of every split, from the cache where it holds them."""
+        """Returns the tokens of every split, from the cache if possible."""
         return tokenize_corpus(self.source, tokenizer, cache_dir=cache_dir, **self.fractions)

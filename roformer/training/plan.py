@@ -102,7 +102,7 @@ def _backend(config: TrainConfig, stored: Tree | None, precision: str, device: t
         length=config.length,
         head_size=model["hidden_size"] // model["num_attention_heads"],
         dropout=model["attention_probs_dropout_prob"],
-        causal=TASKS[config.task["name"]].model_kind.get("is_decoder", False),
+        causal=TASKS[config.task["name"]].architecture.get("is_decoder", False),
         precision=precision,
         device=device,
     )

@@ -25,9 +25,9 @@ def validate(config: TrainConfig, overridden: frozenset[str] = frozenset()) -> N
     TOKENIZERS.check(config.tokenizer)
     SOURCES[config.data["name"]].check(config.data, config.task)
     task.check(config.task)
-    shape = RoFormerConfig(**config.model, **task.model_kind, position=config.position).shape
+    shape = RoFormerConfig(**config.model, **task.architecture, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
-    if task.model_kind.get("is_encoder_decoder"):
+    if task.architecture.get("is_encoder_decoder"):
         POSITION_ENCODINGS.build(config.position, replace(shape, causal=True))
     _check_attention(config, position, shape)
     _check_longest_position(config, position)

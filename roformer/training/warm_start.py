@@ -107,7 +107,7 @@ class WarmStart:
 
     def _check_kind(self, task: str) -> None:
         """Raises ``UserError`` where the checkpoint's tokens see other tokens than those of the task's model do."""
-        wanted, stored = TASKS[task].model_kind, self.stored
+        wanted, stored = TASKS[task].architecture, self.stored
         if stored.get("is_encoder_decoder") and not wanted.get("is_encoder_decoder"):
             raise UserError(
                 f"{self.given} is an encoder-decoder, from which task={task} cannot start; leave init_from out, or "
@@ -207,7 +207,7 @@ def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
     Raises:
         UserError: if the tokenizer does not fit the checkpoint, or weights are missing.
     """
-    settings = model_settings(config, {**task.model_kind, **task.model_settings()}, task.tokenizer)
+    settings = model_settings(config, {**task.architecture, **task.model_settings()}, task.tokenizer)
     if config.init_from is None:
         return draw_model(task.model_class, settings, config.seed)
     torch.manual_seed(config.seed)

@@ -65,7 +65,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("max_steps=3", "the configuration has no setting 'max_steps'; did you mean trainer.max_steps?"),
         (
             "data=docs",
-            "data has no setting 'path'; it is a setting of data=glue, data=labelled, data=parallel, data=text",
+            "data has no setting 'path'; it is a setting of data=glue, data=labeled, data=parallel, data=text",
         ),
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("attention.num_features=8", "attention has no setting 'num_features'; it is a setting of attention=perf"),

@@ -11,7 +11,7 @@ import yaml
 
 import roformer.cli.describe
 from roformer.data import SOURCES
-from roformer.data.preprocess import TokenizedCorpus, TokenizedSplit
+from roformer.data.token_store import TokenizedCorpus, TokenizedSplit
 from roformer.tokenizer import TOKENIZERS
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
             "text,label\n" + "\n".join(f"some text {i},{'ab'[i % 2]}" for i in range(50))
         )
     settings = ["tokenizer.vocab_size=100", "tokenizer.alphabet_size=40", f"paths.cache_dir={tmp_path / 'cache'}"]
-    done = describe("data=labelled", f"data.path={tmp_path}", *settings)
+    done = describe("data=labeled", f"data.path={tmp_path}", *settings)
     assert done.returncode == 0, done.stderr
     assert "test: 50 documents" in done.stdout
     assert "labels: a 25, b 25" in done.stdout
@@ -51,7 +51,7 @@ def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data=labelled"], "path"),
+        (["data=labeled"], "path"),
         (["data=nothing"], "unknown data 'nothing'"),
         (["data=text", "data.path=nowhere"], "nowhere"),
     ],

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from roformer.data import SOURCES, Document, docstrings
-from roformer.data.docs_topics import name_pattern
+from roformer.data import SOURCES, Document
+from roformer.data.sources import _docstrings as docstrings
+from roformer.data.sources.docs_topics import name_pattern
 from roformer.errors import UserError
 
 TOPICS = {"accelerate": ["accelerate"], "rich": ["rich"]}

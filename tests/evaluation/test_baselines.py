@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roformer.data.corpus import Corpus
-from roformer.data.preprocess import split_documents
+from roformer.data.splits import split_documents
 from roformer.evaluation.baselines import baseline_metrics
 from roformer.tasks.factory import build_task
 

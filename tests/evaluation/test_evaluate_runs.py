@@ -49,7 +49,7 @@ def results(report):
 def test_every_run_has_its_results(runs, report, results):
     """Catches evaluators that are left out, or applied to runs of another task."""
     expected = {(evaluator, run.name) for run in runs for evaluator in evaluators_of(run)}
-    assert set(results) == {*expected, ("baselines", "labelled")}
+    assert set(results) == {*expected, ("baselines", "labeled")}
     assert report == runs[0].parent / "report" / "index.html"
     assert "<svg" in report.read_text()
     assert (report.parent / "tables.md").is_file()

@@ -16,7 +16,7 @@ from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.tasks.factory import build_task
-from roformer.tasks.language_modeling import predictions, score_batches, score_tokens, spread
+from roformer.tasks.language_modeling import evenly_spaced, predictions, score_batches, score_tokens
 from roformer.training.run import train
 from tests.workshop import TINY, composed, evaluation
 
@@ -152,7 +152,9 @@ def test_attention_distance(rope, monkeypatch):
     monkeypatch.setattr(attention_distance, "_BATCH", 3)
     result = measure("attention_distance", rope)
     assert "attend" not in vars(rope.model.roformer.layers[0].backend)
-    rows = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in labelled_windows(rope.task, 1)])
+    rows = torch.stack(
+        [torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in labelled_windows(rope.task, 1)]
+    )
     assert result["rows"] == len(rows) > 3
     eager = type(rope.model).from_pretrained(rope.run.export, attention_backend="eager")
     with torch.no_grad():
@@ -174,8 +176,8 @@ def test_decay(rope, layout, monkeypatch):
     result = measure("decay", loaded)
     windows = labelled_windows(rope.task, 1)
     assert len(windows) > 4
-    chosen = [windows[place] for place in spread(len(windows), 2)]
-    input_ids = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in chosen])
+    chosen = [windows[place] for place in evenly_spaced(len(windows), 2)]
+    input_ids = torch.stack([torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in chosen])
     model, projected = rope.model.roformer, []
     hooks = [
         layer.query_key_value.register_forward_hook(lambda *seen: projected.append(seen[2])) for layer in model.layers

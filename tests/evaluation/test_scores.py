@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from roformer.data.glue import GLUE
+from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
 from roformer.evaluation.comparison import compare
 from roformer.evaluation.evaluators import EVALUATORS

@@ -57,7 +57,7 @@ def test_a_piece_that_ends_with_its_document_is_known_as_such(make_task):
     offsets = task.corpus.splits["train"].offsets
     start, stop = offsets[1:3]
     spans = np.array([[start, stop], [start, stop - 1], [start + 1, stop]])
-    assert task.ends("train", spans) == [True, False, True]
+    assert task.closes_document("train", spans) == [True, False, True]
 
 
 def test_bits_a_byte(make_task, workshop):

@@ -96,9 +96,9 @@ def test_the_model_gets_the_labels_and_the_pooling(workshop, make_task, pooling)
 
 def test_text_without_labels_is_refused(workshop, make_task):
     """Catches a classifier with no class."""
-    unlabelled = ("data=text", f"data.path={workshop.text}")
-    with pytest.raises(UserError, match="this task needs data with labels: data=docs_topics, or data=labelled"):
-        make_task("classification", *unlabelled)
+    unlabeled = ("data=text", f"data.path={workshop.text}")
+    with pytest.raises(UserError, match="needs labeled data: data=docs_topics, or data=labeled"):
+        make_task("classification", *unlabeled)
 
 
 def test_a_length_without_room_is_refused(make_task):

@@ -30,7 +30,7 @@ class AttentionDistance(Evaluator):
         """Returns ``tokens``, the mean distance (layers, heads), and how many ``rows`` it is a mean of."""
         task, model = loaded.task, loaded.model
         assert isinstance(task, LanguageModeling)
-        rows = [task.frame(*window)[0] for window in labelled_windows(task, 1)]
+        rows = [task.add_special_tokens(*window)[0] for window in labelled_windows(task, 1)]
         if not rows:
             return {"rows": 0, "tokens": []}
         places = torch.arange(len(rows[0]), device=model.device)

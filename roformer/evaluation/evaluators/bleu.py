@@ -8,7 +8,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from roformer.data.corpus import Corpus
-from roformer.data.preprocess import split_documents
+from roformer.data.splits import split_documents
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.model import RoFormerForConditionalGeneration
 from roformer.tasks.translation import BEAMS, LENGTH_PENALTY, Translation
@@ -29,7 +29,7 @@ class Bleu(Evaluator):
         assert isinstance(model, RoFormerForConditionalGeneration)
         corpus = Corpus.from_settings(loaded.run.config["data"])
         references = [
-            document.further[0]
+            document.extra_texts[0]
             for split, document in split_documents(corpus.source, **corpus.fractions)
             if split == "test"
         ]

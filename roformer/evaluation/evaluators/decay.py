@@ -9,7 +9,7 @@ from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.evaluators.length_extrapolation import labelled_windows
 from roformer.evaluation.runs import Run
-from roformer.tasks.language_modeling import LanguageModeling, spread
+from roformer.tasks.language_modeling import LanguageModeling, evenly_spaced
 from roformer.theory import Complex, score_bounds, scores_at
 
 _ROWS, _PAIRS = 16, 64  # of each row
@@ -36,7 +36,7 @@ class Decay(Evaluator):
         task = loaded.task
         assert isinstance(task, LanguageModeling)
         windows = labelled_windows(task, 1)
-        rows = [task.frame(*windows[place])[0] for place in spread(len(windows), _ROWS)]
+        rows = [task.add_special_tokens(*windows[place])[0] for place in evenly_spaced(len(windows), _ROWS)]
         if not rows:
             return {"pairs": 0, "distances": [], "scores": [], "bounds": []}
         position = loaded.run.config["position"]

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from roformer.data.packing import SPECIAL_TOKENS
+from roformer.data.packing import FRAME_TOKENS
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks import Batch
 from roformer.tasks.language_modeling import (
     EVALUATION_SEED,
     LanguageModeling,
-    Piece,
+    Segment,
+    evenly_spaced,
     score_batches,
     score_tokens,
-    spread,
 )
 
 _MAX_WINDOWS = 128
@@ -58,16 +58,16 @@ class LengthExtrapolation(Evaluator):
         return {"windows": len(windows), "by_length": by_length, "by_position": by_position, "sliding": sliding}
 
 
-def labelled_windows(task: LanguageModeling, factor: int) -> list[Piece]:
+def labelled_windows(task: LanguageModeling, factor: int) -> list[Segment]:
     """Returns up to 128 (visible, labels) windows, ``factor`` times as long as a training row, one of each test
     document that is long enough."""
     length = _ordinary(task) * factor
     split = task.corpus.splits["test"]
     long_enough = np.flatnonzero(np.diff(split.offsets) >= length)
     windows = []
-    for index in long_enough[spread(len(long_enough), _MAX_WINDOWS)].tolist():
+    for index in long_enough[evenly_spaced(len(long_enough), _MAX_WINDOWS)].tolist():
         rng = np.random.default_rng([EVALUATION_SEED, _STREAM, index])
-        windows.append(task.label(split.document(index)[:length], rng))
+        windows.append(task.make_labels(split.document(index)[:length], rng))
     return windows
 
 
@@ -75,10 +75,10 @@ def reaches(loaded: LoadedRun, factor: int) -> bool:
     """Returns whether the model takes texts ``factor`` times as long as a training row: a table of positions ends."""
     task, limit = loaded.task, loaded.model.roformer.position.max_length
     assert isinstance(task, LanguageModeling)
-    return limit is None or _ordinary(task) * factor + SPECIAL_TOKENS <= limit
+    return limit is None or _ordinary(task) * factor + FRAME_TOKENS <= limit
 
 
-def window_batches(task: LanguageModeling, windows: list[Piece], factor: int, batch_tokens: int) -> Iterator[Batch]:
+def window_batches(task: LanguageModeling, windows: list[Segment], factor: int, batch_tokens: int) -> Iterator[Batch]:
     """Yields the windows cut into pieces of ``factor`` training rows, [CLS] and [SEP] around each."""
     length = _ordinary(task) * factor
     pieces = [
@@ -89,12 +89,12 @@ def window_batches(task: LanguageModeling, windows: list[Piece], factor: int, ba
     yield from _framed(task, pieces, batch_tokens)
 
 
-def _sliding_batches(task: LanguageModeling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+def _sliding_batches(task: LanguageModeling, windows: list[Segment], batch_tokens: int) -> Iterator[Batch]:
     """Yields pieces as long as a training row, each half a row after the one before it. A token is predicted in the
     piece that has it in its middle half (at the ends of a window: nearest to it), or where it sees what stands before
     it only, in the first piece that has it: so each is predicted once."""
     length = _ordinary(task)
-    predicted = length // 4 + length // 2 if task.sees_both_sides else length  # of a piece, up to its end
+    predicted = length // 4 + length // 2 if task.is_bidirectional else length  # of a piece, up to its end
     pieces = []
     for visible, labels in windows:
         starts = [*range(0, len(visible) - length, length // 2), len(visible) - length]
@@ -108,12 +108,12 @@ def _sliding_batches(task: LanguageModeling, windows: list[Piece], batch_tokens:
     yield from _framed(task, pieces, batch_tokens)
 
 
-def _framed(task: LanguageModeling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
-    size = max(1, batch_tokens // (len(pieces[0][0]) + SPECIAL_TOKENS))
+def _framed(task: LanguageModeling, pieces: list[Segment], batch_tokens: int) -> Iterator[Batch]:
+    size = max(1, batch_tokens // (len(pieces[0][0]) + FRAME_TOKENS))
     for start in range(0, len(pieces), size):
-        yield task.collate(task.frame(*piece) for piece in pieces[start : start + size])
+        yield task.collate(task.add_special_tokens(*piece) for piece in pieces[start : start + size])
 
 
 def _ordinary(task: LanguageModeling) -> int:
     """Returns the ordinary tokens of a full training row."""
-    return task.sequence_length - SPECIAL_TOKENS
+    return task.sequence_length - FRAME_TOKENS

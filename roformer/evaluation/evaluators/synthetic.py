@@ -8,9 +8,9 @@ import torch
 
 from roformer.data import SOURCES
 from roformer.data.collators import pack
-from roformer.data.packing import SPECIAL_TOKENS
+from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batches_by_length
-from roformer.data.synthetic import Example, SyntheticSource
+from roformer.data.sources import LabeledWords, SyntheticSource
 from roformer.errors import UserError
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
 from roformer.evaluation.runs import Run
@@ -48,11 +48,11 @@ class SyntheticAccuracy(Evaluator):
             examples = _examples(source, factor)
             length = str(source.length * factor)
             guesses[length] = _guesses(source, examples)
-            if limit is None or source.length * factor + SPECIAL_TOKENS <= limit:
+            if limit is None or source.length * factor + FRAME_TOKENS <= limit:
                 by_length[length] = self._accuracies(loaded, source, examples)
         return {"cell": source.cell, "by_length": by_length, "guesses": guesses}
 
-    def _accuracies(self, loaded: LoadedRun, source: SyntheticSource, examples: list[Example]) -> list[float]:
+    def _accuracies(self, loaded: LoadedRun, source: SyntheticSource, examples: list[LabeledWords]) -> list[float]:
         tokenizer, names = loaded.task.tokenizer, loaded.task.corpus.label_names
         if unknown := {label for _, label in examples} - set(names):
             raise UserError(
@@ -75,7 +75,7 @@ class SyntheticAccuracy(Evaluator):
         return [float(accuracy) for accuracy in correct.mean(axis=1)]
 
 
-def _examples(source: SyntheticSource, factor: int) -> list[Example]:
+def _examples(source: SyntheticSource, factor: int) -> list[LabeledWords]:
     """Draws the documents of one length, those of a cell next to each other."""
     examples = []
     for number in range(_CELLS * _TRIALS):
@@ -85,7 +85,7 @@ def _examples(source: SyntheticSource, factor: int) -> list[Example]:
     return examples
 
 
-def _guesses(source: SyntheticSource, examples: list[Example]) -> dict[str, float]:
+def _guesses(source: SyntheticSource, examples: list[LabeledWords]) -> dict[str, float]:
     """Returns guess -> accuracy: the most frequent label, and the source's own guess where it has one."""
     counts = Counter(label for _, label in examples)
     guesses = {"most frequent label": counts.most_common(1)[0][1] / len(examples)}

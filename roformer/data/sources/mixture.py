@@ -1,22 +1,22 @@
-"""Several corpora, one after the other."""
+"""A concatenation of several corpora."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
+from roformer.data.sources._base import SOURCES, Document, Source
 from roformer.errors import UserError
 
 
 @SOURCES.register("mixture")
 class MixtureSource(Source):
-    """The documents of all ``sources``, in their order.
+    """The documents of all ``sources``, concatenated in order.
 
     Args:
         sources: settings as for a single source: ``name`` and that source's own keys.
 
     Raises:
-        UserError: if there is none, or one of them is wrong.
+        UserError: if the list is empty, or the settings of a source are wrong.
     """
 
     def __init__(self, *, sources: Sequence[Mapping[str, Any]]) -> None:
@@ -32,5 +32,5 @@ class MixtureSource(Source):
             yield from source.documents()
 
     def provided_splits(self) -> frozenset[str]:
-        """What any of the sources gives: a split that one of them provides is carved from none."""
+        """Returns the splits that any of the sources assigns."""
         return frozenset().union(*(source.provided_splits() for source in self.sources))

@@ -1,22 +1,22 @@
-"""Classification of long texts without a download: which library was this module's documentation written for?"""
+"""Long-text classification without a download: which library does this documentation belong to?"""
 
 import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
-from roformer.data.docstrings import FORMAT, module_texts, package_versions
+from roformer.data.sources._base import SOURCES, Document, Source
+from roformer.data.sources._docstrings import CACHE_VERSION, module_texts, package_versions
 from roformer.errors import UserError
 
-_LONGEST_ALIAS = 3  # "np" or "mpl" are inside "input" and "simple"; "numpy" is in no ordinary word
+_LONGEST_ALIAS = 3  # short names occur inside ordinary words ("np" in "input"); longer ones do not
 
 
 def name_pattern(names: Sequence[str]) -> re.Pattern[str]:
-    """Returns a pattern for every whole word that contains one of the names, in upper or lower case.
+    """Returns a case-insensitive pattern for every word that contains one of the names.
 
-    A name of up to three letters has to be a whole part of the word: "np" takes ``np`` and ``np_array``, not
+    A name of up to three letters must be a whole part of the word: "np" matches ``np`` and ``np_array``, not
     ``input``. A space in a name also matches a hyphen, an underscore or a line break.
     """
     choices = []
@@ -28,15 +28,15 @@ def name_pattern(names: Sequence[str]) -> re.Pattern[str]:
 
 @SOURCES.register("docs_topics")
 class DocsTopicsSource(Source):
-    """One document per module, labelled by its library, with every name of that library removed from the text.
+    """One document per module, labeled with its library; the library's names are removed from the text.
 
     Args:
-        libraries: import name (the label) -> the names by which its own documentation calls the library.
-        min_characters: shorter documents (after the removal) are left out.
-        max_documents_per_library: keeps the classes balanced; which ones stay is decided by a hash of the text.
+        libraries: maps an import name (the label) to the names that the library's documentation uses for itself.
+        min_characters: documents that are shorter after the removal are skipped.
+        max_documents_per_library: keeps the classes balanced; a hash of the text decides which documents are kept.
 
     Raises:
-        UserError: if a library is not installed, has no name, or leaves no document.
+        UserError: if a library is not installed, has no names, or yields no document.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class DocsTopicsSource(Source):
 
     def fingerprint(self) -> str:
         settings = [list(self.libraries.items()), self.min_characters, self.max_documents_per_library]
-        return content_key("docs_topics", FORMAT, list(self.versions.items()), settings)
+        return content_key("docs_topics", CACHE_VERSION, list(self.versions.items()), settings)
 
     def documents(self) -> Iterator[Document]:
         if self._documents is None:
@@ -77,7 +77,7 @@ class DocsTopicsSource(Source):
             if not count:
                 raise UserError(
                     f"library '{label}' has no module with {self.min_characters} characters of documentation "
-                    "(lower data.min_characters, or take it off data.libraries)"
+                    "(lower data.min_characters, or remove it from data.libraries)"
                 )
         return list(documents.values())
 

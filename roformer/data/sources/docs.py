@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
-from roformer.data.docstrings import FORMAT, module_texts, package_versions
+from roformer.data.sources._base import SOURCES, Document, Source
+from roformer.data.sources._docstrings import CACHE_VERSION, module_texts, package_versions
 from roformer.errors import UserError
 
 
 @SOURCES.register("docs")
 class DocsSource(Source):
-    """One document per module: all its docstrings. Read from installed files; nothing imported or downloaded.
+    """One document per module: all its docstrings, read from installed files. Imports and downloads nothing.
 
     Args:
-        packages: top-level import names, or "stdlib", in the order in which the documents come.
-        min_characters: shorter documents are left out.
+        packages: top-level import names, or "stdlib", in the order of their documents.
+        min_characters: shorter documents are skipped.
 
     Raises:
         UserError: if a package is not installed.
@@ -26,10 +26,10 @@ class DocsSource(Source):
         self._documents: list[Document] | None = None
 
     def fingerprint(self) -> str:
-        return content_key("docs", FORMAT, list(self.versions.items()), self.min_characters)
+        return content_key("docs", CACHE_VERSION, list(self.versions.items()), self.min_characters)
 
     def documents(self) -> Iterator[Document]:
-        if self._documents is None:  # the tokenizer and the token cache both read it; parsing takes seconds
+        if self._documents is None:  # tokenizer and token cache both read it, and parsing takes seconds
             texts = dict.fromkeys(text for _, text in module_texts(list(self.versions)))
             self._documents = [Document(text) for text in texts if len(text) >= self.min_characters]
         if not self._documents:

@@ -1,4 +1,4 @@
-"""What a corpus is: a fingerprint, and documents in a fixed order. One class per kind of source."""
+"""The contract of a data source: a fingerprint, and documents in a fixed order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a corpus; what is never cut across two splits.
+    """One document of a corpus; a document is never divided between splits.
 
     Attributes:
         text: the whole text.
-        label: the class, for classification data.
-        split: one of ``SPLITS`` where the source itself says which; None where the hash of the text decides.
-        further: more texts that belong to it: the second of a pair, the candidates of a triplet.
+        label: the class, for labeled data.
+        split: one of ``SPLITS`` if the source assigns the split; None if a hash of the text decides.
+        extra_texts: further texts of the document: the second of a pair, or the candidates of a triplet.
     """
 
     text: str
     label: str | None = None
     split: str | None = None
-    further: tuple[str, ...] = ()
+    extra_texts: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return (self.text, *self.further)
+        return (self.text, *self.extra_texts)
 
 
 class Source(ABC):
-    """A corpus. Two sources with the same fingerprint yield the same documents in the same order."""
+    """A corpus. Two sources with equal fingerprints yield the same documents in the same order."""
 
     @classmethod  # noqa: B027  # most suit every task
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Names the content (and what was done to it) without reading all of it; the key of every cache."""
+        """Identifies the documents without yielding them; part of the key of every cache."""
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
@@ -51,7 +51,7 @@ class Source(ABC):
         """
 
     def provided_splits(self) -> frozenset[str]:
-        """The splits that the source itself gives; those are used as they are, and never carved out of "train"."""
+        """Returns the splits that the source assigns itself; no other document is drawn into those."""
         return frozenset()
 
 

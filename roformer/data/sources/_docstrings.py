@@ -14,7 +14,7 @@ from pathlib import Path
 
 from roformer.errors import UserError
 
-FORMAT = 1  # raise it when the extraction below yields other text
+CACHE_VERSION = 1  # raise it when the extraction below yields other text
 STDLIB = "stdlib"
 _SKIPPED_FOLDERS = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 _FILES_WORTH_A_POOL = 200  # below this, starting processes takes longer than parsing
@@ -35,14 +35,14 @@ def package_versions(packages: Sequence[str]) -> dict[str, str]:
             versions[name] = " ".join(importlib.metadata.version(owner) for owner in sorted(set(owners[name])))
         else:
             raise UserError(
-                f"package '{name}' in data.packages or data.libraries is not installed (run `make install`, or take "
-                f"it off the list; names are top-level import names such as sklearn, or '{STDLIB}')"
+                f"package '{name}' in data.packages or data.libraries is not installed (run `make install`, or "
+                f"remove it from the list; names are top-level import names such as sklearn, or '{STDLIB}')"
             )
     return versions
 
 
 def package_files(package: str) -> list[Path]:
-    """Returns the ``.py`` files of an installed package without its tests, sorted by their place in it."""
+    """Returns the ``.py`` files of an installed package without its tests, sorted by relative path."""
     if package == STDLIB:
         roots = [Path(sysconfig.get_paths()["stdlib"])]
     else:
@@ -61,7 +61,7 @@ def package_files(package: str) -> list[Path]:
 
 
 def file_docstrings(path: Path) -> list[str]:
-    """Returns the dedented docstrings of a file in source order; none where it is not valid Python."""
+    """Returns the dedented docstrings of a file in source order; an empty list if it is not valid Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
@@ -85,8 +85,8 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 def module_texts(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yields (package, text) for each module: its docstrings in source order, joined by blank lines.
 
-    A docstring that an earlier module already had is left out: generated and copied files would otherwise put the
-    same text into the training and the validation split.
+    A docstring that an earlier module already had is skipped: generated and copied files would otherwise put the same
+    text into training and validation split.
     """
     files = [(package, path) for package in packages for path in package_files(package)]
     seen: set[str] = set()
@@ -97,7 +97,7 @@ def module_texts(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _parse(paths: list[Path]) -> Iterator[list[str]]:
-    # a worker of a sweep's launcher may not start processes of its own
+    # daemonic workers of a sweep's launcher may not start processes
     if len(paths) < _FILES_WORTH_A_POOL or multiprocessing.parent_process() is not None:
         yield from map(file_docstrings, paths)
         return

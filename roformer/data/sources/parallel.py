@@ -1,47 +1,46 @@
-"""Texts in two languages, side by side: a table with a column each, or two files of which line i belongs to line i.
+"""Parallel text in two languages: a table with one column per language, or two line-aligned files.
 
-Of a folder, all pairs of files ``<name>.<source>`` and ``<name>.<target>`` are read, such as ``train.en`` and
-``train.de``, or else its tables. Files named train*, validation* (valid*, val*, dev*) or test* give the split.
+In a folder, all pairs of files ``<name>.<source>`` and ``<name>.<target>`` are read, such as ``train.en`` and
+``train.de``, or else its tables. Files named train*, validation* (valid*, val*, dev*) or test* assign the split.
 """
 
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
-from roformer.data.local import files_key, find_files, split_named
-from roformer.data.tables import READERS, read_rows, row_texts
+from roformer.data.sources._base import SOURCES, Document, Source
+from roformer.data.sources._local_files import files_key, find_files, local_files_key, split_named
+from roformer.data.sources._tables import READERS, read_rows, row_texts
 from roformer.errors import UserError
 
-FORMAT = 1  # raise it when the same files would yield other documents
+CACHE_VERSION = 1  # raise it when the same files would yield other documents
 
 
 @SOURCES.register("parallel")
 class ParallelSource(Source):
-    """A document is a source and its target. Pairs of which one side is blank are left out.
+    """One document per pair of source and target text. Pairs with a blank side are skipped.
 
     Args:
-        path: a table; a folder of tables, or of pairs of files.
-        source: the column or the end of the file names of what is translated, such as ``en``.
-        target: that of what it is translated into, such as ``de``.
+        path: a table; or a folder of tables or of file pairs.
+        source: column or file suffix of the source language, such as ``en``.
+        target: column or file suffix of the target language, such as ``de``.
 
     Raises:
-        UserError: if there is no such file, or source and target are one; later,
-            if two files have not as many lines, or a column is not there.
+        UserError: if there is no such file, or source equals target; on reading, if two files differ in their number
+            of lines, or a column is missing.
     """
 
     def __init__(self, *, path: str, source: str, target: str) -> None:
         if source == target:
-            raise UserError(f"data.source and data.target are both '{source}'; name two columns or ends of file names")
+            raise UserError(f"data.source and data.target are both '{source}'; give two columns or suffixes")
         self.path, self.languages = path, (source, target)
         self.pairs = _pairs_of_files(Path(path).expanduser(), source, target)
         self.tables = [] if self.pairs else find_files(path)
 
     def fingerprint(self) -> str:
-        files = [(file.name, file) for pair in self.pairs for file in pair]
-        files += [("/".join(file.parts), file.path) for file in self.tables]
-        return content_key("parallel", FORMAT, files_key(files), self.languages)
+        pairs = files_key((file.name, file) for pair in self.pairs for file in pair)
+        return content_key("parallel", CACHE_VERSION, pairs + local_files_key(self.tables), self.languages)
 
     def provided_splits(self) -> frozenset[str]:
         splits = [split_named(source.name) for source, _ in self.pairs] + [file.split for file in self.tables]
@@ -49,9 +48,9 @@ class ParallelSource(Source):
 
     def documents(self) -> Iterator[Document]:
         empty = True
-        for split, (text, further) in self._texts():
+        for split, (source, target) in self._texts():
             empty = False
-            yield Document(text, split=split, further=(further,))
+            yield Document(source, split=split, extra_texts=(target,))
         if empty:
             raise UserError(f"no documents in data.path={self.path}: no pair has text on both sides")
 
@@ -61,7 +60,7 @@ class ParallelSource(Source):
         for file in self.tables:
             if file.is_text:
                 raise UserError(
-                    f"{file.path} is no table: name the two files of a corpus as train.{self.languages[0]} and "
+                    f"{file.path} is not a table: name line-aligned files train.{self.languages[0]} and "
                     f"train.{self.languages[1]} (supported tables: {', '.join(READERS)})"
                 )
             for row in read_rows(file.path, self.languages):
@@ -71,27 +70,25 @@ class ParallelSource(Source):
 
 
 def _pairs_of_files(root: Path, source: str, target: str) -> list[tuple[Path, Path]]:
-    """Returns the pairs of files in a folder, sorted by name."""
+    """Returns the file pairs of a folder, sorted by name."""
     if not root.is_dir():
         return []
     found, others = (sorted(root.glob(f"*.{language}")) for language in (source, target))
     for files, other in ((found, target), (others, source)):
-        if lonely := [file for file in files if not file.with_suffix(f".{other}").is_file()]:
+        if unpaired := [file for file in files if not file.with_suffix(f".{other}").is_file()]:
             raise UserError(
-                f"{lonely[0]} has no {lonely[0].with_suffix(f'.{other}').name} beside it; data.source={source} and "
-                f"data.target={target} are the ends of the names"
+                f"{unpaired[0]} has no matching {unpaired[0].with_suffix(f'.{other}').name} (data.source={source} and "
+                f"data.target={target} are the suffixes of a pair)"
             )
     return [(file, file.with_suffix(f".{target}")) for file in found]
 
 
 def _lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Yields line i of both files, but for pairs of which one is blank."""
+    """Yields line i of both files, skipping pairs with a blank line."""
     for number, pair in enumerate(zip_longest(_side(source), _side(target)), start=1):
         if None in pair:
-            raise UserError(
-                f"{source if pair[0] is None else target} ends before line {number} of the other file; both "
-                "need as many lines"
-            )
+            short, long = (source, target) if pair[0] is None else (target, source)
+            raise UserError(f"{short} ends before line {number} of {long}; both need the same number of lines")
         left, right = (line.strip() for line in pair)
         if left and right:
             yield left, right
@@ -99,7 +96,7 @@ def _lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
 
 def _side(file: Path) -> Iterator[str]:
     try:
-        with file.open(encoding="utf-8-sig", newline="\n") as lines:  # a carriage return inside of a line ends none
+        with file.open(encoding="utf-8-sig", newline="\n") as lines:  # a carriage return within a line does not end it
             yield from lines
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text: {error.reason} (convert it)") from error

@@ -12,40 +12,40 @@ Row = dict[str, Any]
 _BATCH = 1000  # rows held at once
 
 
-def check_columns(where: str, wanted: Sequence[str], present: Iterable[str]) -> None:
-    """Raises UserError, with the nearest name, for the first of ``wanted`` that is not in ``present``."""
+def check_columns(where: str, required: Sequence[str], present: Iterable[str]) -> None:
+    """Raises UserError, with the nearest name, for the first of ``required`` that is not in ``present``."""
     known = sorted(map(str, present))
-    for column in wanted:
+    for column in required:
         if column not in known:
             hint = did_you_mean(column, known)
             raise UserError(
                 f"{where} has no column '{column}'{hint} (columns: {', '.join(known) or 'none'}; "
-                "change the setting of data that names it)"
+                "change the data setting that names it)"
             )
 
 
 def cell_text(value: Any, where: str) -> str | None:
-    """Returns a text cell as it is, and None for null or blank text; raises UserError for anything else."""
+    """Returns the text of a cell, or None if it is null or blank; raises UserError if it is not text."""
     if value is None:
         return None
     if not isinstance(value, str):
-        raise UserError(f"{where} holds {type(value).__name__} and not text: {str(value)[:60]!r}")
+        raise UserError(f"{where} contains {type(value).__name__} instead of text: {str(value)[:60]!r}")
     return value if value.strip() else None
 
 
 def columns_of(setting: str | list[str]) -> list[str]:
-    """Returns the columns that a setting names, one or several.
+    """Returns the columns in a setting that names one column or a list of them.
 
     Raises:
         UserError: if it names none.
     """
     if not setting:
-        raise UserError("data.text_column names no column; give one, or several as [first,second]")
+        raise UserError("data.text_column is empty; name one column, or several as [first,second]")
     return [setting] if isinstance(setting, str) else list(setting)
 
 
 def row_texts(row: Row, columns: Sequence[str], where: str) -> tuple[str, ...] | None:
-    """Returns the texts in these columns of a row; None where one is null or blank."""
+    """Returns the texts in these columns of a row, or None if one of them is null or blank."""
     texts = tuple(cell_text(row[column], f"{where}, column '{column}'") for column in columns)
     return None if None in texts else cast(tuple[str, ...], texts)
 
@@ -54,7 +54,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """Yields {column: value} for every row of ``path``; a missing value is None.
 
     Raises:
-        UserError: if a column is not there, or the file cannot be read as what its suffix says.
+        UserError: if a column is missing, or the content does not match the file's suffix.
     """
     try:
         yield from READERS[path.suffix.lower()](path, columns)
@@ -67,7 +67,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
-        # no pre_buffer: it keeps all that has been read of a column until the end of the file
+        # pre_buffer would keep all column data in memory until the end of the file
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             check_columns(str(path), columns, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
@@ -91,7 +91,7 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _json(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """A list of objects, or (as the hub writes it) one object a line."""
+    """Reads a list of objects, or one object per line as the hub writes it."""
     with path.open(encoding="utf-8-sig") as file:
         head = file.read(100).lstrip()
     if not head.startswith("["):
@@ -107,8 +107,8 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 def _pick(where: str, row: Any, columns: Sequence[str], *, check: bool) -> Row:
     if not isinstance(row, dict):
-        raise UserError(f"{where} is a {type(row).__name__}; each row has to be an object such as {{'text': '...'}}")
-    if check:  # later rows may leave a key out: that is a null
+        raise UserError(f"{where} is a {type(row).__name__}; each row must be an object such as {{'text': '...'}}")
+    if check:  # in later rows a missing key is a null
         check_columns(where, columns, row)
     return {column: row.get(column) for column in columns}
 

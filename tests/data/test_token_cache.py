@@ -11,7 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data import Document, Source
-from roformer.data.preprocess import TokenizedCorpus, split_documents, split_of, tokenize_corpus
+from roformer.data.splits import split_documents, split_of
+from roformer.data.token_store import TokenizedCorpus
+from roformer.data.tokenize import tokenize_corpus
 from roformer.errors import UserError
 
 TEXTS = [f"w{i % 7} w{i % 11} word{i}" + " w1" * (i % 13) for i in range(400)]
@@ -218,13 +220,13 @@ def test_splits_of_share_zero_are_not_there(tmp_path: Path) -> None:
 TRAIN = Document("w1", split="train")
 VALIDATION = Document("w1", split="validation")
 TEST = Document("w1", split="test")
-HALF_LABELLED = [Document(text, label="a" if i % 2 else None) for i, text in enumerate(TEXTS)]
+HALF_LABELED = [Document(text, label="a" if i % 2 else None) for i, text in enumerate(TEXTS)]
 MISTAKES = {
     "no documents": ([], set(), r"no documents"),
-    "one document": ([Document("w1")], set(), r"split of 1 documents came out empty"),
+    "one document": ([Document("w1")], set(), r"split of 1 documents is empty"),
     "nothing for validation": ([TEST, TRAIN], {"test"}, r"raise data\.validation_fraction"),
     "nothing to train on": ([TEST, VALIDATION], {"test", "validation"}, r"train split.*train\*"),
-    "some labels": (HALF_LABELLED, set(), r"some have none"),
+    "some labels": (HALF_LABELED, set(), r"some have none"),
 }
 
 

@@ -5,24 +5,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roformer.data._base import SOURCES, Document, Source
 from roformer.data.cache import content_key
-from roformer.data.hub import HubSource
-from roformer.data.local import LabelledSource, find_files
+from roformer.data.sources._base import SOURCES, Document, Source
+from roformer.data.sources._local_files import find_files
+from roformer.data.sources.hub import HubSource
+from roformer.data.sources.labeled import LabeledSource
 from roformer.errors import UserError
 from roformer.registry import did_you_mean
 
 
 @dataclass(frozen=True)
 class GlueTask:
-    """What GLUE says of a task.
+    """A task of the GLUE benchmark.
 
     Attributes:
-        columns: of the texts.
-        metric: that GLUE and the paper report.
-        positive: what the class is called that an F1 score is about, by number and on the hub.
-        folder: of its files; its own name where None.
-        development: beginning of the name of its development set.
+        columns: names of the text columns.
+        metric: the metric that GLUE and the paper report.
+        positive: names of the positive class of an F1 score, as a number and on the hub.
+        folder: folder of its files; None if it is the task's own name.
+        development: prefix of the file names of its development set.
     """
 
     columns: tuple[str, ...]
@@ -48,17 +49,17 @@ GLUE = {
 
 @SOURCES.register("glue")
 class GlueSource(Source):
-    """A task of GLUE. Its development set, whose labels are public, is the test split here: what has to be chosen,
-    such as a learning rate, is chosen on a part of the training set.
+    """A task of GLUE. Test labels are not public, so the development set is the test split here; learning rates and
+    other choices are made on a held-out part of the training set.
 
     Args:
-        glue_task: which one; ``mnli_mismatched`` has the training set of ``mnli`` and the other development set.
-        path: a folder with a folder for each task, which holds tables named train*, and validation* (valid*, val*,
-            dev*; of MRPC also test*, the second half of its own release); null for the hub.
-        dataset, revision: on the hub.
+        glue_task: name of the task; ``mnli_mismatched`` is ``mnli`` with its other development set.
+        path: a folder with a subfolder for each task that holds tables named train* and validation* (valid*, val*,
+            dev*; for MRPC also test*, as in its original release, whose labels are public); null for the hub.
+        dataset, revision: name and version on the hub.
 
     Raises:
-        UserError: if there is no such task or folder; later, if a column is not there, or labels are hidden.
+        UserError: if there is no such task or folder; on reading, if a column is missing or labels are hidden.
     """
 
     def __init__(self, *, glue_task: str, path: str | None, dataset: str, revision: str | None) -> None:
@@ -81,13 +82,13 @@ class GlueSource(Source):
         part = task.development.removeprefix("validation")
         development = [f"{word}{part}" for word in ("validation", "valid", "val", "dev")]
         if glue_task == "mrpc":
-            development.append("test")  # as it was published, before GLUE: its labels are known
+            development.append("test")  # its original release, before GLUE, has public test labels
         for split, beginnings in (("train", ["train"]), ("test", development)):
             named = [[file for file in files if file.name.startswith(beginning)] for beginning in beginnings]
             if not (found := next(filter(None, named), [])):
                 raise UserError(f"data.path={path}: no file {'* or '.join(beginnings)}* in its folder {folder}")
             for file in found:
-                self.parts.append((split, LabelledSource(path=str(file), text_column=columns, label_column="label")))
+                self.parts.append((split, LabeledSource(path=str(file), text_column=columns, label_column="label")))
 
     @classmethod
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
@@ -107,5 +108,5 @@ class GlueSource(Source):
         for split, part in self.parts:
             for document in part.documents():
                 if document.label == "-1":
-                    raise UserError(f"data.path: a file of the {split} split hides its labels (-1); take another")
+                    raise UserError(f"data.path: a file of the {split} split has hidden labels (-1)")
                 yield document if split is None else replace(document, split=split)

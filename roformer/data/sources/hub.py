@@ -6,13 +6,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from roformer.data._base import SOURCES, SPLITS, Document, Source
 from roformer.data.cache import content_key
-from roformer.data.local import files_key
-from roformer.data.tables import Row, check_columns, columns_of, row_texts
+from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
+from roformer.data.sources._local_files import files_key
+from roformer.data.sources._tables import Row, check_columns, columns_of, row_texts
 from roformer.errors import UserError
 
-FORMAT = 1  # raise it when the same rows would yield other documents
+CACHE_VERSION = 1  # raise it when the same rows would yield other documents
 _SPLIT_NAMES = {
     "train": "train",
     "validation": "validation",
@@ -24,25 +24,25 @@ _SPLIT_NAMES = {
 
 @SOURCES.register("hub")
 class HubSource(Source):
-    """Rows of a hub dataset. Splits other than train, validation and test ("unsupervised") are left out.
+    """Rows of a hub dataset. Splits other than train, validation and test (such as "unsupervised") are skipped.
 
     Args:
         dataset: name on the hub, or a local folder.
-        config_name: the dataset's configuration; null for its only one.
-        revision: branch, tag or commit; null for the newest. Only a commit makes the fingerprint tell the content.
+        config_name: the dataset's configuration; null if it has only one.
+        revision: branch, tag or commit; null for the newest. Only a commit pins the content.
         streaming: read over the network while iterating, instead of downloading everything first.
-        text_column: column of the text, ``column.field`` where it holds objects; several where a document is a pair or
-            more of texts. Rows that lack one are left out.
-        label_column: column of the class; null for none. Rows with no label (null or -1) are left out.
-        document_start: where a row is a line, a regular expression that the first line of a document matches.
-        rows_per_document: where a row is a sentence, how many in a row make a document.
-        characters_per_document: where a row is longer than a document should be, where to cut it.
-        data_dir: folder of the dataset that is read; null for all of it.
-        splits: its names of the splits -> train, validation or test; null for those that are called so, or nearly.
+        text_column: column of the text, ``column.field`` for a field of an object; a list of columns if a document has
+            several texts. Rows that lack one are skipped.
+        label_column: column of the label; null for unlabeled text. Rows without a label (null or -1) are skipped.
+        document_start: if each row is a line: regular expression that matches the first line of a document.
+        rows_per_document: if each row is a sentence: number of consecutive rows joined into a document.
+        characters_per_document: if rows are very long: length at which they are cut into documents.
+        data_dir: folder of the dataset to read; null for all of it.
+        splits: maps the dataset's split names to train, validation or test; null recognizes the usual names.
 
     Raises:
-        UserError: if rows are to be joined in two ways, or joined and labelled; later, if the dataset or a column
-            is not there.
+        UserError: if more than one way to join or cut rows is given, or one of them together with labels or several
+            texts; on reading, if the dataset or a column does not exist.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class HubSource(Source):
         if sum(setting is not None for setting in ways) > 1:
             raise UserError(
                 "data.document_start, data.rows_per_document, data.characters_per_document, data.label_column and "
-                "several data.text_column exclude one another; leave at most one of them non-null"
+                "several data.text_column exclude one another; set all but one of them to null"
             )
         if characters_per_document is not None and characters_per_document < 1:
             raise UserError(f"data.characters_per_document must be at least 1, got {characters_per_document}")
         if splits and (set(splits.values()) - set(SPLITS) or len(set(splits.values())) < len(splits)):
-            raise UserError(f"data.splits gives each name one of {', '.join(SPLITS)}, and none to two; got {splits}")
+            raise UserError(f"data.splits must map each name to a different one of {', '.join(SPLITS)}, got {splits}")
         try:
             re.compile(document_start or "")
         except re.error as error:
-            raise UserError(f"data.document_start={document_start} is no regular expression: {error}") from error
+            raise UserError(f"data.document_start={document_start} is not a regular expression: {error}") from error
         self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
         self.label_column = label_column
         self.document_start, self.rows_per_document = document_start, rows_per_document
@@ -91,7 +91,7 @@ class HubSource(Source):
         columns = [texts, self.label_column, self.document_start, self.rows_per_document]
         columns += [x for x in (self.characters_per_document, self.data_dir) if x is not None]
         splits = [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
-        return content_key("hub", FORMAT, which, [*columns, *splits])
+        return content_key("hub", CACHE_VERSION, which, [*columns, *splits])
 
     def provided_splits(self) -> frozenset[str]:
         return frozenset(self._splits()) - {"train"}
@@ -99,14 +99,14 @@ class HubSource(Source):
     def documents(self) -> Iterator[Document]:
         empty = True
         for split, rows in self._splits().items():
-            for (text, *further), label in self._texts(split, rows):
+            for (text, *extra_texts), label in self._texts(split, rows):
                 empty = False
-                yield Document(text, label, split, tuple(further))
+                yield Document(text, label, split, tuple(extra_texts))
         if empty:
             raise UserError(f"no documents in dataset '{self.dataset}': no row has both a text and a label")
 
     def _splits(self) -> Mapping[str, Any]:
-        """Returns the splits by our names, in the order of ``SPLITS``; loads the dataset at the first call."""
+        """Returns the rows of each of ``SPLITS`` that exists, in that order; loads the dataset on the first call."""
         if self._loaded is None:
             import datasets
 
@@ -140,7 +140,7 @@ class HubSource(Source):
         if self.label_column is not None:
             for texts, row in found:
                 label = row[self.label_column]
-                if names and label == -1:  # a hidden label of a test set; among numbers -1 is one of them
+                if names and label == -1:  # a hidden test label; as a number, -1 is an ordinary label
                     continue
                 if label is not None:
                     yield texts, names[label] if names else str(label)
@@ -189,12 +189,12 @@ def _checked_rows(where: str, rows: Any, columns: list[str]) -> Iterator[Row]:
 
 
 def _outer(column: str, present: Iterable[str]) -> str:
-    """Returns the column that holds ``column``, which may be a field of its objects: ``translation.en``."""
+    """Returns the column that contains ``column``, which may name a field of an object: ``translation.en``."""
     return column if column in present else column.split(".")[0]
 
 
 def _with_fields(row: Row, columns: list[str]) -> Row:
-    """Returns a row with the fields of its objects that are asked for as columns of their own."""
+    """Returns the row with each requested ``column.field`` as a column of its own."""
     for column in columns:
         holder, _, field = column.partition(".")
         if column not in row and isinstance(row.get(holder), dict) and field in row[holder]:
@@ -204,5 +204,5 @@ def _with_fields(row: Row, columns: list[str]) -> Row:
 
 def _class_names(rows: Any, label_column: str | None) -> list[str] | None:
     feature = (rows.features or {}).get(label_column) if label_column else None
-    names = getattr(feature, "names", None)  # ClassLabel stores numbers, and their names beside them
+    names = getattr(feature, "names", None)  # ClassLabel stores numbers and a list of their names
     return list(names) if names else None
