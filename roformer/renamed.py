@@ -32,6 +32,9 @@ POSITION_SETTINGS: Mapping[str, Mapping[str, str]] = {
 ATTENTION_BACKENDS: Mapping[str, str] = {"linear_softmax": "efficient", "performer": "favor_plus"}
 """Old attention backend -> new attention backend."""
 
+DATA_SOURCES: Mapping[str, str] = {"labelled": "labeled"}
+"""Old data source -> new data source."""
+
 _FREQUENCY_BANDS = {"fast": "high", "slow": "low"}
 
 
@@ -69,4 +72,12 @@ def current_model_config(config: Mapping[str, Any]) -> dict[str, Any]:
         current["position"] = current_position(current["position"])
     if isinstance(current.get("attention_backend"), str):
         current["attention_backend"] = current_attention_name(current["attention_backend"])
+    return current
+
+
+def current_data(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns data settings by today's names, also of the sources inside a mixture."""
+    current = {**settings, "name": DATA_SOURCES.get(settings["name"], settings["name"])}
+    if "sources" in current:
+        current["sources"] = [current_data(source) for source in current["sources"]]
     return current

@@ -1,8 +1,17 @@
 """Files of version 0.1 are read by today's names."""
 
 import pytest
+import yaml
 
-from roformer.renamed import current_attention, current_attention_name, current_model_config, current_position
+from roformer.config import TrainConfig
+from roformer.renamed import (
+    current_attention,
+    current_attention_name,
+    current_data,
+    current_model_config,
+    current_position,
+)
+from roformer.runs.history import migrate
 
 OLD_ROPE = {"name": "rope", "base": 500.0, "layout": "half", "partial_factor": 0.5}
 NEW_ROPE = {
@@ -51,3 +60,13 @@ def test_old_attention_backends_get_new_names():
     assert current_model_config(config) == {
         "position": NEW_ROPE, "attention_backend": "favor_plus", "hidden_size": 8,
     }  # fmt: skip
+
+
+def test_old_data_sources_get_new_names():
+    """Catches a run on labeled data of 0.1 that cannot be resumed or evaluated any more, alone or in a mixture."""
+    old, new = {"name": "labelled", "path": "x"}, {"name": "labeled", "path": "x"}
+    assert current_data(old) == current_data(new) == new
+    assert current_data({"name": "mixture", "sources": [old]}) == {"name": "mixture", "sources": [new]}
+    config = yaml.safe_load(TrainConfig.compose("data=labeled", "data.path=x").to_yaml())
+    config["data"]["name"] = "labelled"
+    assert migrate(config)["data"]["name"] == "labeled"

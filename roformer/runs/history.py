@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from roformer.errors import UserError
+from roformer.renamed import current_data
 
 Tree = dict[str, Any]
 """The content of a ``config.yaml``."""
@@ -30,6 +31,7 @@ def read_config(file: Path) -> Tree:
 def migrate(config: Tree) -> Tree:
     """Returns a configuration of any earlier version in today's terms: a setting that is younger than the run has the
     value that stands for what the run did."""
+    config["data"] = current_data(config["data"])
     config["optimizer"].setdefault("grid", None)
     config["optimizer"].setdefault("carry", False)
     config["trainer"].setdefault("average_checkpoints", 1)
