@@ -81,7 +81,7 @@ def test_fine_tuning_is_that_of_the_paper():
 
     glue, numbers = found("paper/glue")
     assert numbers == (3, 32, 512, 3e-5)
-    assert glue.init_from == "outputs/paper/mlm_sane/learned-seed1"
+    assert glue.init_from == "outputs/paper/mlm_tuned_lr/learned-seed1"
     matching, numbers = found("paper/chinese/matching")
     assert numbers == (20, 4, 1024, 6e-6)
     assert (matching.task["pooling"], matching.init_from) == ("mean", "outputs/paper/chinese/learned-seed1-stage6")

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from roformer.registry import Registry
 
@@ -34,9 +34,11 @@ class Document:
 class Source(ABC):
     """A corpus. Two sources with equal fingerprints yield the same documents in the same order."""
 
-    @classmethod  # noqa: B027  # most suit every task
+    is_benchmark: ClassVar[bool] = False
+    """Whether models get one score on each of its data sets, as on the tasks of GLUE."""
+    @classmethod  # noqa: B027  # most fit every task
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
-        """Raises ``UserError`` if the documents that these settings describe do not suit a task's settings."""
+        """Raises ``UserError`` if these data settings do not fit the settings of a task."""
 
     @abstractmethod
     def fingerprint(self) -> str:
