@@ -1,5 +1,7 @@
 """The registry: names to classes, and the words it has for typing errors."""
 
+import importlib
+
 import pytest
 
 from roformer.errors import UserError
@@ -96,3 +98,18 @@ def test_value_of_another_type_is_refused() -> None:
     with pytest.raises(UserError, match=r"base='abc' is not possible \(allowed: float\)"):
         POSITION_ENCODINGS.check({"name": "rope", "base": "abc"})
     assert POSITION_ENCODINGS.check({"name": "rope", "base": 500}) == {"base": 500}  # a whole number is a float, too
+
+
+def test_every_module_of_a_package_registers(tmp_path, monkeypatch):
+    """Catches a list of modules: a class in a new file would not be found."""
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "__init__.py").write_text(
+        "from roformer.registry import Registry\nZOO = Registry('animal')\nZOO.discover(__path__, __name__)\n"
+    )
+    for name in ("lion", "owl"):
+        (tmp_path / "zoo" / f"{name}.py").write_text(
+            f"from zoo import ZOO\n\n@ZOO.register('{name}')\nclass Animal:\n    pass\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    zoo = importlib.import_module("zoo")
+    assert list(zoo.ZOO) == ["lion", "owl"]

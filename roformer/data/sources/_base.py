@@ -36,6 +36,7 @@ class Source(ABC):
 
     is_benchmark: ClassVar[bool] = False
     """Whether models get one score on each of its data sets, as on the tasks of GLUE."""
+
     @classmethod  # noqa: B027  # most fit every task
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
         """Raises ``UserError`` if these data settings do not fit the settings of a task."""
