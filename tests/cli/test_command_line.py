@@ -63,10 +63,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("trainer.max_step=3", "trainer has no setting 'max_step'; did you mean 'max_steps'?"),
         ("sede=3", "the configuration has no setting 'sede'; did you mean 'seed'?"),
         ("max_steps=3", "the configuration has no setting 'max_steps'; did you mean trainer.max_steps?"),
-        (
-            "data=docs",
-            "data has no setting 'path'; it is a setting of data=glue, data=labeled, data=parallel, data=text",
-        ),
+        ("data=docs", "data has no setting 'path'; it is a setting of data="),
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("attention.num_features=8", "attention has no setting 'num_features'; it is a setting of attention=perf"),
         ("+attention.num_features=8", "attention backend 'sdpa' has no setting 'num_features'"),
