@@ -72,7 +72,7 @@ def test_fine_tuning_starts_from_a_finished_run(runs):
     """Catches a position encoding of the export that is read by today's names only."""
     rows = [f"{file.read_text().strip()},{number % 2}" for number, file in enumerate(sorted(runs.glob("corpus/*")))]
     (runs / "labels.csv").write_text("\n".join(["text,label", *rows]))
-    data = ("task=classification", "task.max_length=32", "data=labelled", "data.path=labels.csv")
+    data = ("task=classification", "task.max_length=32", "data=labeled", "data.path=labels.csv")
     steps = ("trainer.max_steps=1", "trainer.eval_steps=1", "trainer.precision=fp32", "attention=sdpa", "tracker=none")
     paths = ("init_from=finished", "paths.output_dir=tuned", "paths.cache_dir=cache")
     train(TrainConfig.compose(*data, *steps, *paths), frozenset({"task"}))
