@@ -14,7 +14,7 @@ Checked against: nothing.
 
 from torch import Tensor
 
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
 
 
 @POSITION_ENCODINGS.register("toy")
@@ -26,7 +26,7 @@ class ToyPositionEncoding(PositionEncoding):
         slope: how fast they fall.
     """
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, slope: float = 0.1) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def test_full_size(recipe):
         found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer.learning_rate)
         assert found == (1024, 128, 100_000, 1e-4)
         assert (config.attention["name"], config.tokenizer["name"], config.data["name"]) == (
-            "performer",
+            "favor_plus",
             "bytes",
             "hub",
         )

@@ -72,7 +72,7 @@ def shared_settings(results: list[Result]) -> dict[str, Any]:
     """Returns the settings that a reader needs to judge the comparison, from the first run."""
     config = results[0]["config"]
     optimizer = config["optimizer"]
-    bases = {r["run"]["position"].get("base") for r in results if r["run"]["position"]["name"] == "rope"}
+    bases = {r["run"]["position"].get("rope_theta") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
         "data": data_name(config["data"]),
         "task": config["task"]["name"],

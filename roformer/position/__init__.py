@@ -1,7 +1,8 @@
 """Position encodings, one file each. The file's name is the name in ``conf/position/`` and in ``config.json``."""
 
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position.rope import RotaryEmbedding
 
 POSITION_ENCODINGS.discover(__path__, __name__)
 
-__all__ = ["POSITION_ENCODINGS", "ModelShape", "PositionEncoding", "PositionState"]
+__all__ = ["POSITION_ENCODINGS", "ModelShape", "PositionEncoding", "PositionState", "RotaryEmbedding", "Traits"]

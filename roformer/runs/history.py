@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from roformer.errors import UserError
-from roformer.renamed import current_data
+from roformer.renamed import current_attention, current_data, current_position
 
 Tree = dict[str, Any]
 """The content of a ``config.yaml``."""
@@ -29,16 +29,14 @@ def read_config(file: Path) -> Tree:
 
 
 def migrate(config: Tree) -> Tree:
-    """Returns a configuration of any earlier version in today's terms: a setting that is younger than the run has the
-    value that stands for what the run did."""
+    """Returns a configuration of any earlier version in today's terms: settings have today's names, and one that is
+    younger than the run has the value that stands for what the run did."""
     config["data"] = current_data(config["data"])
     config["optimizer"].setdefault("grid", None)
     config["optimizer"].setdefault("carry", False)
     config["trainer"].setdefault("average_checkpoints", 1)
-    if config["position"]["name"] == "rope":
-        config["position"].setdefault("pairs", "all")
-    if config["attention"]["name"] == "performer":
-        config["attention"].setdefault("num_features", None)
+    config["position"] = current_position(config["position"])
+    config["attention"] = current_attention(config["attention"])
     return config
 
 

@@ -187,7 +187,7 @@ class Translation(Task):
     ) -> list[str]:
         """Returns the translation of each document of a split."""
         device, translations = model.device, [""] * len(self.corpus.splits[split])
-        table = model.decoder.position.max_length or math.inf  # number of positions, if limited
+        table = model.decoder.position.traits.max_length or math.inf  # number of positions, if limited
         sources = slice(1)  # batches must not depend on the references
         for documents in self.by_length(split, max(1, batch_tokens // num_beams), sources):
             input_ids, mask = self._padded([self.pair(split, index)[0] for index in documents])

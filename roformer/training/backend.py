@@ -1,11 +1,11 @@
 """The attention backend, chosen by measurement, because it depends on processor, precision and length."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import torch
 
-from roformer.attention import ATTENTION_BACKENDS
+from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import ModelShape, PositionEncoding
 from roformer.runtime.choice import Choice, measured_choice
 from roformer.runtime.timing import best_seconds
@@ -35,8 +35,11 @@ def speedup_of_blocked(
 
     def work(name: str) -> Callable[[], None]:
         backend = ATTENTION_BACKENDS[name](model, dropout=dropout, rotary_value=False).train()
-        attend = partial(backend.attend_part, position=PositionEncoding(), mask=None, causal=causal, layer=0)
-        return lambda: attend(query, key, value, (), None)[0].sum().backward()
+        inputs = AttentionInputs(
+            query=query, key=key, value=value, position=PositionEncoding(), state=(),
+            layout=SequenceLayout(causal=causal), layer=0,
+        )  # fmt: skip
+        return lambda: backend.attend(inputs)[0].sum().backward()
 
     seconds = best_seconds(
         {name: work(name) for name in (_DEFAULT, _OTHER)},

@@ -44,11 +44,12 @@ def _check_attention(config: TrainConfig, position: PositionEncoding, shape: Mod
 
 
 def _check_longest_position(config: TrainConfig, position: PositionEncoding) -> None:
+    max_length = position.traits.max_length
     for key in ("sequence_length", "max_length"):
-        if position.max_length is not None and config.task.get(key, 0) > position.max_length:
+        if max_length is not None and config.task.get(key, 0) > max_length:
             raise UserError(
                 f"task.{key}={config.task[key]} is longer than the table of {config.position['name']} positions, "
-                f"model.max_position_embeddings={position.max_length}; lower the one or raise the other"
+                f"model.max_position_embeddings={max_length}; lower the one or raise the other"
             )
 
 

@@ -1,7 +1,7 @@
 """Starting from the weights of ``init_from``: what they fix in the configuration, and how they are loaded."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from roformer.config import Settings, TrainConfig, sequence_length
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
 from roformer.model.factory import draw_model, model_settings
-from roformer.position import POSITION_ENCODINGS
+from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from roformer.renamed import current_model_config
 from roformer.runs.folder import find_export, run_of_export
 from roformer.tasks import TASKS, Task
 
 # What fine-tuning may change of a checkpoint's model; the shapes of its weights fix the rest.
 _FREE_MODEL_SETTINGS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+
+# Of a scaling: the checkpoint's training length, in tokens.
+_TRAINED_LENGTH = "original_max_position_embeddings"
 
 
 class WarmStart:
@@ -124,21 +128,26 @@ class WarmStart:
                 "choose task=causal_lm"
             )
         becomes_causal = wanted.get("is_decoder") and not stored.get("is_decoder")
-        if becomes_causal and POSITION_ENCODINGS[self.position["name"]].one_sided_if_causal:
+        if becomes_causal and self._encoding().traits.causal == "own_parameters":
             raise UserError(
                 f"{self.given} was trained with bidirectional {self.position['name']} distances, and the parameters "
                 "of a causal model stand for other ones; train it from scratch"
             )
 
+    def _encoding(self) -> PositionEncoding:
+        """Builds the checkpoint's encoding, without its weights."""
+        sizes = {field.name: self.stored[field.name] for field in fields(ModelShape) if field.name in self.stored}
+        return POSITION_ENCODINGS.build(self.position, ModelShape(**sizes))
+
     def _scaled_position(self, asked: Settings, overridden: frozenset[str]) -> Settings:
         """Returns the settings of a scaling: the checkpoint's where both have them, and its training length."""
         run = run_of_export(self.export)
         trained = sequence_length(run.config["task"]) if run and run.config else None
-        if not trained and "original_length" in asked and "position.original_length" not in overridden:
+        if not trained and _TRAINED_LENGTH in asked and f"position.{_TRAINED_LENGTH}" not in overridden:
             raise UserError(
-                f"{self.given} does not say at which length it was trained; give position.original_length, in tokens"
+                f"{self.given} does not say at which length it was trained; give position.{_TRAINED_LENGTH}, in tokens"
             )
-        known = {**self.position, "name": asked["name"], **({"original_length": trained} if trained else {})}
+        known = {**self.position, "name": asked["name"], **({_TRAINED_LENGTH: trained} if trained else {})}
         return {key: known.get(key, value) for key, value in asked.items()}
 
     def _attention(self, configured: Settings) -> Settings:
@@ -215,10 +224,9 @@ def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
 
 
 def _scales(asked: Settings, stored: Settings) -> bool:
-    """Returns whether an encoding is the stored one, changed for longer texts, with all of its settings."""
-    ours, theirs = POSITION_ENCODINGS[asked["name"]], POSITION_ENCODINGS[stored["name"]]
-    named = asked["name"].startswith(f"{stored['name']}_")  # xpos, too, derives from rope, but is no scaling of it
-    return named and issubclass(ours, theirs) and stored.get("pairs", "all") == "all"
+    """Returns whether an encoding is the stored one, extended to longer texts, with all of its settings."""
+    scaled = POSITION_ENCODINGS[asked["name"]].scales is POSITION_ENCODINGS[stored["name"]]
+    return scaled and stored.get("frequency_band", "all") == "all"
 
 
 def _read_settings(export: Path) -> dict[str, Any]:
@@ -229,4 +237,4 @@ def _read_settings(export: Path) -> dict[str, Any]:
         raise UserError(f"{file} is no JSON ({error}); export the checkpoint anew") from error
     if stored.get("model_type") not in (RoFormerConfig.model_type, "roformer"):
         raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not a RoFormer")
-    return stored
+    return current_model_config(stored)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 
 B, H, L, D = 2, 3, 5, 4
@@ -51,7 +51,10 @@ def attend(backend, heads, position, mask, layer=0, causal=False, **settings):
     module = ATTENTION_BACKENDS[backend](SHAPE, **{"dropout": 0.0, "rotary_value": False, **settings})
     state = position.prepare(torch.arange(L)[None])
     layout = SequenceLayout.padded(mask, causal=causal)
-    output, weights = module(*heads, position=position, state=state, layout=layout, layer=layer)
+    query, key, value = heads
+    output, weights = module(
+        AttentionInputs(query=query, key=key, value=value, position=position, state=state, layout=layout, layer=layer)
+    )
     return output.unflatten(-1, (H, D)).transpose(1, 2), weights
 
 
@@ -114,7 +117,7 @@ def test_dropout_keeps_the_mean(backend):
     torch.manual_seed(0)
     zeros, value = torch.zeros(1, 4, 200, 8), torch.zeros(1, 4, 200, 8)
     value[..., 0, :] = 200.0  # every weight is 1/200: an output is 0 where its first weight is dropped, else 1/0.75
-    output, _ = module.attend(zeros, zeros, value, None, None)
+    output, _ = module.scaled_dot_product(zeros, zeros, value, bias=None, mask=None, causal=False)
     assert output.mean().item() == pytest.approx(1, abs=0.05)
     assert (output[..., 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
@@ -129,7 +132,7 @@ def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape
 
     def attend(*tensors):
         torch.manual_seed(0)  # the same elements are dropped in every call
-        return module.attend(*tensors[:3], mask, tensors[3], causal)[0]
+        return module.scaled_dot_product(*tensors[:3], bias=tensors[3], mask=mask, causal=causal)[0]
 
     leaves = [x.clone().requires_grad_() for x in (*heads, bias[: shape[0], : shape[1]])]
     assert torch.autograd.gradcheck(attend, leaves)
@@ -141,10 +144,11 @@ def test_dropout_is_drawn_anew(backend):
     value = torch.randn(2, 3, L, 8, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros_like(value)
     torch.manual_seed(0)
-    first, second = (module.attend(zeros, zeros, value, None, None)[0] for _ in range(2))
+    plain = {"bias": None, "mask": None, "causal": False}
+    first, second = (module.scaled_dot_product(zeros, zeros, value, **plain)[0] for _ in range(2))
     assert not torch.equal(first, second)
     value = value[:1, :1].expand_as(value)
-    rows = module.attend(zeros, zeros, value, None, None)[0].flatten(0, 2)
+    rows = module.scaled_dot_product(zeros, zeros, value, **plain)[0].flatten(0, 2)
     assert len(rows.unique(dim=0)) > len(rows) // 2
 
 

@@ -1,4 +1,4 @@
-"""Every backend against the written-out one, with every encoding, on padded and on packed documents."""
+"""Every backend against the eager one, with every encoding, on padded and on packed documents."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def test_same_gradients_as_eager(encoding, backend, inputs, tiny_model, is_decod
         )
 
 
-def test_rotary_value_is_honoured(backend, inputs, tiny_model):
+def test_rotary_value_is_honored(backend, inputs, tiny_model):
     """Catches a backend that rotates queries and keys only where the values are to be rotated as well."""
     plain, eager, other = (
         real(tiny_model("rope", rotary_value=rotary, attention_backend=name)(**inputs).logits, inputs)

@@ -1,10 +1,10 @@
-"""An encoding that adds to the scores, for as long as conf/position has none: ALiBi, steeper in each layer."""
+"""An encoding that adds to the scores, differently in each layer: ALiBi, steeper in each."""
 
 import pytest
 import torch
 
 from roformer.errors import UserError
-from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding, Traits
 
 NAME = "alibi_of_the_tests"
 
@@ -12,7 +12,7 @@ NAME = "alibi_of_the_tests"
 class ToyAlibi(PositionEncoding):
     """Subtracts steepness x (layer + 1) x 2^-head x |m - n|; the state holds the positions themselves."""
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, steepness: float) -> None:
         super().__init__()

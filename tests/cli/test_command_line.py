@@ -98,12 +98,12 @@ def test_mistakes_in_the_settings(mistake, override, message):
             "model.max_position_embeddings=2048; lower the one or raise the other",
         ),
         ("tokenizer.vocab_size=50", "tokenizer.vocab_size=50 does not hold an alphabet of 40 characters twice"),
-        ("position.bases=500", "position encoding 'rope' has no setting 'bases'; did you mean 'base'?"),
+        ("position.rope_thet=500", "position encoding 'rope' has no setting 'rope_thet'; did you mean 'rope_theta'?"),
     ],
 )
 def test_mistakes_that_show_later(mistake, override, message):
     """Catches a mistake that costs the preparation of the data, or the first part of the training."""
-    assert message in mistake(*override.replace("position.bases", "+position.bases").split())
+    assert message in mistake(*override.replace("position.rope_thet", "+position.rope_thet").split())
 
 
 def test_synthetic_documents_are_read_whole(commands, tmp_path):

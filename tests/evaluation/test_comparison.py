@@ -288,12 +288,12 @@ def test_what_has_to_differ_is_not_told(two_by_two):
 
 def test_variants_of_one_encoding_are_kept_apart(mlm_results):
     """Catches two bases of RoPE averaged as if they were seeds, and labels that do not tell them apart."""
-    small, large = ({"name": "rope", "base": base, "layout": "half"} for base in (500.0, 10000.0))
+    small, large = ({"name": "rope", "rope_theta": base, "layout": "half"} for base in (500.0, 10000.0))
     results = [*mlm_results(2.0, [4, 3, 2, 2], position=small), *mlm_results(3.0, [4, 3, 3, 3], position=large)]
     results += mlm_results(4.0, [4, 4, 4, 4], position="none")
-    encodings = compared(results, reference="rope (base=500.0)")["lm"]["encodings"]
-    assert list(encodings) == ["none", "rope (base=10000.0)", "rope (base=500.0)"]
-    assert encodings["rope (base=10000.0)"]["difference"]["mean"] == 1.0
+    encodings = compared(results, reference="rope (rope_theta=500.0)")["lm"]["encodings"]
+    assert list(encodings) == ["none", "rope (rope_theta=10000.0)", "rope (rope_theta=500.0)"]
+    assert encodings["rope (rope_theta=10000.0)"]["difference"]["mean"] == 1.0
 
 
 def test_the_same_encoding_and_seed_twice_is_refused(two_by_two, mlm_results):

@@ -1,5 +1,7 @@
 """Saved and loaded, a model computes the same: each encoding, by its own class and by the Auto classes."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -108,3 +110,26 @@ def test_initial_weights(encoding, tiny_model):
         else:
             assert set(parameter.tolist()) == {1.0 if name.endswith("norm.weight") else 0.0}, name
     assert torch.equal(*(model(TOKENS).logits for model in models))
+
+
+@pytest.mark.parametrize(
+    ("backend", "position", "old"),
+    [
+        ("sdpa", "rope", {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0}),
+        ("favor_plus", "rope", {"name": "rope", "base": 10000.0}),
+        ("efficient", "none", {"name": "none"}),
+        ("sdpa", "t5", {"name": "t5", "buckets": 32, "max_distance": 128}),
+    ],
+)
+def test_exports_of_version_0_1_are_read(backend, position, old, tiny_model, tmp_path):
+    """Catches an export with the names of its time that is refused, or read with defaults in place of its settings."""
+    model = tiny_model(position, attention_backend=backend)
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    old_backends = {"favor_plus": "performer", "efficient": "linear_softmax"}
+    stored = {**json.loads(file.read_text()), "position": old}
+    file.write_text(json.dumps({**stored, "attention_backend": old_backends.get(backend, backend)}))
+    for loader in (RoFormerForMaskedLM, AutoModelForMaskedLM):
+        back = loader.from_pretrained(tmp_path)
+        assert back.config.attention_backend == backend
+        assert torch.equal(back(TOKENS).logits, model(TOKENS).logits)

@@ -1,10 +1,11 @@
 """What every encoding in conf/position promises, whatever it does inside."""
 
+import dataclasses
 import inspect
 
 import torch
 
-from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 
 TOKENS = torch.arange(1, 13)[None]  # (1, 12), all different
 ROUNDING, VISIBLE = 2e-5, 2e-3  # in logits whose standard deviation is about 2
@@ -47,7 +48,8 @@ def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
     difference = change(
         model(TOKENS, position_ids=positions).logits, model(TOKENS, position_ids=positions + 2030).logits
     )
-    assert difference < ROUNDING if POSITION_ENCODINGS[encoding].shift_invariant else difference > VISIBLE
+    invariant = model.roformer.position.traits.shift_invariant
+    assert difference < ROUNDING if invariant else difference > VISIBLE
 
 
 def test_distances_matter(encoding, tiny_model):
@@ -106,7 +108,7 @@ def test_parameters_of_an_encoder_mean_the_same_in_a_decoder(encoding, position_
     if biases[0] is not None:
         before = torch.ones(40, 40, dtype=torch.bool).tril()
         same = change(*(bias.expand(1, 4, 40, 40)[..., before] for bias in biases)) < ROUNDING
-        assert same != POSITION_ENCODINGS[encoding].one_sided_if_causal
+        assert same == (encoder.traits.causal == "same_parameters")
 
 
 def test_every_number_in_the_yaml_matters(encoding, position_settings):
@@ -140,3 +142,22 @@ def test_state_can_be_cut_by_token(encoding, position_settings):
         for table in module.prepare(torch.arange(7).expand(batch, 7)):
             assert table.dim() == 4
             assert (table.shape[0] in (1, batch), table.shape[1] in (1, 4), table.shape[2]) == (True, True, 7)
+
+
+def test_a_wrapper_forwards_every_hook():
+    """Catches a hook that a wrapper forgets: the encoding inside would lose it in silence."""
+    hooks = {name for name in vars(PositionEncoding) if not name.startswith("_")} - {"scales"}
+    assert hooks == hooks & vars(POSITION_ENCODINGS["randomized"]).keys()
+    assert hooks >= {"traits", "adds_to_scores", "embed", "prepare", "rotate", "score_bias", "softmax_scale"}
+
+
+def test_a_wrapper_has_the_traits_of_what_it_wraps(encoding, position_settings):
+    """Catches a wrapper that hides what an encoding needs, as the tables of another direction or the weights."""
+    if encoding == "randomized":
+        return
+    shape = ModelShape(hidden_size=32, num_attention_heads=4)
+    wrapper = {"name": "randomized", "base_encoding": position_settings[encoding], "max_sampled_position": 99}
+    inner, outer = (POSITION_ENCODINGS.build(each, shape).eval() for each in (position_settings[encoding], wrapper))
+    assert outer.traits == dataclasses.replace(inner.traits, shift_invariant=False, max_length=99)
+    assert (outer.adds_to_scores, outer.adds_to_values) == (inner.adds_to_scores, inner.adds_to_values)
+    assert outer.softmax_scale(8) == inner.softmax_scale(8)

@@ -107,3 +107,11 @@ def test_a_decoder_does_not_start_from_two_sided_distances(workshop, tmp_path):
     encoder = workshop.train(tmp_path / "encoder", "position=t5")
     with pytest.raises(UserError, match="trained with bidirectional t5 distances"):
         workshop.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")
+
+
+def test_a_wrapper_does_not_hide_two_sided_distances(workshop, tmp_path):
+    """Catches randomized positions around T5's buckets that start a decoder, which reads the buckets as others."""
+    wrapped = ("position=randomized", "position.base_encoding.name=t5", "position.max_sampled_position=64")
+    encoder = workshop.train(tmp_path / "encoder", *wrapped)
+    with pytest.raises(UserError, match="trained with bidirectional randomized distances"):
+        workshop.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")

@@ -67,13 +67,13 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
             run()
         return {"sdpa": 3.0, "blocked": 1.0}
 
-    def attend(self, query, key, value, mask, bias, causal):
+    def kernel(self, query, key, value, *, bias, mask, causal):
         shapes.append((type(self).__name__, query.shape, query.dtype, self.dropout.p, causal, self.training))
         return query + key + value, None
 
     monkeypatch.setattr(backend, "best_seconds", best_seconds)
     for name in ("sdpa", "blocked"):
-        monkeypatch.setattr(backend.ATTENTION_BACKENDS[name], "attend", attend)
+        monkeypatch.setattr(backend.ATTENTION_BACKENDS[name], "scaled_dot_product", kernel)
     assert backend.speedup_of_blocked.__wrapped__(512, 16, 0.1, True, "bf16", "cpu") == 3.0
     assert shapes == [
         (name, (4, 4, 512, 16), torch.bfloat16, 0.1, True, True) for name in ("SdpaAttention", "BlockedAttention")

@@ -111,18 +111,26 @@ def test_rope_may_be_scaled_for_longer_texts(workshop, finished, tmp_path):
     longer = ("position=rope_yarn", "position.factor=2", "task.sequence_length=64", f"init_from={finished}")
     run = workshop.train(tmp_path / "run", *longer, "trainer.max_steps=2")
     position = yaml.safe_load((run / "config.yaml").read_text())["position"]
-    assert (position["name"], position["factor"], position["original_length"]) == ("rope_yarn", 2, 32)
-    assert position["base"] == 10000
-    with pytest.raises(UserError, match=r"whose weights have position\.original_length=32"):
-        workshop.train(tmp_path / "other", *longer, "position.original_length=512")
+    assert (position["name"], position["factor"], position["original_max_position_embeddings"]) == ("rope_yarn", 2, 32)
+    assert position["rope_theta"] == 10000
+    with pytest.raises(UserError, match=r"whose weights have position\.original_max_position_embeddings=32"):
+        workshop.train(tmp_path / "other", *longer, "position.original_max_position_embeddings=512")
     bare = f"init_from={shutil.copytree(finished / 'export', tmp_path / 'bare')}"
-    with pytest.raises(UserError, match=r"does not say at which length it was .*position\.original_length"):
+    with pytest.raises(
+        UserError, match=r"does not say at which length it was .*position\.original_max_position_embeddings"
+    ):
         workshop.train(tmp_path / "other", *longer[:-1], bare)
-    workshop.train(tmp_path / "told", *longer[:-1], bare, "position.original_length=32", "trainer.max_steps=1")
-    with pytest.raises(UserError, match="has no fitting weights for roformer"):
-        workshop.train(tmp_path / "trained", f"init_from={finished}", "position=rope_learned")
-    with pytest.raises(UserError, match=r"whose weights have position\.name=rope"):
-        workshop.train(tmp_path / "another", f"init_from={finished}", "position=xpos")
+    workshop.train(
+        tmp_path / "told", *longer[:-1], bare, "position.original_max_position_embeddings=32", "trainer.max_steps=1"
+    )
+
+
+def test_only_scalings_of_rope_start_from_it(workshop, finished, tmp_path, monkeypatch):
+    """Catches trained frequencies, which the checkpoint lacks, that are refused only after the corpus was read."""
+    monkeypatch.setattr("roformer.training.run.build_task", None)
+    for other in ("rope_learned", "xpos"):
+        message = refusal(workshop, tmp_path / other, f"init_from={finished}", f"position={other}")
+        assert message.startswith(f"position does not fit init_from={finished}, whose weights have position.name=rope")
 
 
 def test_other_sizes_are_refused(workshop, pretrained, tmp_path):
@@ -262,13 +270,13 @@ def test_attention_keeps_its_operator(workshop, start_from, tmp_path):
 
 def test_random_features_come_along(workshop, start_from, tmp_path):
     """Catches weights that meet another number of random features than they were trained with."""
-    start = workshop.train(tmp_path / "start", "attention=performer", "attention.num_features=7")
-    for given in ("attention=auto", "attention=performer"):
+    start = workshop.train(tmp_path / "start", "attention=favor_plus", "attention.num_features=7")
+    for given in ("attention=auto", "attention=favor_plus"):
         model, _, config = start_from(start, given)
-        assert config.attention == {"name": "performer", "num_features": 7}
+        assert config.attention == {"name": "favor_plus", "num_features": 7}
         torch.testing.assert_close(encoder_of(model.state_dict()), encoder_of(weights(start)), rtol=0, atol=0)
         assert len(model.roformer.layers[0].backend.projection) == 7
-    other = ("attention=performer", "attention.num_features=9")
+    other = ("attention=favor_plus", "attention.num_features=9")
     told = refusal(workshop, tmp_path / "run", f"init_from={start}", *other)
     assert told.startswith("attention.num_features=9 does not fit")
     assert told.endswith("trained with 7; leave attention.num_features out")

@@ -80,7 +80,7 @@ def test_an_encoding_that_is_not_in_the_grid_is_an_error(workshop, grid):
     assert learning_rate_grid(workshop.config("unused")) is None
 
 
-@pytest.mark.parametrize("other", ["position.base=500", "trainer.max_steps=9", "model.initializer_range=0.05"])
+@pytest.mark.parametrize("other", ["position.rope_theta=500", "trainer.max_steps=9", "model.initializer_range=0.05"])
 def test_a_grid_of_other_runs_does_not_count(workshop, grid, other):
     """Catches rates that were the best for another budget, model or variant of the encoding."""
     with pytest.raises(UserError, match=rf"rope-0.01 has {other.split('=')[0]}="):

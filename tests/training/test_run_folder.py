@@ -150,13 +150,14 @@ def test_runs_of_before_a_setting_are_still_runs(workshop, finished, tmp_path, c
     old = tmp_path / "old"
     shutil.copytree(finished, old)
     config = yaml.safe_load((old / "config.yaml").read_text())
-    assert config["position"].keys() == {"name", "base", "layout", "partial_factor", "pairs"}
-    del config["optimizer"]["grid"], config["position"]["pairs"]
+    assert config["position"].keys() == {"name", "rope_theta", "layout", "partial_rotary_factor", "frequency_band"}
+    del config["optimizer"]["grid"]
+    config["position"] = {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0}
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     workshop.train(old)
     assert f"{old} already finished" in capsys.readouterr().out
     (run,), _ = find_runs([str(old)])
-    assert load_run(run).run.config["position"]["pairs"] == "all"
+    assert load_run(run).run.config["position"]["frequency_band"] == "all"
 
 
 def test_newest_checkpoints_are_kept(workshop, tmp_path):

@@ -35,17 +35,10 @@ class AttentionDistance(Evaluator):
             return {"rows": 0, "tokens": []}
         places = torch.arange(len(rows[0]), device=model.device)
         distances = (places[:, None] - places).abs()
-        layers = model.roformer.layers
-        for layer in layers:  # the backend that writes all weights out, whatever the run was trained with
-            layer.backend.attend = layer.backend.write_out
-        total = torch.zeros(len(layers), model.config.num_attention_heads, device=model.device)
-        try:
-            for start in range(0, len(rows), _BATCH):
-                input_ids = torch.stack([torch.from_numpy(row) for row in rows[start : start + _BATCH]])
-                attentions = model.roformer(input_ids.to(model.device), output_attentions=True).attentions
-                # (layers, B, H, L, L) -> a sum over rows of the mean over queries
-                total += torch.stack([(w.float() * distances).sum(-1).mean(-1).sum(0) for w in attentions])
-        finally:
-            for layer in layers:
-                del layer.backend.attend
+        total = torch.zeros(model.config.num_hidden_layers, model.config.num_attention_heads, device=model.device)
+        for start in range(0, len(rows), _BATCH):
+            input_ids = torch.stack([torch.from_numpy(row) for row in rows[start : start + _BATCH]])
+            attentions = model.roformer(input_ids.to(model.device), output_attentions=True).attentions
+            # (layers, B, H, L, L) -> a sum over rows of the mean over queries
+            total += torch.stack([(w.float() * distances).sum(-1).mean(-1).sum(0) for w in attentions])
         return {"rows": len(rows), "tokens": (total / len(rows)).tolist()}

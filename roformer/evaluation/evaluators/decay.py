@@ -26,7 +26,7 @@ class Decay(Evaluator):
 
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
-        whole = (position.get("partial_factor"), position.get("pairs")) == (1.0, "all")
+        whole = (position.get("partial_rotary_factor"), position.get("frequency_band")) == (1.0, "all")
         softmax = issubclass(ATTENTION_BACKENDS[run.config["attention"]["name"]], SoftmaxAttention)
         return super().fits(run) and softmax and position["name"] == "rope" and whole
 
@@ -44,8 +44,8 @@ class Decay(Evaluator):
         return {
             "pairs": len(products),
             "distances": list(_DISTANCES),
-            "scores": np.abs(scores_at(products, _DISTANCES, base=position["base"])).mean(axis=0).tolist(),
-            "bounds": score_bounds(products, _DISTANCES, base=position["base"]).mean(axis=0).tolist(),
+            "scores": np.abs(scores_at(products, _DISTANCES, base=position["rope_theta"])).mean(axis=0).tolist(),
+            "bounds": score_bounds(products, _DISTANCES, base=position["rope_theta"]).mean(axis=0).tolist(),
         }
 
 

@@ -73,7 +73,7 @@ def labelled_windows(task: LanguageModeling, factor: int) -> list[Segment]:
 
 def reaches(loaded: LoadedRun, factor: int) -> bool:
     """Returns whether the model takes texts ``factor`` times as long as a training row: a table of positions ends."""
-    task, limit = loaded.task, loaded.model.roformer.position.max_length
+    task, limit = loaded.task, loaded.model.roformer.position.traits.max_length
     assert isinstance(task, LanguageModeling)
     return limit is None or _ordinary(task) * factor + FRAME_TOKENS <= limit
 

@@ -28,7 +28,12 @@ class Stretching(Evaluator):
     def fits(self, run: Run) -> bool:
         position = run.config["position"]
         softmax = issubclass(ATTENTION_BACKENDS[run.config["attention"]["name"]], SoftmaxAttention)
-        return super().fits(run) and softmax and position["name"] == "rope" and position.get("pairs", "all") == "all"
+        return (
+            super().fits(run)
+            and softmax
+            and position["name"] == "rope"
+            and position.get("frequency_band", "all") == "all"
+        )
 
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns loss by scaling, by tokens of a window."""
@@ -36,16 +41,12 @@ class Stretching(Evaluator):
         assert isinstance(task, LanguageModeling)
         factors = [factor for factor in sorted(self.config.length_factors) if factor > 1]
         windows = labelled_windows(task, max(self.config.length_factors))
-        trained: PositionEncoding = encoder.position
         losses: dict[str, dict[str, float]] = {name: {} for name in _SCALINGS if windows and factors}
-        try:
-            for name, by_length in losses.items():
-                for factor in factors:
-                    encoder.position = self._scaled(loaded, name, factor).to(loaded.model.device)
+        for name, by_length in losses.items():
+            for factor in factors:
+                with encoder.using_position(self._scaled(loaded, name, factor)):
                     batches = window_batches(task, windows, factor, self.config.batch_tokens)
                     by_length[str(task.sequence_length * factor)] = score_batches(loaded.model, batches)[0]
-        finally:
-            encoder.position = trained
         return {"by_scaling": losses}
 
     @staticmethod
@@ -55,7 +56,7 @@ class Stretching(Evaluator):
         settings = {
             **loaded.run.config["position"],
             "factor": _DYNAMIC_FACTOR if name == "rope_dynamic" else float(factor),
-            "original_length": loaded.task.sequence_length,
+            "original_max_position_embeddings": loaded.task.sequence_length,
         }
         taken = signature(POSITION_ENCODINGS[name]).parameters
         settings = {key: value for key, value in settings.items() if key in taken}

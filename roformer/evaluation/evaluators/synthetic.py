@@ -41,7 +41,7 @@ class SyntheticAccuracy(Evaluator):
         """
         data = {key: value for key, value in loaded.run.config["data"].items() if not key.endswith("_fraction")}
         source = cast(SyntheticSource, SOURCES.build(data))
-        limit = loaded.model.roformer.position.max_length
+        limit = loaded.model.roformer.position.traits.max_length
         by_length: dict[str, list[float]] = {}
         guesses: dict[str, dict[str, float]] = {}
         for factor in sorted(self.config.length_factors):

@@ -6,35 +6,40 @@ Checked against: softmax attention, from which it differs the less the more feat
 """
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs
 from roformer.attention.linear import LinearAttention
 from roformer.errors import UserError
-from roformer.position import ModelShape, PositionEncoding, PositionState
+from roformer.position import ModelShape
 
 _REDRAWN = 1000  # batches, on average
 
 
-@ATTENTION_BACKENDS.register("performer")
-class PerformerAttention(LinearAttention):
+@ATTENTION_BACKENDS.register("favor_plus")
+class FavorPlusAttention(LinearAttention):
     """exp(q k / sqrt(D)) as the mean of exp(w q - |q|^2 / 2) exp(w k - |k|^2 / 2) over random w, q and k divided by
     D^(1/4) each.
 
-    In training the w are drawn anew now and then, by the generator that dropout uses: a batch in 1,000, so that a run
-    that is resumed, or computes activations again, draws the same. In evaluation they are those of the checkpoint.
+    In training the w are redrawn at random, once in 1,000 batches on average, by the generator that dropout uses: a
+    run that is resumed, or recomputes activations, draws the same. In evaluation they are those of the checkpoint.
 
     Args:
         shape, dropout, rotary_value: as in ``linear``.
-        num_features: w a head; D ln D if not given, as in the cited code.
+        num_features: w per head; D ln D if not given, as in the cited code.
 
     Raises:
         UserError: if there is to be dropout, or no feature.
     """
 
-    fitting = "rope, sinusoidal_rope, sinusoidal, learned, none"
+    refused_rotations: ClassVar[Mapping[str, str]] = {
+        "decaying": "FAVOR+ depends on the lengths of queries and keys, which this position encoding changes from "
+        "token to token"
+    }
 
     def __init__(
         self, shape: ModelShape, dropout: float, rotary_value: bool, *, num_features: int | None = None
@@ -46,29 +51,16 @@ class PerformerAttention(LinearAttention):
         self.projection: Tensor
         self.register_buffer("projection", orthogonal_features(num_features or int(size * math.log(size)), size))
 
-    @classmethod
-    def check(cls, position: PositionEncoding) -> None:
-        super().check(position)
-        if not position.keeps_lengths:
-            raise UserError(
-                "performer approximates products of queries and keys by their lengths, which this position encoding "
-                "changes with the place of a token: choose rope, or attention=linear"
-            )
-
     def reset_buffers(self) -> None:
         self.projection.copy_(orthogonal_features(*self.projection.shape))
 
-    def turn(
-        self, query: Tensor, key: Tensor, value: Tensor, position: PositionEncoding, state: PositionState
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotates queries and keys as softmax attention does, before there are features."""
-        if self.training and torch.rand(()) < 1 / _REDRAWN:  # here: all documents of a batch meet the same ones
+    def rotate_inputs(self, inputs: AttentionInputs) -> AttentionInputs:
+        """Rotates queries and keys as softmax attention does, before the feature map."""
+        if self.training and torch.rand(()) < 1 / _REDRAWN:  # here: the same features for all documents of a batch
             self.reset_buffers()
-        return AttentionBackend.turn(self, query, key, value, position, state)
+        return AttentionBackend.rotate_inputs(self, inputs)
 
-    def turn_features(
-        self, query: Tensor, key: Tensor, position: PositionEncoding, state: PositionState
-    ) -> tuple[Tensor, Tensor]:
+    def rotate_features(self, query: Tensor, key: Tensor, inputs: AttentionInputs) -> tuple[Tensor, Tensor]:
         return query, key
 
     def features(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

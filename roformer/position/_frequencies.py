@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def frequencies(size: int, base: float, device: torch.device) -> Tensor:
-    """Returns base^(-2i/size), i = 0 ... size/2 - 1, radians a token (eq. 4 and 15 of the RoFormer paper), (size/2,).
+    """Returns base^(-2i/size), i = 0 ... size/2 - 1, radians per token (eq. 4 and 15 of the paper), (size/2,).
 
     In float64 where the device has it: a position in the thousands times a float32 angle is off by too much.
     """

@@ -1,7 +1,7 @@
-"""Linear attention with the other features that the paper names: softmax of the query, exp of the key.
+"""Efficient attention: linear attention with the paper's other features, softmax of the query and exp of the key.
 
 Source: RoFormer paper, section 3.3, after Shen et al. 2021, arXiv:1812.01243.
-Checked against: eq. 19 written out over all pairs of tokens in float64.
+Checked against: eq. 19 over all pairs of tokens in float64.
 """
 
 from torch import Tensor
@@ -10,8 +10,8 @@ from roformer.attention._base import ATTENTION_BACKENDS
 from roformer.attention.linear import LinearAttention
 
 
-@ATTENTION_BACKENDS.register("linear_softmax")
-class LinearSoftmaxAttention(LinearAttention):
+@ATTENTION_BACKENDS.register("efficient")
+class EfficientAttention(LinearAttention):
     """Eq. 19 with f = softmax over the channels and g = exp."""
 
     def features(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
