@@ -43,7 +43,7 @@ def page() -> str:
         "|---|---|---:|---|---:|---:|---|---|",
         *(
             f"| [`{name}`](#{name}) | {title(encoding)} | {parameters(encoding):,} | {scores(encoding)} "
-            f"| {cost.get(name, ' | ')} | {'yes' if encoding.shift_invariant else 'no'} | {reach(encoding)} |"
+            f"| {cost.get(name, ' | ')} | {'yes' if encoding.traits.shift_invariant else 'no'} | {reach(encoding)} |"
             for name, encoding in encodings.items()
         ),
     ]
@@ -113,7 +113,7 @@ def scores(encoding: PositionEncoding) -> str:
 
 
 def reach(encoding: PositionEncoding) -> str:
-    return "runs" if encoding.max_length is None else f"refused beyond {encoding.max_length:,}"
+    return "runs" if encoding.traits.max_length is None else f"refused beyond {encoding.traits.max_length:,}"
 
 
 def section(name: str, encoding: PositionEncoding) -> str:

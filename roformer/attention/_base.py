@@ -47,11 +47,6 @@ class AttentionInputs:
         """The part of the state that belongs to the queries, the last tokens."""
         return tuple(each[:, :, -self.query.shape[2] :] for each in self.state)
 
-    @property
-    def causal(self) -> bool:
-        """Whether a key after its query must be hidden; a single query is the last token and attends to all."""
-        return self.layout.causal and self.query.shape[2] > 1
-
     def runs(self) -> list["AttentionInputs"]:
         """Cuts packed documents into batches of neighbors of one length, (documents, H, length, D)."""
         runs = self.layout.runs()

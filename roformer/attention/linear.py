@@ -69,7 +69,8 @@ class LinearAttention(AttentionBackend):
         return inputs.position.rotate(query, inputs.query_state), inputs.position.rotate_key(key, inputs.state)
 
     def attend(self, inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
-        query, key, value, mask = inputs.query, inputs.key, inputs.value, inputs.layout.mask
+        query, key, value = inputs.query, inputs.key, inputs.value
+        mask, causal = inputs.layout.mask, inputs.layout.causal
         if mask is not None and mask.shape[2] > 1:
             raise UserError("linear attention knows padding, and packed documents where it is not compiled; no masks")
         dtype = value.dtype
@@ -84,11 +85,11 @@ class LinearAttention(AttentionBackend):
             if rotated_key is key:  # weights add up to 1: one pass, and less is rounded of values around 0
                 center = value.detach().to(precise).mean(dim=2, keepdim=True)
                 around = (value - center).to(low)
-                sums = _sums(query.to(low), key.to(low), torch.cat((around, ones), dim=-1), inputs.causal)
+                sums = _sums(query.to(low), key.to(low), torch.cat((around, ones), dim=-1), causal)
                 numerator, denominator = sums[..., :-1], sums[..., -1:]
             else:
-                numerator = _sums(rotated_query.to(low), rotated_key.to(low), value.to(low), inputs.causal)
-                denominator = _sums(query.to(low), key.to(low), ones, inputs.causal)
+                numerator = _sums(rotated_query.to(low), rotated_key.to(low), value.to(low), causal)
+                denominator = _sums(query.to(low), key.to(low), ones, causal)
                 center = value.new_zeros(())
             tiny = torch.finfo(precise).tiny
             # where all weights are 0, only the center would remain, and in a causal model leak later tokens

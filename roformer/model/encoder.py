@@ -298,7 +298,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
     ) -> tuple[SequenceLayout, Tensor]:
         """Returns the layout, and positions (B or 1, past + L)."""
         batch, length = inputs.shape[:2]
-        causal = self.config.is_decoder
+        causal = self.config.is_decoder and length > 1  # a single token is the last one and attends to all
         tokens = torch.arange(past + length, device=inputs.device)[None]
         if cu_seqlens is None:
             layout = SequenceLayout.padded(attention_mask, causal=causal)

@@ -121,7 +121,7 @@ def test_positions_of_another_shape_are_refused(shape, encoder):
 def test_negative_positions(encoding, encoder):
     """Catches an index error without a remedy: an offset below zero is fine, except where a table is read."""
     model, positions = encoder(encoding), torch.arange(12)[None] - 5
-    if model.position.max_length:
+    if model.position.traits.max_length:
         with pytest.raises(UserError, match="position -5"):
             model(TOKENS, position_ids=positions)
     else:
