@@ -52,7 +52,9 @@ class SoftmaxAttention(AttentionBackend):
         all_queries = needs_weights or torch.compiler.is_compiling()  # a graph's shapes cannot depend on the mask
         if inputs.query_mask is None or all_queries:
             kernel = self.eager_attention if needs_weights else self.scaled_dot_product
-            output, weights = kernel(query, inputs.key, inputs.value, bias=bias, mask=mask, causal=inputs.layout.causal)
+            output, weights = kernel(
+                query, inputs.key, inputs.value, bias=bias, mask=mask, causal=inputs.layout.causal
+            )
             if position.adds_to_values and weights is not None:
                 output = output + position.value_bias(weights, inputs.state, layer=inputs.layer)
             output = output.transpose(1, 2).flatten(2)

@@ -12,7 +12,7 @@ from roformer.runs.history import first_difference, read_config
 
 PACKAGE = Path(__file__).parents[2] / "roformer"
 LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", ".lock"}
-SETTINGS = "optimizer: {}\nposition: {name: rope}\ntask: {name: mlm}\ntrainer: {}\nattention: {name: sdpa}\n"
+SETTINGS = "data: {name: text}\noptimizer: {}\nposition: {name: rope}\ntask: {name: mlm}\ntrainer: {}\nattention: {name: sdpa}\n"
 
 
 @pytest.fixture
