@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import roformer
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "roformer"
 FILES = sorted(PACKAGE.rglob("*.py"))
-READ_CONFIGS = {"config.py", "cli/errors.py", "cli/describe.py", "cli/sweep.py"}
+READ_CONFIGS = ("config.py", "cli/")
 
 
 def imports(path):
@@ -39,18 +37,11 @@ def test_arrows_point_from_user_to_used():
     assert "0 broken" in result.stdout
 
 
-def test_import_makes_the_model_type_known():
-    """Catches a package that registers with the Auto classes only once a class is asked for by name."""
-    code = "import roformer; from transformers import AutoConfig; print(AutoConfig.for_model('roformer_lab').position)"
-    result = run("-c", code)
-    assert result.stdout.strip() == "{'name': 'rope'}", result.stdout + result.stderr
-
-
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_hydra_stops_at_the_entrance(path):
     """Catches a DictConfig on its way into the package: below config.py there are only typed settings."""
     found = {module.split(".")[0] for module, _ in imports(path)} & {"hydra", "omegaconf"}
-    assert not found or name_of(path) in READ_CONFIGS
+    assert not found or name_of(path).startswith(READ_CONFIGS)
 
 
 @pytest.mark.parametrize("group", ["position", "attention"])
@@ -74,9 +65,3 @@ def test_attention_sees_the_contract_of_positions_only():
     for path in (PACKAGE / "attention").glob("*.py"):
         names = {name for module, name in imports(path) if module.startswith("roformer.position")}
         assert names <= contract, name_of(path)
-
-
-def test_package_offers_its_models():
-    """Catches a public name that is listed and cannot be had, and a hasattr that is true of everything."""
-    assert all(getattr(roformer, name).__name__ == name for name in roformer.__all__)
-    assert not hasattr(roformer, "RoFormer")

@@ -3,11 +3,12 @@
 from dataclasses import fields
 from typing import Any, Literal
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 from transformers.activations import ACT2FN
 
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.errors import UserError
+from roformer.model.auto_classes import register_models
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.registry import check_type, did_you_mean
 from roformer.renamed import current_model_config
@@ -100,6 +101,7 @@ class RoFormerConfig(PretrainedConfig):
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
         self._check_values()
+        register_models()
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -163,3 +165,6 @@ class RoFormerConfig(PretrainedConfig):
         if self.rotary_value and self.position["name"] != "rope":
             raise UserError(f"rotary_value needs position rope, got '{self.position['name']}'")
         self.shape  # noqa: B018  # raises where the heads do not divide the hidden size
+
+
+AutoConfig.register(RoFormerConfig.model_type, RoFormerConfig)
