@@ -18,8 +18,9 @@ from roformer.registry import did_you_mean
 # of transformers' schedules, those that need a warm-up and nothing else
 SCHEDULES = ("linear", "cosine", "inverse_sqrt", "polynomial", "constant_with_warmup")
 
-CONF = Path(__file__).parents[1] / "conf"
-"""Of train.py and evaluate.py."""
+_PACKAGE = Path(__file__).parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""The configuration: inside an installed package, and beside the package in a checkout."""
 
 # in a recipe: ${choose:${data.glue_task},{stsb:regression},classification}
 OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choices.get(key, otherwise), replace=True)

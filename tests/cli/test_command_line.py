@@ -67,7 +67,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("attention.num_features=8", "attention has no setting 'num_features'; it is a setting of attention=perf"),
         ("+attention.num_features=8", "attention backend 'sdpa' has no setting 'num_features'"),
-        ("data.path=a[1]*", "cannot read the argument 'data.path=a[1]*': write group.key=value, and a value that has"),
+        ("data.path=a[1]*", "cannot read the argument 'data.path=a[1]*': write group.key=value, and put a value"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
         ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: alibi, cope, "),
         ("trainer.max_steps=many", "trainer.max_steps: Value 'many' of type 'str' could not be converted to Integer"),
@@ -184,7 +184,7 @@ def test_a_sweep_goes_on_after_a_run_that_fails(commands, workshop, tmp_path):
     assert command.status == 1
     told, last = command.error_lines
     assert told.startswith("error: the loss is ")
-    assert last == "error: of 2 runs 1 failed, see above; then run the same command again"
+    assert last == "error: 1/2 runs failed; see the messages above, then re-run the same command"
     assert not (tmp_path / "1e+30" / "export").exists()
     assert (tmp_path / "0.001" / "export").is_dir()
 
@@ -198,7 +198,7 @@ def test_a_bug_in_a_sweep_keeps_its_traceback(commands, workshop, tmp_path):
     assert command.status == 1
     assert "Traceback (most recent call last):" in command.error_lines
     assert any(line.startswith("IsADirectoryError") for line in command.error_lines)
-    assert command.error_lines[-1] == "error: of 2 runs 1 failed, see above; then run the same command again"
+    assert command.error_lines[-1] == "error: 1/2 runs failed; see the messages above, then re-run the same command"
     assert (tmp_path / "2" / "export").is_dir()
 
 
@@ -210,8 +210,9 @@ def test_processes_share_a_sweep(commands, workshop, tmp_path):
         command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *workshop.overrides(*swept))
     left, last = command.error_lines
     assert command.status == 1
-    assert left == f"left out: another process is training in {tmp_path / '1'}; wait for it or stop it"
-    assert last == "error: of 2 runs 1 are still with another process, see above; then run the same command again"
+    assert left == f"skipped: another process is training in {tmp_path / '1'}; wait for it or stop it"
+    told = "1/2 runs still running in another process; see the messages above, then re-run the same command"
+    assert last == f"error: {told}"
     assert not (tmp_path / "1" / "config.yaml").exists()
     assert (tmp_path / "2" / "export").is_dir()
 
