@@ -10,9 +10,10 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import psutil
 import torch
 from torch import distributed as dist
 
-from roformer.config import TrainConfig
+from roformer.config import CONF, TrainConfig
 from roformer.errors import UserError
 from roformer.runs.folder import RunFolder, find_export, run_of_export
 
@@ -32,8 +33,8 @@ def provenance() -> dict[str, Any]:
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
-        "command": shlex.join(sys.orig_argv[:1] and [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "command": _command(),
+        "versions": {"python": platform.python_version(), **dict(_versions())},
         "hardware": {
             "cpu": _cpu_name(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -103,8 +104,24 @@ def file_digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def _command() -> str:
+    """Returns the command line of this process, without the folders of the interpreter and of a console script."""
+    program, *arguments = sys.orig_argv or [""]
+    if arguments and Path(arguments[0]).is_absolute() and Path(arguments[0]).parent == Path(program).parent:
+        program, *arguments = arguments  # a console script, which lies next to the interpreter that runs it
+    return shlex.join([Path(program).name, *arguments])
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # of an extra that is not installed
+            yield name, version(name)
+
+
 def _git_commit() -> str | None:
-    root = Path(__file__).resolve().parents[2]
+    root = CONF.parent
+    if root == Path(__file__).parents[1]:  # an installed package: a repository around it is somebody else's
+        return None
     try:
         commit = subprocess.run(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
         changed = subprocess.run(["git", "-C", root, "status", "--porcelain", "-uno"], capture_output=True, text=True)
