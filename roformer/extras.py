@@ -24,18 +24,19 @@ EXTRA_OF = {
 """Import name -> extra, as in pyproject.toml."""
 
 
-def require(package: str, purpose: str) -> None:
+def require(package: str, purpose: str, *, otherwise: str = "") -> None:
     """Checks for an optional package before any work is done that needs it.
 
     Args:
         package: an import name of ``EXTRA_OF``.
         purpose: the setting that needs the package, such as ``tracker=wandb``.
+        otherwise: a setting that does not need it.
 
     Raises:
         UserError: if the package is not installed.
     """
     if find_spec(package) is None:
-        raise UserError(_missing(package, purpose))
+        raise UserError(_missing(package, purpose) + (f", or choose {otherwise}" if otherwise else ""))
 
 
 @contextmanager

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest
-
 from roformer.errors import UserError
 from roformer.evaluation.comparability import (
     Result,
@@ -60,6 +57,9 @@ def _encoding(runs: BySeed) -> dict[str, Any]:
 
 def _bootstrap(runs: BySeed, reference: BySeed) -> list[float]:
     """Returns, of each seed that both have, the p-value of a paired bootstrap over the test sentences (Koehn 2004)."""
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.significance import PairedTest
+
     values = []
     for seed in sorted(runs.keys() & reference.keys()):
         ours, theirs = runs[seed]["bleu"], reference[seed]["bleu"]

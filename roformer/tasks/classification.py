@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roformer.errors import UserError
+from roformer.extras import require
 from roformer.tasks._base import TASKS
 from roformer.tasks.sequences import Example, SequenceTask
 
@@ -45,6 +46,11 @@ class Classification(SequenceTask):
                     f"label '{names[label]}' of the {split} split is not in the train split (labels there: "
                     f"{', '.join(names[each] for each in sorted(known))}); change the data or its split"
                 )
+
+    @classmethod
+    def check(cls, settings: dict[str, Any]) -> None:
+        super().check(settings)
+        require("sklearn", "task=classification")
 
     def model_settings(self) -> dict[str, Any]:
         names = self.corpus.label_names

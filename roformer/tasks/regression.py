@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roformer.errors import UserError
+from roformer.extras import require
 from roformer.tasks._base import TASKS
 from roformer.tasks.sequences import Example, SequenceTask
 
@@ -26,6 +27,11 @@ class Regression(SequenceTask):
 
     best_metric = "validation_spearman"
     greater_is_better = True
+
+    @classmethod
+    def check(cls, settings: dict[str, Any]) -> None:
+        super().check(settings)
+        require("scipy", "task=regression")
 
     def check_data(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from accelerate import Accelerator
 
 from roformer.config import TrackerConfig, TrainConfig
 from roformer.errors import UserError
+from roformer.extras import require
 from roformer.runs import RunFolder
 
 _NEEDS = {"wandb": "wandb", "tensorboard": "tensorboard", "none": None}
@@ -25,8 +25,8 @@ def check_tracker(config: TrackerConfig) -> str | None:
     if config.name not in _NEEDS:
         raise UserError(f"tracker.name: unknown '{config.name}' (available: {', '.join(_NEEDS)})")
     package = _NEEDS[config.name]
-    if package and find_spec(package) is None:
-        raise UserError(f"tracker={config.name} needs the package {package}: pip install {package}, or tracker=none")
+    if package:
+        require(package, f"tracker={config.name}", otherwise="tracker=none")
     return package
 
 

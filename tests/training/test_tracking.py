@@ -3,6 +3,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from roformer import extras
 from roformer.errors import UserError
 from roformer.training import tracking
 from tests.workshop import metrics
@@ -105,12 +106,16 @@ def test_none_leaves_no_trace(finished):
     ("name", "message"),
     [
         ("wanbd", "tracker.name: unknown 'wanbd' (available: wandb, tensorboard, none)"),
-        ("tensorboard", "tracker=tensorboard needs the package tensorboard: pip install tensorboard, or tracker=none"),
+        (
+            "tensorboard",
+            "tracker=tensorboard needs the package tensorboard: pip install 'roformer-lab[tracking]', or choose "
+            "tracker=none",
+        ),
     ],
 )
 def test_trackers_that_are_not_there_are_named(workshop, monkeypatch, tmp_path, name, message):
     """Catches an ImportError after the data has been prepared."""
-    monkeypatch.setattr(tracking, "find_spec", lambda package: None)
+    monkeypatch.setattr(extras, "find_spec", lambda package: None)
     with pytest.raises(UserError) as error:
         workshop.train(tmp_path / "run", f"tracker.name={name}")
     assert str(error.value) == message

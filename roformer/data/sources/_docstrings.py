@@ -6,10 +6,12 @@ import importlib.util
 import multiprocessing
 import os
 import platform
+import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from roformer.errors import UserError
@@ -18,6 +20,20 @@ CACHE_VERSION = 1  # raise it when the extraction below yields other text
 STDLIB = "stdlib"
 _SKIPPED_FOLDERS = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 _FILES_WORTH_A_POOL = 200  # below this, starting processes takes longer than parsing
+
+
+def installed_packages(packages: Sequence[str]) -> list[str]:
+    """Returns the import names that are installed (and "stdlib"), in their order; prints those that are not."""
+    owners = importlib.metadata.packages_distributions()
+    missing = [name for name in packages if name != STDLIB and name not in owners]
+    if missing:
+        _print_once(f"data.packages: skipping {', '.join(missing)}: not installed (pip install 'roformer-lab[all]')")
+    return [name for name in packages if name not in missing]
+
+
+@cache
+def _print_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def package_versions(packages: Sequence[str]) -> dict[str, str]:
@@ -35,8 +51,8 @@ def package_versions(packages: Sequence[str]) -> dict[str, str]:
             versions[name] = " ".join(importlib.metadata.version(owner) for owner in sorted(set(owners[name])))
         else:
             raise UserError(
-                f"package '{name}' in data.packages or data.libraries is not installed (run `make install`, or "
-                f"remove it from the list; names are top-level import names such as sklearn, or '{STDLIB}')"
+                f"package '{name}' in data.libraries is not installed (pip install 'roformer-lab[all]', or remove it "
+                f"from the list; names are top-level import names such as sklearn, or '{STDLIB}')"
             )
     return versions
 

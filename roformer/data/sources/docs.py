@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, Document, Source
-from roformer.data.sources._docstrings import CACHE_VERSION, module_texts, package_versions
+from roformer.data.sources._docstrings import CACHE_VERSION, installed_packages, module_texts, package_versions
 from roformer.errors import UserError
 
 
@@ -13,16 +13,14 @@ class DocsSource(Source):
     """One document per module: all its docstrings, read from installed files. Imports and downloads nothing.
 
     Args:
-        packages: top-level import names, or "stdlib", in the order of their documents.
+        packages: top-level import names, or "stdlib", in the order of their documents. Those that are not installed
+            are skipped, which makes another corpus with another fingerprint.
         min_characters: shorter documents are skipped.
-
-    Raises:
-        UserError: if a package is not installed.
     """
 
     def __init__(self, *, packages: Sequence[str], min_characters: int) -> None:
         self.min_characters = min_characters
-        self.versions = package_versions(packages)
+        self.versions = package_versions(installed_packages(packages))
         self._documents: list[Document] | None = None
 
     def fingerprint(self) -> str:

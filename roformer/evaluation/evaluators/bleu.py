@@ -4,9 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sacrebleu.metrics import BLEU
-from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
-
 from roformer.data.corpus import Corpus
 from roformer.data.splits import split_documents
 from roformer.evaluation.evaluators._base import EVALUATORS, Evaluator, LoadedRun
@@ -24,6 +21,8 @@ class Bleu(Evaluator):
     def evaluate(self, loaded: LoadedRun) -> dict[str, Any]:
         """Returns ``bleu`` of detokenized text with its ``signature``; ``compound_split``, of tokens with compounds
         split at hyphens, for comparison with older papers only; and ``loss``, in nats a target token."""
+        from sacrebleu.metrics import BLEU
+
         task, model = loaded.task, loaded.model
         assert isinstance(task, Translation)
         assert isinstance(model, RoFormerForConditionalGeneration)
@@ -51,6 +50,9 @@ class Bleu(Evaluator):
 def compound_split_bleu(translations: Sequence[str], references: Sequence[str]) -> float:
     """Returns BLEU of tokens, each part of a compound with a hyphen a token, as Vaswani et al. and their followers
     count; with the tokens of mteval-v13a, not of Moses."""
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
     tokenize = Tokenizer13a()
     ours, theirs = (
         [re.sub(r"(\S)-(?=\S)", r"\1 ##AT##-##AT## ", tokenize(text)) for text in texts]
