@@ -35,11 +35,13 @@ test: $(INSTALLED) ## the whole test suite, with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
 
-lint: $(INSTALLED) ## ruff, mypy, and which package may import which
+lint: $(INSTALLED) ## ruff, mypy, which package may import which, spelling, yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/yamllint --strict .
 
 bench: $(INSTALLED) ## speed beside its peers, on this machine (minutes)
 	$(BIN)/python -m benchmarks.run
@@ -48,4 +50,4 @@ report: $(INSTALLED) ## docs/reproduction.md from docs/results
 	$(BIN)/python -m tools.reproduction_page
 
 clean: ## delete the environment, caches and outputs
-	rm -rf $(VENV) data/cache outputs
+	rm -rf $(VENV) data/cache outputs build *.egg-info
