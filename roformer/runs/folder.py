@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from roformer.errors import UserError
 from roformer.io import atomic_folder, write_json, write_text
-from roformer.runs.history import read_config
+from roformer.runs.history import migrate, read_config
 from roformer.runs.metrics import read_metrics
 
 Status = Literal["new", "begun", "finished"]
@@ -65,8 +65,11 @@ class RunFolder:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Where the run comes from; see ``roformer.runs.provenance``."""
-        record: dict[str, Any] = json.loads(self._provenance.read_text(encoding="utf-8"))
+        """Where the run comes from, the settings of an earlier run in today's terms; see
+        ``roformer.runs.provenance``."""
+        record = self._read_provenance()
+        if (start := record["initial_weights"]) and start["config"]:
+            start["config"] = migrate(start["config"])
         return record
 
     def metrics(self) -> list[dict[str, float]]:
@@ -102,8 +105,12 @@ class RunFolder:
 
     def add_part(self, provenance: dict[str, Any]) -> None:
         """Writes down that the run was continued, and by what."""
-        record = self.provenance
+        record = self._read_provenance()
         write_json(self._provenance, {**record, "resumed": [*record["resumed"], provenance]})
+
+    def _read_provenance(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self._provenance.read_text(encoding="utf-8"))
+        return record
 
     def new_checkpoint(self, step: int) -> AbstractContextManager[Path]:
         """Yields an empty folder, which becomes the checkpoint of ``step`` when the block ends without an error."""

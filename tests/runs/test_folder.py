@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roformer.errors import UserError
 from roformer.runs import RunFolder
@@ -11,8 +12,16 @@ from roformer.runs.folder import find_export, run_of_export
 from roformer.runs.history import first_difference, read_config
 
 PACKAGE = Path(__file__).parents[2] / "roformer"
+OLD_CONFIG = Path(__file__).parents[1] / "fixtures" / "runs_af2503a" / "finished" / "config.yaml"
 LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", ".lock"}
-SETTINGS = "data: {name: text}\noptimizer: {}\nposition: {name: rope}\ntask: {name: mlm}\ntrainer: {}\nattention: {name: sdpa}\n"
+SETTINGS = """
+data: {name: text}
+optimizer: {}
+position: {name: rope}
+task: {name: mlm}
+trainer: {}
+attention: {name: sdpa}
+"""
 
 
 @pytest.fixture
@@ -21,7 +30,7 @@ def folder(tmp_path):
 
 
 def begin(folder):
-    folder.begin(SETTINGS, {"data_fingerprint": "x", "resumed": []})
+    folder.begin(SETTINGS, {"initial_weights": None, "resumed": []})
 
 
 def finish(folder):
@@ -45,7 +54,14 @@ def test_parts_are_added_in_their_order(folder):
     begin(folder)
     folder.add_part({"git_commit": "a"})
     folder.add_part({"git_commit": "b"})
-    assert folder.provenance == {"data_fingerprint": "x", "resumed": [{"git_commit": "a"}, {"git_commit": "b"}]}
+    assert folder.provenance == {"initial_weights": None, "resumed": [{"git_commit": "a"}, {"git_commit": "b"}]}
+
+
+def test_the_settings_of_an_earlier_stage_are_read_in_todays_terms(folder):
+    """Catches a comparison that warns of names as if they were settings."""
+    old = yaml.safe_load(OLD_CONFIG.read_text())
+    folder.begin(SETTINGS, {"initial_weights": {"digest": "x", "config": old}, "resumed": []})
+    assert folder.provenance["initial_weights"]["config"] == read_config(OLD_CONFIG) != old
 
 
 def test_one_object_holds_the_lock(folder):
