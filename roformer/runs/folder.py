@@ -9,6 +9,7 @@
 ``.lock``                        held by the process that trains here
 """
 
+import hashlib
 import json
 import shutil
 from contextlib import AbstractContextManager, suppress
@@ -68,6 +69,13 @@ class RunFolder:
         """Where the run comes from; see ``roformer.runs.provenance``."""
         record: dict[str, Any] = json.loads(self._provenance.read_text(encoding="utf-8"))
         return record
+
+    @property
+    def run_id(self) -> str:
+        """Names the run by its path and its start: the same in all its parts, another once it was deleted and trained
+        again."""
+        start = f"{self.path.absolute()} {self.provenance['created']}"
+        return hashlib.sha256(start.encode()).hexdigest()[:16]
 
     def metrics(self) -> list[dict[str, float]]:
         """Returns the logged lines, oldest first."""

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from roformer.errors import UserError
+from roformer.renamed import current_training
 
 Tree = dict[str, Any]
 """The content of a ``config.yaml``."""
@@ -30,8 +31,7 @@ def read_config(file: Path) -> Tree:
 def migrate(config: Tree) -> Tree:
     """Returns a configuration of any earlier version in today's terms: a setting that is younger than the run has the
     value that stands for what the run did."""
-    config["optimizer"].setdefault("grid", None)
-    config["optimizer"].setdefault("carry", False)
+    config = current_training(config)
     config["trainer"].setdefault("average_checkpoints", 1)
     if config["position"]["name"] == "rope":
         config["position"].setdefault("pairs", "all")

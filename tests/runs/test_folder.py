@@ -12,7 +12,10 @@ from roformer.runs.history import first_difference, read_config
 
 PACKAGE = Path(__file__).parents[2] / "roformer"
 LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", ".lock"}
-SETTINGS = "optimizer: {}\nposition: {name: rope}\ntask: {name: mlm}\ntrainer: {}\nattention: {name: sdpa}\n"
+SETTINGS = (
+    "optimizer: {name: adamw}\nscheduler: {name: linear}\nposition: {name: rope}\ntask: {name: mlm}\ntrainer: {}\n"
+    "attention: {name: sdpa}\n"
+)
 
 
 @pytest.fixture

@@ -1,27 +1,22 @@
-"""AdamW's groups, and learning rates that rise and fall."""
+"""Learning rates that rise and fall."""
 
 import math
 
 import pytest
 import torch
 
-from roformer.config import OptimizerConfig, SchedulerConfig
 from roformer.errors import UserError
-from roformer.training.optimizer import build_optimizer, build_scheduler
+from roformer.optim.schedules import SCHEDULES
 from tests.workshop import metrics
-
-ADAMW = OptimizerConfig(
-    learning_rate=0.1, grid=None, carry=False, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.5
-)
 
 
 @pytest.fixture
 def learning_rates():
     """Maps a schedule to the learning rate of each of so many steps, and the one after them."""
 
-    def run(name, steps, warmup_ratio):
+    def run(name, steps, warmup_ratio, **more):
         optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        scheduler = build_scheduler(optimizer, SchedulerConfig(name, warmup_ratio), steps)
+        scheduler = SCHEDULES.build({"name": name, "warmup_ratio": warmup_ratio, **more}).build(optimizer, steps)
         rates = []
         for _ in range(steps + 1):
             rates.append(scheduler.get_last_lr()[0])
@@ -30,28 +25,6 @@ def learning_rates():
         return rates
 
     return run
-
-
-@pytest.mark.parametrize("encoding", ["rope", "learned"])
-def test_norms_and_biases_do_not_decay(tiny_model, encoding):
-    """Catches decay on gains and biases, which pulls them to 0 instead of 1, and a matrix that never decays."""
-    model = tiny_model(encoding)
-    decayed, kept = build_optimizer(model, ADAMW).param_groups
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    assert len(decayed["params"]) + len(kept["params"]) == len(names)
-    assert all(names[id(p)].endswith(".bias") or "norm" in names[id(p)] for p in kept["params"])
-    assert not any(names[id(p)].endswith(".bias") or "norm" in names[id(p)] for p in decayed["params"])
-
-
-def test_settings_reach_adamw(tiny_model):
-    """Catches betas or epsilon that stay at PyTorch's default."""
-    optimizer = build_optimizer(tiny_model(), ADAMW)
-    assert {key: optimizer.defaults[key] for key in ("lr", "betas", "eps")} == {
-        "lr": 0.1,
-        "betas": (0.9, 0.98),
-        "eps": 1e-6,
-    }
 
 
 def test_linear_rises_and_falls_to_zero(learning_rates):
@@ -88,9 +61,39 @@ def test_a_run_follows_its_schedule(workshop, tmp_path):
     assert [line["learning_rate"] for line in metrics(run)] == pytest.approx([1e-3 * rate for rate in expected])
 
 
-@pytest.mark.parametrize("name", ["linaer", "cosine_with_min_lr", "reduce_lr_on_plateau", "greedy"])
-def test_schedules_that_need_more_or_do_not_exist_are_refused(name):
+def test_polynomial_falls_with_its_power_to_its_end(learning_rates):
+    """Catches a power or an end that stay at transformers' defaults."""
+    expected = [step / 5 for step in range(5)] + [0.1 + 0.9 * ((20 - step) / 15) ** 2 for step in range(5, 21)]
+    assert learning_rates("polynomial", 20, 0.25, power=2.0, lr_end=0.1) == pytest.approx(expected)
+
+
+def test_the_end_of_polynomial_is_below_the_rate(learning_rates):
+    """Catches transformers' traceback, and its division by zero where nothing is left for the decay."""
+    with pytest.raises(UserError, match=r"scheduler\.lr_end=1\.0 must be below optimizer\.learning_rate=1\.0"):
+        learning_rates("polynomial", 20, 0.25, power=1.0, lr_end=1.0)
+    with pytest.raises(UserError, match=r"scheduler\.warmup_ratio=0\.99 leaves none of 7 steps"):
+        learning_rates("polynomial", 7, 0.99, power=1.0, lr_end=0.0)
+
+
+POLYNOMIAL = {"name": "polynomial", "warmup_ratio": 0.1, "power": 1.0, "lr_end": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "linaer", "warmup_ratio": 0.1}, "unknown scheduler 'linaer'; did you mean 'linear'?"),
+        ({"name": "reduce_lr_on_plateau", "warmup_ratio": 0.1}, "unknown scheduler 'reduce_lr_on_plateau'"),
+        ({"name": "cosine", "warmup_ratio": 1.5}, r"scheduler.warmup_ratio must lie in \[0, 1\], got 1.5"),
+        ({**POLYNOMIAL, "power": 0}, "scheduler.power must be above 0"),
+        ({**POLYNOMIAL, "lr_end": -1.0}, "scheduler.lr_end must be 0 or more"),
+        (
+            {"name": "linear", "warmup_ratio": 0.1, "decay_ratio": 0.1},
+            "scheduler 'linear' has no setting 'decay_ratio'",
+        ),
+    ],
+)
+def test_impossible_values_are_refused_by_name(settings, message):
     """Catches a run that dies in its first step, after the data has been prepared."""
-    with pytest.raises(UserError, match=f"scheduler.name: unknown '{name}'.*linear, cosine") as error:
-        SchedulerConfig(name, 0.1)
+    with pytest.raises(UserError, match=message) as error:
+        SCHEDULES.build(settings)
     assert "\n" not in str(error.value)
