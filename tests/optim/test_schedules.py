@@ -67,6 +67,27 @@ def test_polynomial_falls_with_its_power_to_its_end(learning_rates):
     assert learning_rates("polynomial", 20, 0.25, power=2.0, lr_end=0.1) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("decay_type", "shape"),
+    [
+        ("linear", lambda x: 1 - x),
+        ("cosine", lambda x: (1 + math.cos(math.pi * x)) / 2),
+        ("1-sqrt", lambda x: 1 - math.sqrt(x)),
+    ],
+)
+def test_wsd_rises_stays_and_falls_to_zero(learning_rates, decay_type, shape):
+    """Catches a decay of another length or shape, one that starts at the end of the warm-up, and an end above 0."""
+    expected = [step / 4 for step in range(4)] + [1.0] * 8 + [shape(step / 8) for step in range(9)]
+    found = learning_rates("wsd", 20, 0.2, decay_ratio=0.4, decay_type=decay_type)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_wsd_ends_at_zero_where_both_shares_are_rounded_up(learning_rates):
+    """Catches a decay that does not fit into the run: half of 7 steps is 4, twice."""
+    rates = learning_rates("wsd", 7, 0.5, decay_ratio=0.5, decay_type="linear")
+    assert rates == pytest.approx([0, 0.25, 0.5, 0.75, 1, 2 / 3, 1 / 3, 0])
+
+
 def test_the_end_of_polynomial_is_below_the_rate(learning_rates):
     """Catches transformers' traceback, and its division by zero where nothing is left for the decay."""
     with pytest.raises(UserError, match=r"scheduler\.lr_end=1\.0 must be below optimizer\.learning_rate=1\.0"):
@@ -75,6 +96,7 @@ def test_the_end_of_polynomial_is_below_the_rate(learning_rates):
         learning_rates("polynomial", 7, 0.99, power=1.0, lr_end=0.0)
 
 
+WSD = {"name": "wsd", "warmup_ratio": 0.1, "decay_ratio": 0.2, "decay_type": "linear"}
 POLYNOMIAL = {"name": "polynomial", "warmup_ratio": 0.1, "power": 1.0, "lr_end": 0.0}
 
 
@@ -84,6 +106,9 @@ POLYNOMIAL = {"name": "polynomial", "warmup_ratio": 0.1, "power": 1.0, "lr_end":
         ({"name": "linaer", "warmup_ratio": 0.1}, "unknown scheduler 'linaer'; did you mean 'linear'?"),
         ({"name": "reduce_lr_on_plateau", "warmup_ratio": 0.1}, "unknown scheduler 'reduce_lr_on_plateau'"),
         ({"name": "cosine", "warmup_ratio": 1.5}, r"scheduler.warmup_ratio must lie in \[0, 1\], got 1.5"),
+        ({**WSD, "decay_ratio": -0.5}, r"scheduler.decay_ratio must lie in \[0, 1\], got -0.5"),
+        ({**WSD, "decay_ratio": 0.95}, "scheduler.warmup_ratio 0.1 and scheduler.decay_ratio 0.95 are more than 1"),
+        ({**WSD, "decay_type": "sqrt"}, "decay_type='sqrt' is not possible .allowed: linear, cosine, 1-sqrt"),
         ({**POLYNOMIAL, "power": 0}, "scheduler.power must be above 0"),
         ({**POLYNOMIAL, "lr_end": -1.0}, "scheduler.lr_end must be 0 or more"),
         (
