@@ -9,7 +9,7 @@ from roformer.errors import UserError
 from tests.workshop import Workshop, optimizer_state
 
 
-@pytest.fixture(scope="module", params=["adamw"])
+@pytest.fixture(scope="module", params=["adamw", "muon"])
 def first(request, tmp_path_factory):
     """A workshop, a finished first stage, and its optimizer."""
     workshop = Workshop(tmp_path_factory.getbasetemp() / "workshop")
@@ -57,6 +57,9 @@ def test_state_that_does_not_fit_is_refused(first, tmp_path):
         workshop.train(tmp_path / "second", f"init_from={bare}", *load)
     with pytest.raises(UserError, match=f"the optimizer of init_from={stage} has other parameters"):
         workshop.train(tmp_path / "second", f"init_from={stage}", *load, task="classification")
+    other = "muon" if optimizer == "optimizer=adamw" else "adamw"
+    with pytest.raises(UserError, match=f"trained with {optimizer}, not {other}; set load_optimizer_state=false"):
+        workshop.train(tmp_path / "second", f"init_from={stage}", *load, f"optimizer={other}")
     stopped = workshop.train(tmp_path / "stopped", optimizer, "trainer.early_stopping_patience=9")
     with pytest.raises(UserError, match=f"init_from={stopped} exported its best state"):
         workshop.train(tmp_path / "second", f"init_from={stopped}", *load)
