@@ -3,7 +3,6 @@
 Numbers live in ``conf/``; here are types and checks only, so nothing has a default.
 """
 
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,6 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from roformer.errors import UserError
-from roformer.registry import did_you_mean
-
-# of transformers' schedules, those that need a warm-up and nothing else
-SCHEDULES = ("linear", "cosine", "inverse_sqrt", "polynomial", "constant_with_warmup")
 
 _PACKAGE = Path(__file__).parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -37,50 +32,6 @@ def data_name(data: Settings) -> str:
 def sequence_length(task: Settings) -> int:
     """Returns the tokens in the longest sequence that a task trains on."""
     return int(task.get("sequence_length") or task["max_length"])
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW: betas, epsilon, and decoupled weight decay on matrices only.
-
-    Attributes:
-        learning_rate: the greatest of the schedule, a step.
-        grid: a folder of finished runs; the learning rate is then the best of those that differ in nothing else.
-        carry: with ``init_from``, go on with the moments of that run's optimizer as well.
-    """
-
-    learning_rate: float
-    grid: str | None
-    carry: bool
-    beta1: float
-    beta2: float
-    epsilon: float
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "epsilon"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"optimizer.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"optimizer.{name} must lie in [0, 1), got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"optimizer.weight_decay must be 0 or more, got {self.weight_decay}")
-
-
-@dataclass(frozen=True)
-class SchedulerConfig:
-    """A schedule of transformers by name; ``warmup_ratio`` is the share of all steps in which the rate rises."""
-
-    name: str
-    warmup_ratio: float
-
-    def __post_init__(self) -> None:
-        if self.name not in SCHEDULES:
-            hint = did_you_mean(self.name, SCHEDULES)
-            raise UserError(f"scheduler.name: unknown '{self.name}'{hint} (available: {', '.join(SCHEDULES)})")
-        if not 0 <= self.warmup_ratio <= 1:
-            raise UserError(f"scheduler.warmup_ratio must lie in [0, 1], got {self.warmup_ratio}")
 
 
 @dataclass(frozen=True)
@@ -154,14 +105,6 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True)
-class TrackerConfig:
-    """Where curves go beside ``metrics.jsonl``: ``wandb``, ``tensorboard`` or ``none``."""
-
-    name: str
-    project: str
-
-
-@dataclass(frozen=True)
 class PathsConfig:
     """Where a run writes (None: a folder named after the run), and where corpora are cached by content."""
 
@@ -171,20 +114,29 @@ class PathsConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that ``train.py`` needs to know."""
+    """Everything that ``train.py`` needs to know.
+
+    Attributes:
+        seed: of the initial weights, the order of the data, and the masks.
+        init_from: output folder of a finished run, or an export, whose weights the run starts from.
+        load_optimizer_state: with ``init_from``, start from that run's optimizer state, too.
+        lr_search_dir: a folder of finished runs; the learning rate is the best of those that differ in nothing else.
+    """
 
     seed: int
     init_from: str | None
+    load_optimizer_state: bool
+    lr_search_dir: str | None
     model: dict[str, Any]
     position: Settings
     attention: Settings
     data: Settings
     tokenizer: Settings
     task: Settings
-    optimizer: OptimizerConfig
-    scheduler: SchedulerConfig
+    optimizer: Settings
+    scheduler: Settings
     trainer: TrainerConfig
-    tracker: TrackerConfig
+    tracker: Settings
     paths: PathsConfig
 
     def __post_init__(self) -> None:

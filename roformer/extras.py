@@ -52,4 +52,5 @@ def naming_extras() -> Iterator[None]:
 
 
 def _missing(package: str, purpose: str) -> str:
-    return f"{purpose} needs the package {package}: pip install 'roformer-lab[{EXTRA_OF[package]}]'"
+    source = f"'roformer-lab[{EXTRA_OF[package]}]'" if package in EXTRA_OF else package
+    return f"{purpose} needs the package {package}: pip install {source}"

@@ -81,3 +81,21 @@ def current_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "sources" in current:
         current["sources"] = [current_data(source) for source in current["sources"]]
     return current
+
+
+def current_training(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a run's configuration with the groups optimizer and scheduler, and what has left them, by today's names.
+
+    Version 0.1 had one optimizer, AdamW, and kept the learning-rate search and the start from another run's optimizer
+    state in its group.
+    """
+    optimizer, scheduler = dict(config["optimizer"]), dict(config["scheduler"])
+    current = {**config, "optimizer": optimizer, "scheduler": scheduler}
+    if "name" not in optimizer:
+        optimizer.update(name="adamw", betas=[optimizer.pop("beta1"), optimizer.pop("beta2")])
+        optimizer["eps"] = optimizer.pop("epsilon")
+        current["lr_search_dir"] = optimizer.pop("grid", None)
+        current["load_optimizer_state"] = optimizer.pop("carry", False)
+        if scheduler["name"] == "polynomial":  # transformers' defaults
+            scheduler.update(power=1.0, lr_end=1e-7)
+    return current

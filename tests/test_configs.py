@@ -13,11 +13,12 @@ from roformer.config import EvaluateConfig, TrainConfig
 from roformer.data import SOURCES
 from roformer.data.corpus import Corpus
 from roformer.errors import UserError
+from roformer.optim.schedules import SCHEDULES
 from roformer.position import POSITION_ENCODINGS
 from roformer.tasks import TASKS
 from roformer.tasks.factory import build_task
 from roformer.tokenizer import TOKENIZERS
-from roformer.training.optimizer import build_optimizer, build_scheduler
+from roformer.trackers import TRACKERS
 from roformer.training.validation import validate
 from roformer.training.warm_start import build_model
 from tests.workshop import ROOT, Workshop, composed, metrics
@@ -30,6 +31,8 @@ REGISTRIES = {
     "attention": ATTENTION_BACKENDS,
     "task": TASKS,
     "tokenizer": TOKENIZERS,
+    "scheduler": SCHEDULES,
+    "tracker": TRACKERS,
 }
 
 
@@ -66,8 +69,8 @@ def test_each_choice_can_be_made_and_built(chosen, choice):
     config = chosen(choice)
     validate(config)
     SOURCES.check({key: value for key, value in config.data.items() if not key.endswith("_fraction")})
-    optimizer = build_optimizer(torch.nn.Linear(2, 2), config.optimizer)
-    build_scheduler(optimizer, config.scheduler, 100)
+    optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters(), lr=config.optimizer["learning_rate"])
+    SCHEDULES.build(config.scheduler).build(optimizer, 100)
 
 
 @pytest.mark.parametrize("name", names("data"))

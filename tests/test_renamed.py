@@ -10,6 +10,7 @@ from roformer.renamed import (
     current_data,
     current_model_config,
     current_position,
+    current_training,
 )
 from roformer.runs.history import migrate
 
@@ -70,3 +71,31 @@ def test_old_data_sources_get_new_names():
     config = yaml.safe_load(TrainConfig.compose("data=labeled", "data.path=x").to_yaml())
     config["data"]["name"] = "labelled"
     assert migrate(config)["data"]["name"] == "labeled"
+
+
+OLD_OPTIMIZER = {
+    "learning_rate": 0.002, "grid": "outputs/grid", "carry": True, "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-6,
+    "weight_decay": 0.01,
+}  # fmt: skip
+NEW_OPTIMIZER = {"name": "adamw", "learning_rate": 0.002, "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.01}
+LINEAR = {"name": "linear", "warmup_ratio": 0.06}
+
+
+def test_the_old_optimizer_group_becomes_adamw_and_two_settings_of_the_run():
+    """Catches a run of 0.1 that today's code refuses to resume because its optimizer has no name."""
+    old = {"seed": 1, "optimizer": dict(OLD_OPTIMIZER), "scheduler": LINEAR}
+    new = {"seed": 1, "optimizer": NEW_OPTIMIZER, "scheduler": LINEAR}
+    assert current_training(old) == {**new, "lr_search_dir": "outputs/grid", "load_optimizer_state": True}
+    assert old["optimizer"] == OLD_OPTIMIZER
+    for younger in ("grid", "carry"):
+        del old["optimizer"][younger]
+    assert current_training(old) == {**new, "lr_search_dir": None, "load_optimizer_state": False}
+    current = {**new, "lr_search_dir": "a", "load_optimizer_state": True}
+    assert current_training(current) == current
+
+
+def test_an_old_polynomial_schedule_has_the_defaults_that_it_was_trained_with():
+    """Catches a schedule that has settings of its own today, and had none."""
+    old = {"optimizer": OLD_OPTIMIZER, "scheduler": {"name": "polynomial", "warmup_ratio": 0.1}}
+    found = current_training(old)["scheduler"]
+    assert found == {"name": "polynomial", "warmup_ratio": 0.1, "power": 1.0, "lr_end": 1e-7}

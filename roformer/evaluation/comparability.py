@@ -71,14 +71,13 @@ def paired_by_seed(values: dict[int, float], reference: dict[int, float]) -> Int
 def shared_settings(results: list[Result]) -> dict[str, Any]:
     """Returns the settings that a reader needs to judge the comparison, from the first run."""
     config = results[0]["config"]
-    optimizer = config["optimizer"]
     bases = {r["run"]["position"].get("rope_theta") for r in results if r["run"]["position"]["name"] == "rope"}
     return {
         "data": data_name(config["data"]),
         "task": config["task"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
-        "learning_rate": "best of a grid" if optimizer.get("grid") else optimizer["learning_rate"],
+        "learning_rate": "best of a grid" if config.get("lr_search_dir") else config["optimizer"]["learning_rate"],
         "schedule": config["scheduler"]["name"],
         **{key: config["model"][key] for key in _SIZES},
         "attention": config["attention"]["name"],
@@ -92,7 +91,7 @@ def _compared(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
         items = settings.items() if isinstance(settings, dict) else [(None, settings)]
         for key, value in items:
             name = f"{group}.{key}" if key else group
-            chosen = name == "optimizer.learning_rate" and config[group].get("grid")  # by one rule for all
+            chosen = name == "optimizer.learning_rate" and config.get("lr_search_dir")  # by one rule for all
             if group not in _VARIES and name not in _VARIES and not chosen:
                 yield prefix + name, str(value)
 

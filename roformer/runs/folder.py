@@ -9,6 +9,7 @@
 ``.lock``                        held by the process that trains here
 """
 
+import hashlib
 import json
 import shutil
 from contextlib import AbstractContextManager, suppress
@@ -71,6 +72,13 @@ class RunFolder:
         if (start := record["initial_weights"]) and start["config"]:
             start["config"] = migrate(start["config"])
         return record
+
+    @property
+    def run_id(self) -> str:
+        """Names the run by its path and its start: the same in all its parts, another once it was deleted and trained
+        again."""
+        start = f"{self.path.absolute()} {self.provenance['created']}"
+        return hashlib.sha256(start.encode()).hexdigest()[:16]
 
     def metrics(self) -> list[dict[str, float]]:
         """Returns the logged lines, oldest first."""

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from roformer.errors import UserError
-from roformer.renamed import current_attention, current_data, current_position
+from roformer.renamed import current_attention, current_data, current_position, current_training
 
 Tree = dict[str, Any]
 """The content of a ``config.yaml``."""
@@ -31,9 +31,8 @@ def read_config(file: Path) -> Tree:
 def migrate(config: Tree) -> Tree:
     """Returns a configuration of any earlier version in today's terms: settings have today's names, and one that is
     younger than the run has the value that stands for what the run did."""
+    config = current_training(config)
     config["data"] = current_data(config["data"])
-    config["optimizer"].setdefault("grid", None)
-    config["optimizer"].setdefault("carry", False)
     config["trainer"].setdefault("average_checkpoints", 1)
     config["position"] = current_position(config["position"])
     config["attention"] = current_attention(config["attention"])

@@ -6,16 +6,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+import yaml
 from accelerate.utils import broadcast_object_list
 
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.runs.metrics import MetricsFile
 from roformer.runtime.precision import autocast
+from roformer.trackers import TRACKERS, Tracker
 from roformer.training.export import write_model
 from roformer.training.progress import ProgressBar
 from roformer.training.signals import StopSignal
-from roformer.training.tracking import start_tracker
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
@@ -49,7 +50,7 @@ def standard_callbacks(config: TrainConfig) -> list[Callback]:
         KeepBest(config.trainer.early_stopping_patience),
         WriteMetrics(),
         ShowProgress(),
-        Track(),
+        Track(TRACKERS.build(config.tracker)),
         StopOnSignal(),
         SaveCheckpoints(config.trainer.save_steps),
     ]
@@ -124,21 +125,24 @@ class ShowProgress(Callback):
 
 
 class Track(Callback):
-    """Sends the line to the experiment tracker."""
+    """Sends the line to the experiment tracker, from the main process."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
 
     @contextmanager
     def during(self, trainer: "Trainer") -> Iterator[None]:
         if trainer.accelerator.is_main_process:
-            start_tracker(trainer.accelerator, trainer.config)
+            folder, settings = trainer.folder, yaml.safe_load(trainer.config.to_yaml())
+            self.tracker.start(folder.path, run_id=folder.run_id, config=settings)
         try:
             yield
         finally:
-            for tracker in trainer.accelerator.trackers:
-                tracker.finish()  # end_training would end the process group, which a multirun needs
+            self.tracker.finish()
 
     def on_log(self, trainer: "Trainer", line: Line) -> None:
         values = {key: value for key, value in line.items() if key != "step"}
-        trainer.accelerator.log(values, step=int(line["step"]))
+        self.tracker.log(values, step=int(line["step"]))
 
 
 class StopOnSignal(Callback):

@@ -1,14 +1,12 @@
-"""The checkpoints that a run resumes from, and the optimizer state that the next run may start with."""
+"""The checkpoints that a run resumes from."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from roformer.errors import UserError
 from roformer.runs import RunFolder
 
 
@@ -51,36 +49,3 @@ class Checkpoints:
 
     def _regular(self) -> list[int]:
         return [step for step in self.folder.checkpoints if self.is_regular(step)]
-
-
-def load_optimizer_state(optimizer: torch.optim.Optimizer, init_from: str) -> None:
-    """Gives an optimizer the moments that the run ``init_from`` ended with; learning rates stay its own.
-
-    Args:
-        optimizer: of the new run.
-        init_from: output folder of the run that it continues.
-
-    Raises:
-        UserError: if the run's checkpoints are not there, its export is an earlier state, or it had other parameters.
-    """
-    run = RunFolder(init_from)
-    if not run.checkpoints:
-        raise UserError(
-            f"optimizer.carry needs a checkpoint in init_from={init_from}, and there is none; give the output folder "
-            "of a run, or set optimizer.carry to false"
-        )
-    trainer = run.config["trainer"] if run.config else {}
-    if trainer.get("early_stopping_patience") is not None or trainer.get("average_checkpoints", 1) > 1:
-        raise UserError(
-            f"init_from={init_from} exported its best state or a mean, while its optimizer is that of the last step; "
-            "set optimizer.carry to false"
-        )
-    *_, latest = run.checkpoints.values()
-    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
-    moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
-    if [moments[number]["exp_avg"].shape for number in sorted(moments)] != shapes:
-        raise UserError(
-            f"the optimizer of init_from={init_from} is not for these parameters, such as those of another task; set "
-            "optimizer.carry to false"
-        )
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

@@ -16,7 +16,7 @@ from roformer.runtime.choice import Choice
 from roformer.runtime.precision import choose_precision
 from roformer.tasks import TASKS
 from roformer.training.backend import choose_backend
-from roformer.training.learning_rate import Grid, best_rate, learning_rate_grid, told
+from roformer.training.lr_search import LossByRate, best_rate, describe_choice, search_results
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class RunPlan:
     precision: Choice[str]
     backend: Choice[str]
     learning_rate: Choice[float]
-    losses_by_rate: Grid | None
+    losses_by_rate: LossByRate | None
 
     @classmethod
     def resolve(cls, config: TrainConfig, folder: RunFolder, device: torch.device) -> "RunPlan":
@@ -62,9 +62,9 @@ class RunPlan:
             trainer=replace(config.trainer, precision=precision.value),
             attention={**config.attention, "name": backend.value},
         )
-        losses_by_rate = learning_rate_grid(config) if stored is None else None
+        losses_by_rate = search_results(config) if stored is None else None
         learning_rate = _of_first_process(_learning_rate(config, stored, losses_by_rate))
-        config = replace(config, optimizer=replace(config.optimizer, learning_rate=learning_rate.value))
+        config = replace(config, optimizer={**config.optimizer, "learning_rate": learning_rate.value})
         if stored is not None:
             check_same_run(folder.path, stored, yaml.safe_load(config.to_yaml()))
             check_initial_weights(folder, config.init_from)
@@ -108,9 +108,9 @@ def _backend(config: TrainConfig, stored: Tree | None, precision: str, device: t
     )
 
 
-def _learning_rate(config: TrainConfig, stored: Tree | None, losses_by_rate: Grid | None) -> Choice[float]:
+def _learning_rate(config: TrainConfig, stored: Tree | None, losses_by_rate: LossByRate | None) -> Choice[float]:
     if losses_by_rate is not None:
-        return Choice(best_rate(losses_by_rate), told(losses_by_rate, config.optimizer.grid))
-    if stored and config.optimizer.grid:
+        return Choice(best_rate(losses_by_rate), describe_choice(losses_by_rate, config.lr_search_dir))
+    if stored and config.lr_search_dir:
         return Choice(stored["optimizer"]["learning_rate"], _AS_BEGUN)
-    return Choice(config.optimizer.learning_rate)
+    return Choice(config.optimizer["learning_rate"])

@@ -12,17 +12,18 @@ from accelerate.utils import DistributedDataParallelKwargs
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
+from roformer.optim import OPTIMIZERS
+from roformer.optim.schedules import SCHEDULES
 from roformer.runs import RunFolder
 from roformer.runtime.precision import autocast
 from roformer.tasks import Batch, Task
 from roformer.training.callbacks import Callback
-from roformer.training.checkpoint import Checkpoints, load_optimizer_state
+from roformer.training.checkpoint import Checkpoints
 from roformer.training.export import export
 from roformer.training.meter import ThroughputMeter
-from roformer.training.optimizer import build_optimizer, build_scheduler
+from roformer.training.optimizer_state import load_optimizer_state
 from roformer.training.prefetch import prefetch
 from roformer.training.state import TrainState
-from roformer.training.tracking import check_tracker
 from roformer.training.warm_start import build_model
 
 
@@ -49,8 +50,6 @@ class Trainer:
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
             mixed_precision="no",  # its wrapper would copy all logits to float32
-            log_with=check_tracker(config.tracker),
-            project_dir=folder.path,
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
         self.shares = self.accelerator.num_processes * trainer.gradient_accumulation_steps
@@ -65,8 +64,8 @@ class Trainer:
         model = build_model(config, task).train()  # ``from_pretrained`` leaves it in evaluation mode
         if trainer.gradient_checkpointing:
             _enable_gradient_checkpointing(model)
-        optimizer = build_optimizer(model, config.optimizer)
-        self.scheduler = build_scheduler(optimizer, config.scheduler, self.max_steps)
+        optimizer = OPTIMIZERS.build(config.optimizer).build(model)
+        self.scheduler = SCHEDULES.build(config.scheduler).build(optimizer, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.state, self.meter, self.signal_number = TrainState(), ThroughputMeter(), 0
         self.accelerator.register_for_checkpointing(self.state, self.scheduler, self.meter)
@@ -75,8 +74,8 @@ class Trainer:
             keep=trainer.keep_checkpoints,
             is_regular=lambda step: step % trainer.save_steps == 0 or step == self.max_steps,
         )
-        if config.optimizer.carry and not folder.checkpoints:
-            load_optimizer_state(self.optimizer, str(config.init_from))
+        if config.load_optimizer_state and not folder.checkpoints:
+            load_optimizer_state(self.optimizer, model, str(config.init_from), config.optimizer["name"])
         if (written := math.ceil(self.max_steps / trainer.save_steps)) < trainer.average_checkpoints:
             self.accelerator.print(
                 f"trainer.average_checkpoints={trainer.average_checkpoints}, of which {self.max_steps} steps write "

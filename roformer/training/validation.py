@@ -7,10 +7,12 @@ from roformer.config import TrainConfig
 from roformer.data import SOURCES
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig
+from roformer.optim import OPTIMIZERS
+from roformer.optim.schedules import SCHEDULES
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 from roformer.tasks import TASKS
 from roformer.tokenizer import TOKENIZERS
-from roformer.training.tracking import check_tracker
+from roformer.trackers import TRACKERS
 
 
 def validate(config: TrainConfig, overridden: frozenset[str] = frozenset()) -> None:
@@ -31,8 +33,10 @@ def validate(config: TrainConfig, overridden: frozenset[str] = frozenset()) -> N
         POSITION_ENCODINGS.build(config.position, replace(shape, causal=True))
     _check_attention(config, position, shape)
     _check_longest_position(config, position)
-    _check_optimizer(config, overridden)
-    check_tracker(config.tracker)
+    _check_other_runs(config, overridden)
+    OPTIMIZERS.build(config.optimizer)
+    SCHEDULES.build(config.scheduler)
+    TRACKERS.build(config.tracker)
 
 
 def _check_attention(config: TrainConfig, position: PositionEncoding, shape: ModelShape) -> None:
@@ -53,12 +57,10 @@ def _check_longest_position(config: TrainConfig, position: PositionEncoding) -> 
             )
 
 
-def _check_optimizer(config: TrainConfig, overridden: frozenset[str]) -> None:
-    if config.optimizer.grid and "optimizer.learning_rate" in overridden:
+def _check_other_runs(config: TrainConfig, overridden: frozenset[str]) -> None:
+    if config.lr_search_dir and "optimizer.learning_rate" in overridden:
         raise UserError(
-            "optimizer.learning_rate has no effect with optimizer.grid; leave it out, or set the grid to null"
+            "optimizer.learning_rate has no effect with lr_search_dir; leave it out, or set lr_search_dir=null"
         )
-    if config.optimizer.carry and not config.init_from:
-        raise UserError(
-            "optimizer.carry continues with the optimizer of another run; give init_from, or set it to false"
-        )
+    if config.load_optimizer_state and not config.init_from:
+        raise UserError("load_optimizer_state needs the run whose state it is; give init_from, or set it to false")

@@ -157,20 +157,20 @@ def test_learning_rates_of_a_grid_are_told_and_may_differ(two_by_two):
     assert compared(two_by_two)["lm"]["learning_rates"] is None
     for result in two_by_two:
         rate = 0.002 if result["run"]["position"]["name"] == "rope" else 0.001
-        result["config"]["optimizer"] = {"learning_rate": rate, "grid": "outputs/grid"}
+        result["config"].update(lr_search_dir="outputs/grid", optimizer={"learning_rate": rate})
         result["trained"]["learning_rate_grid"] = [[0.001, 3.0], [0.002, 4.0]]
     mlm = compared(two_by_two)["lm"]
     assert mlm["warnings"] == []
     assert mlm["settings"]["learning_rate"] == "best of a grid"
     assert mlm["learning_rates"]["rope"] == {"grid": [[0.001, 3.0], [0.002, 4.0]], "taken": 0.002}
-    two_by_two[0]["config"]["optimizer"]["grid"] = None
-    assert "optimizer.grid" in compared(two_by_two)["lm"]["warnings"][0]
+    two_by_two[0]["config"]["lr_search_dir"] = None
+    assert "lr_search_dir" in compared(two_by_two)["lm"]["warnings"][0]
 
 
 def test_seeds_with_other_learning_rates_are_told(two_by_two):
     """Catches a mean over seeds that were trained differently, which a grid that has grown leads to."""
     for result in two_by_two:
-        result["config"]["optimizer"]["grid"] = "outputs/grid"
+        result["config"]["lr_search_dir"] = "outputs/grid"
         result["config"]["optimizer"]["learning_rate"] = 0.001 * result["run"]["seed"]
         result["config"]["optimizer"]["learning_rate"] /= 2 if result["run"]["position"]["name"] == "rope" else 1
     assert compared(two_by_two)["lm"]["warnings"] == [

@@ -16,7 +16,8 @@ OLD_CONFIG = Path(__file__).parents[1] / "fixtures" / "runs_af2503a" / "finished
 LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", ".lock"}
 SETTINGS = """
 data: {name: text}
-optimizer: {}
+optimizer: {name: adamw}
+scheduler: {name: linear}
 position: {name: rope}
 task: {name: mlm}
 trainer: {}

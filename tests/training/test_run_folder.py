@@ -151,7 +151,6 @@ def test_runs_of_before_a_setting_are_still_runs(workshop, finished, tmp_path, c
     shutil.copytree(finished, old)
     config = yaml.safe_load((old / "config.yaml").read_text())
     assert config["position"].keys() == {"name", "rope_theta", "layout", "partial_rotary_factor", "frequency_band"}
-    del config["optimizer"]["grid"]
     config["position"] = {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0}
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     workshop.train(old)

@@ -8,7 +8,7 @@ import pytest
 from tests.workshop import assert_same_run, metrics, weights
 
 # steps follow the size of the gradient, which Adam's usual epsilon and clipping would hide
-PROPORTIONAL = ("optimizer.epsilon=10", "optimizer.learning_rate=3", "trainer.max_grad_norm=1e9")
+PROPORTIONAL = ("optimizer.eps=10", "optimizer.learning_rate=3", "trainer.max_grad_norm=1e9")
 
 
 def free_port():

@@ -1,4 +1,4 @@
-"""The learning rate of a grid: chosen on validation data, for the same encoding, written down, and kept to."""
+"""A learning-rate search: the rate is chosen on validation data, for the same encoding, recorded, and kept."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from roformer.errors import UserError
-from roformer.training.learning_rate import best_rate, learning_rate_grid, told
+from roformer.training.lr_search import best_rate, describe_choice, search_results
 
 RATES = (1e-4, 1e-2, 3e-3)
 
@@ -42,7 +42,7 @@ def last_loss(run):
 def test_the_best_rate_of_the_same_encoding_is_taken(workshop, grid, tmp_path):
     """Catches a rate chosen by training loss, for another encoding, or left out of the records."""
     losses = {rate: last_loss(grid / f"rope-{rate}") for rate in RATES}
-    run = workshop.train(tmp_path / "run", f"optimizer.grid={grid}")
+    run = workshop.train(tmp_path / "run", f"lr_search_dir={grid}")
     stored = yaml.safe_load((run / "config.yaml").read_text())
     assert stored["optimizer"]["learning_rate"] == min(losses, key=losses.get) != 1e-3
     recorded = json.loads((run / "provenance.json").read_text())["learning_rate_grid"]
@@ -53,38 +53,38 @@ def test_validation_decides(workshop, grid, tmp_path):
     """Catches a minimum over the whole curve, or of another column: the end of the run counts."""
     shutil.copytree(grid, tmp_path / "grid")
     set_last_loss(tmp_path / "grid" / "rope-0.0001", 0.01)
-    config = workshop.config("unused", f"optimizer.grid={tmp_path / 'grid'}")
-    assert best_rate(learning_rate_grid(config)) == 1e-4
+    config = workshop.config("unused", f"lr_search_dir={tmp_path / 'grid'}")
+    assert best_rate(search_results(config)) == 1e-4
 
 
 def test_a_run_goes_on_with_the_rate_that_it_began_with(workshop, grid, tmp_path):
     """Catches a schedule that jumps because the grid has grown in between."""
     shutil.copytree(grid, tmp_path / "grid")
     run = tmp_path / "run"
-    workshop.train(run, f"optimizer.grid={tmp_path / 'grid'}")
+    workshop.train(run, f"lr_search_dir={tmp_path / 'grid'}")
     shutil.rmtree(tmp_path / "grid")
-    workshop.train(run, f"optimizer.grid={tmp_path / 'grid'}")  # finished: the same settings
+    workshop.train(run, f"lr_search_dir={tmp_path / 'grid'}")  # finished: the same settings
 
 
 def test_a_rate_of_the_user_and_a_grid_contradict_each_other(workshop, grid, tmp_path):
     """Catches a rate on the command line that is dropped in silence."""
     with pytest.raises(UserError, match="no effect with"):
-        workshop.train(tmp_path / "run", f"optimizer.grid={grid}", "optimizer.learning_rate=0.5")
+        workshop.train(tmp_path / "run", f"lr_search_dir={grid}", "optimizer.learning_rate=0.5")
     assert not (tmp_path / "run").exists()
 
 
 def test_an_encoding_that_is_not_in_the_grid_is_an_error(workshop, grid):
     """Catches a silent default."""
     with pytest.raises(UserError, match="no finished run with position=learned"):
-        learning_rate_grid(workshop.config("unused", f"optimizer.grid={grid}", "position=learned"))
-    assert learning_rate_grid(workshop.config("unused")) is None
+        search_results(workshop.config("unused", f"lr_search_dir={grid}", "position=learned"))
+    assert search_results(workshop.config("unused")) is None
 
 
 @pytest.mark.parametrize("other", ["position.rope_theta=500", "trainer.max_steps=9", "model.initializer_range=0.05"])
 def test_a_grid_of_other_runs_does_not_count(workshop, grid, other):
     """Catches rates that were the best for another budget, model or variant of the encoding."""
     with pytest.raises(UserError, match=rf"rope-0.01 has {other.split('=')[0]}="):
-        learning_rate_grid(workshop.config("unused", f"optimizer.grid={grid}", other))
+        search_results(workshop.config("unused", f"lr_search_dir={grid}", other))
 
 
 def test_seeds_that_all_rates_have_are_averaged(workshop, grid, tmp_path):
@@ -98,13 +98,13 @@ def test_seeds_that_all_rates_have_are_averaged(workshop, grid, tmp_path):
         change(run / "config.yaml", "seed: 1", "seed: 2")
         set_last_loss(run, loss)
 
-    config = workshop.config("unused", f"optimizer.grid={folder}")
+    config = workshop.config("unused", f"lr_search_dir={folder}")
     alone = {rate: last_loss(grid / f"rope-{rate}") for rate in sorted(RATES)}
     add(0.01, 0.5)
-    assert learning_rate_grid(config) == alone  # seed 2 has this rate only
+    assert search_results(config) == alone  # seed 2 has this rate only
     add(0.0001, 90.0)
     add(0.003, 90.0)
-    found = learning_rate_grid(config)
+    found = search_results(config)
     assert found[0.0001] == pytest.approx((90 + alone[0.0001]) / 2)
     assert best_rate(found) == 0.01
 
@@ -115,7 +115,7 @@ def test_a_rate_that_diverged_is_not_taken(workshop, grid, tmp_path, capsys):
     shutil.copytree(grid, folder)
     with pytest.raises(UserError, match="the loss is nan"):
         workshop.train(folder / "diverged", "optimizer.learning_rate=1e30")
-    run = workshop.train(tmp_path / "run", f"optimizer.grid={folder}")
+    run = workshop.train(tmp_path / "run", f"lr_search_dir={folder}")
     recorded = json.loads((run / "provenance.json").read_text())["learning_rate_grid"]
     assert recorded[-1] == [1e30, None]
     assert all(loss for _, loss in recorded[:-1])
@@ -126,18 +126,19 @@ def test_a_run_that_has_not_ended_is_waited_for(workshop, grid, tmp_path):
     folder = tmp_path / "grid"
     shutil.copytree(grid, folder)
     shutil.rmtree(folder / "rope-0.01" / "export")
-    with pytest.raises(UserError, match=r"rope-0\.01, a run of optimizer\.grid, has not ended"):
-        learning_rate_grid(workshop.config("unused", f"optimizer.grid={folder}"))
+    with pytest.raises(UserError, match=r"rope-0\.01, a run of lr_search_dir, has not finished"):
+        search_results(workshop.config("unused", f"lr_search_dir={folder}"))
 
 
-def test_a_best_rate_at_the_edge_is_told():
+def test_a_best_rate_at_the_edge_is_reported():
     """Catches a grid that ends too soon and does not say so."""
-    assert told({0.1: 3.0, 0.2: 2.0, 0.4: 2.5}, "outputs/grid") == "the best in outputs/grid"
-    assert told({0.1: 3.0, 0.2: 2.0}, "outputs/grid") == "the best in outputs/grid, at its edge"
+    assert describe_choice({0.1: 3.0, 0.2: 2.0, 0.4: 2.5}, "outputs/grid") == "the best in outputs/grid"
+    edge = describe_choice({0.1: 3.0, 0.2: 2.0}, "outputs/grid")
+    assert edge == "the best in outputs/grid, at the edge of the rates tried"
 
 
 def test_a_grid_is_for_losses(workshop, grid):
     """Catches a classifier whose rate is chosen by the loss of another task."""
-    config = workshop.config("unused", f"optimizer.grid={grid}", task="classification")
+    config = workshop.config("unused", f"lr_search_dir={grid}", task="classification")
     with pytest.raises(UserError, match="validation loss of a language model"):
-        learning_rate_grid(config)
+        search_results(config)
