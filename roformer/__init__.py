@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         RoFormerForSequenceClassification,
         RoFormerModel,
     )
-    from roformer.position.rope import RotaryPositionEncoding
+    from roformer.position import RotaryEmbedding
 
 __all__ = [
     "RoFormerConfig",
@@ -28,11 +28,11 @@ __all__ = [
     "RoFormerForMaskedLM",
     "RoFormerForSequenceClassification",
     "RoFormerModel",
-    "RotaryPositionEncoding",
+    "RotaryEmbedding",
 ]
 __version__ = "0.2.0"
 
 __getattr__ = lazy_names(
-    __name__, {**dict.fromkeys(__all__, "roformer.model"), "RotaryPositionEncoding": "roformer.position.rope"}
+    __name__, {**dict.fromkeys(__all__, "roformer.model"), "RotaryEmbedding": "roformer.position"}
 )
 after_import("transformers.models.auto.configuration_auto", partial(import_module, "roformer.model.configuration"))
