@@ -33,7 +33,8 @@ class JointOptimizer(Optimizer):
 
     def __init__(self, *parts: Optimizer) -> None:
         self.parts = parts
-        super().__init__([group for part in parts for group in part.param_groups], parts[0].defaults)
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__(groups, {"lr": parts[0].defaults["lr"]})
         self._share()
 
     def _share(self) -> None:
