@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.accelerator import differences, inputs
-from tests.workshop import ROOT
+from tests.tiny_runs import ROOT
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])

@@ -21,7 +21,7 @@ from roformer.tokenizer import TOKENIZERS
 from roformer.trackers import TRACKERS
 from roformer.training.validation import validate
 from roformer.training.warm_start import build_model
-from tests.workshop import ROOT, Workshop, composed, metrics
+from tests.tiny_runs import ROOT, composed, metrics
 
 CHOICES = sorted(str(path.relative_to(ROOT / "conf"))[: -len(".yaml")] for path in ROOT.glob("conf/*/**/*.yaml"))
 CHOICES.remove("experiment/compare")  # for evaluate.py
@@ -44,20 +44,15 @@ def names(group):
     return sorted(Path(choice).name for choice in CHOICES if Path(choice).parent == Path(group))
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
-
-
 @pytest.fixture
-def chosen(workshop):
+def chosen(tiny_runs):
     """The configuration with that choice; the path of a real folder stands for whatever its yaml asks the user for."""
 
     def choose(choice, *overrides):
         group, _, name = choice.partition("/")
         given = [f"{group}={name}", *(["task=translation"] if name.startswith("seq2seq") else []), *overrides]
         data = composed("train", *given).data
-        given += [f"data.{key}={workshop.text}" for key in data if OmegaConf.is_missing(data, key)]
+        given += [f"data.{key}={tiny_runs.text}" for key in data if OmegaConf.is_missing(data, key)]
         return TrainConfig.from_hydra(composed("train", *given))
 
     return choose
@@ -148,12 +143,12 @@ def test_what_the_manual_names_exists(file):
 
 @pytest.mark.parametrize("position", names("position"))
 @pytest.mark.parametrize("task", ["mlm", "classification"])
-def test_one_seed_gives_every_encoding_the_same_start(workshop, position, task):
+def test_one_seed_gives_every_encoding_the_same_start(tiny_runs, position, task):
     """Catches an encoding whose own draws shift those of all other weights, so that pairing by seed is for nothing."""
     plain, other = (
         build_model(config, build_task(config)).state_dict()
         for config in (
-            workshop.config("unused", f"position={name}", "seed=3", task=task) for name in ("none", position)
+            tiny_runs.config("unused", f"position={name}", "seed=3", task=task) for name in ("none", position)
         )
     )
     assert plain.keys() <= other.keys()
@@ -186,9 +181,9 @@ def test_evaluation_composes():
 
 @pytest.mark.parametrize("choice", [f"{group}={name}" for group in ("position", "attention") for name in names(group)])
 @pytest.mark.parametrize("task", ["mlm", "causal_lm", "classification"])
-def test_each_encoding_and_backend_trains(workshop, tmp_path, choice, task):
+def test_each_encoding_and_backend_trains(tiny_runs, tmp_path, choice, task):
     """Catches an encoding or backend that exists, builds, and dies in its first step or gives no gradient."""
-    run = workshop.train(tmp_path / "run", choice, "trainer.max_steps=2", "trainer.eval_steps=2", task=task)
+    run = tiny_runs.train(tmp_path / "run", choice, "trainer.max_steps=2", "trainer.eval_steps=2", task=task)
     losses = [line["loss"] for line in metrics(run)]
     assert len(losses) == 2
     assert all(0 < loss < 10 for loss in losses)

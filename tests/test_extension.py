@@ -4,7 +4,7 @@ import json
 import shutil
 
 from tests.commands import ROOT, Commands
-from tests.workshop import Workshop
+from tests.tiny_runs import TinyRuns
 
 ENCODING = '''"""Scores that fall with the square root of the distance.
 
@@ -52,8 +52,8 @@ def test_a_new_encoding_is_one_file_and_one_yaml(tmp_path):
     (copy / "roformer" / "position" / "toy.py").write_text(ENCODING)
     (copy / "conf" / "position" / "toy.yaml").write_text("name: toy\nslope: 0.2\n")
 
-    workshop = Workshop(tmp_path / "workshop")
-    settings = [*workshop.overrides(), "trainer.max_steps=4"]
+    tiny_runs = TinyRuns(tmp_path / "tiny_runs")
+    settings = [*tiny_runs.overrides(), "trainer.max_steps=4"]
     commands = Commands(tmp_path, root=copy)
     try:
         for position in ("toy", "rope"):

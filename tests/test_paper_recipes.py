@@ -13,7 +13,7 @@ from roformer.data.sources.glue import GLUE
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.model.encoder import RoFormerModel
 from roformer.training.run import train
-from tests.workshop import ROOT, composed, metrics
+from tests.tiny_runs import ROOT, composed, metrics
 
 RECIPES = sorted(
     str(path.relative_to(ROOT / "conf/experiment"))[: -len(".yaml")]

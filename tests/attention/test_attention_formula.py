@@ -5,6 +5,9 @@ import torch
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from tests.choices import each_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 B, H, L, D = 2, 3, 5, 4
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H)
@@ -58,6 +61,7 @@ def attend(backend, heads, position, mask, layer=0, causal=False, **settings):
     return output.unflatten(-1, (H, D)).transpose(1, 2), weights
 
 
+@each_backend
 @pytest.mark.parametrize("mask", [None, MASK, MASK.bool()], ids=["all", "numbers", "boolean"])
 @pytest.mark.parametrize("layer", [0, 2])
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
@@ -72,6 +76,7 @@ def test_backend_is_equation_2(backend, heads, bias, mask, layer, causal):
         torch.testing.assert_close(weights, expected_weights)
 
 
+@each_backend
 @pytest.mark.parametrize("shape", [(1, 1), (1, H), (B, 1)])
 def test_bias_may_be_shared_by_batch_or_heads(backend, heads, bias, shape):
     """Catches a bias and a mask that are combined in a shape that fits only one of them."""
@@ -80,6 +85,7 @@ def test_bias_may_be_shared_by_batch_or_heads(backend, heads, bias, shape):
     torch.testing.assert_close(given, equation_2(*heads, MASK, shared.expand(B, H, L, L))[0])
 
 
+@each_backend
 def test_plain_causal_attention(backend, heads):
     """Catches a kernel of its own for this case that sees other keys."""
     given, _ = attend(backend, heads, PositionEncoding(), None, causal=True)
@@ -87,6 +93,7 @@ def test_plain_causal_attention(backend, heads):
     torch.testing.assert_close(given, expected)
 
 
+@each_backend
 @pytest.mark.parametrize("queries", [1, 3])
 @pytest.mark.parametrize("rotary_value", [False, True])
 def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_value):
@@ -100,6 +107,7 @@ def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_v
     torch.testing.assert_close(last, whole[:, :, L - queries :])
 
 
+@each_backend
 @pytest.mark.parametrize("rotary_value", [False, True])
 def test_backend_rotates_as_equation_16(backend, heads, rotary_value):
     """Catches a backend that rotates only one of query and key, or the values against the setting."""
@@ -111,6 +119,7 @@ def test_backend_rotates_as_equation_16(backend, heads, rotary_value):
     torch.testing.assert_close(given, equation_2(query, key, value, MASK, torch.zeros(B, H, L, L))[0].float())
 
 
+@each_backend
 def test_dropout_keeps_the_mean(backend):
     """Catches dropout of the wrong share, or without the factor that keeps the expected output."""
     module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.25, rotary_value=False).train()
@@ -122,6 +131,7 @@ def test_dropout_keeps_the_mean(backend):
     assert (output[..., 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
+@each_backend
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("shape", [(1, 1), (B, H)])
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
@@ -138,6 +148,7 @@ def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape
     assert torch.autograd.gradcheck(attend, leaves)
 
 
+@each_backend
 def test_dropout_is_drawn_anew(backend):
     """Catches one pattern of dropped weights in every call, or in every block of a call."""
     module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.5, rotary_value=False).train()
@@ -152,6 +163,7 @@ def test_dropout_is_drawn_anew(backend):
     assert len(rows.unique(dim=0)) > len(rows) // 2
 
 
+@each_backend
 def test_row_of_padding_only_is_no_nan(backend, heads):
     """Catches a softmax over nothing, whose nan would spread from one empty row to the loss."""
     mask = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]])

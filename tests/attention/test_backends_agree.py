@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from roformer.attention import ATTENTION_BACKENDS
+from tests.choices import each_backend, each_hook_and_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 @pytest.fixture(params=["padded", "packed"])
@@ -24,6 +27,7 @@ def test_every_yaml_has_its_class_and_every_class_its_yaml(attention_settings):
         assert ATTENTION_BACKENDS[name].__module__ == f"roformer.attention.{name}"
 
 
+@each_hook_and_backend
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_same_logits_as_eager(encoding, backend, inputs, tiny_model, is_decoder):
     """Catches a backend that drops or changes the mask, the scale, the rotation or a bias."""
@@ -32,6 +36,7 @@ def test_same_logits_as_eager(encoding, backend, inputs, tiny_model, is_decoder)
     torch.testing.assert_close(real(logits, inputs), real(expected, inputs), atol=2e-5, rtol=0)
 
 
+@each_hook_and_backend
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_same_gradients_as_eager(encoding, backend, inputs, tiny_model, is_decoder):
     """Catches a backend whose forward pass is right and whose backward pass loses a part."""
@@ -47,6 +52,7 @@ def test_same_gradients_as_eager(encoding, backend, inputs, tiny_model, is_decod
         )
 
 
+@each_backend
 def test_rotary_value_is_honored(backend, inputs, tiny_model):
     """Catches a backend that rotates queries and keys only where the values are to be rotated as well."""
     plain, eager, other = (
@@ -57,6 +63,7 @@ def test_rotary_value_is_honored(backend, inputs, tiny_model):
     assert (other - plain).abs().max() > 0.01
 
 
+@each_hook_and_backend
 def test_bfloat16_stays_near_float32(encoding, backend, inputs, tiny_model):
     """Catches a backend that breaks, or loses the mask, in the precision of training on a GPU."""
     model = tiny_model(encoding, attention_backend=backend)
@@ -66,6 +73,7 @@ def test_bfloat16_stays_near_float32(encoding, backend, inputs, tiny_model):
     assert (logits.float() - expected).norm() < 0.05 * expected.norm()
 
 
+@each_backend
 def test_dropout_acts_in_training_only(backend, inputs, tiny_model):
     """Catches dropout on attention weights that never acts, or that also acts in evaluation."""
     model = tiny_model("rope", attention_backend=backend, attention_probs_dropout_prob=0.5)

@@ -10,6 +10,9 @@ from roformer.attention.favor_plus import orthogonal_features
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from tests.choices import each_encoding, each_linear_backend
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 B, H, L, D = 2, 3, 11, 8
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H, max_position_embeddings=64)
@@ -93,6 +96,7 @@ def test_weights_of_equation_19_do_not_add_up_to_1(name, heads):
     torch.testing.assert_close(plain, ones)
 
 
+@each_linear_backend
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
 def test_gradients(linear_backend, heads, causal):
     """Catches sums that are cut from the graph."""
@@ -170,6 +174,7 @@ def name(request, linear_backend):
     return request.param
 
 
+@each_linear_backend
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_packed_is_padded_is_one_document_at_a_time(
     linear_backend, name, is_decoder, tiny_model, documents, packed, padded
@@ -184,6 +189,7 @@ def test_packed_is_padded_is_one_document_at_a_time(
     torch.testing.assert_close(part, model.roformer(**packed).last_hidden_state[wanted])
 
 
+@each_linear_backend
 def test_text_grows_with_a_cache(linear_backend, name, tiny_model):
     """Catches queries of a growing text that see too little, and keys that are turned to another place."""
     model = tiny_model(name, model_class=RoFormerForCausalLM, attention_backend=linear_backend, is_decoder=True)
@@ -238,6 +244,7 @@ def test_saved_features_come_back(tiny_model, tmp_path, settings):
     torch.testing.assert_close(type(model).from_pretrained(tmp_path)(tokens).logits, model(tokens).logits)
 
 
+@each_linear_backend
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("causal", [False, True])
 def test_long_texts_in_half_precision(linear_backend, causal, dtype):
@@ -260,6 +267,7 @@ def test_long_texts_in_half_precision(linear_backend, causal, dtype):
         assert (given - expected).norm() < most * expected.norm()
 
 
+@each_linear_backend
 def test_bfloat16_stays_near_float32(linear_backend, tiny_model, packed):
     """Catches features in bfloat16."""
     model = tiny_model(attention_backend=linear_backend, std=0.1)
@@ -269,6 +277,8 @@ def test_bfloat16_stays_near_float32(linear_backend, tiny_model, packed):
     assert (given.float() - expected).norm() < 0.05 * expected.norm()
 
 
+@each_encoding
+@each_linear_backend
 def test_encodings_are_refused_by_their_traits(linear_backend, encoding, position_settings, sizes):
     """Catches a bias that is dropped in silence, and a rotation that the operator cannot honor."""
     settings = position_settings[encoding]
@@ -286,6 +296,7 @@ def test_encodings_are_refused_by_their_traits(linear_backend, encoding, positio
         RoFormerForCausalLM(config)
 
 
+@each_linear_backend
 def test_refusals_list_the_encodings_that_fit(linear_backend):
     """Catches a message that names an encoding which is refused as well, or misses one that is not."""
     supported = ATTENTION_BACKENDS[linear_backend].supported_encodings()
@@ -310,6 +321,7 @@ def test_impossible_settings_are_refused(backend, settings, named, tiny_model):
         tiny_model(attention_backend=backend, attention_settings=settings)
 
 
+@each_linear_backend
 def test_dropout_is_refused(linear_backend, sizes):
     """Catches dropout that is asked for and does not act."""
     config = RoFormerConfig(
@@ -319,6 +331,7 @@ def test_dropout_is_refused(linear_backend, sizes):
         RoFormerForCausalLM(config)
 
 
+@each_linear_backend
 def test_masks_are_refused(linear_backend, heads):
     """Catches a mask of pairs of tokens that is taken for one of padding."""
     backend = ATTENTION_BACKENDS[linear_backend](SHAPE, dropout=0.0, rotary_value=False)

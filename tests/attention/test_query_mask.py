@@ -5,6 +5,9 @@ import torch
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import ModelShape, PositionEncoding
+from tests.choices import each_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 B, H, L, D = 3, 2, 7, 4
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H)
@@ -58,6 +61,7 @@ def assert_same_part(backend, tensors, layout, position, wanted):
         torch.testing.assert_close(leaf.grad, other.grad)
 
 
+@each_backend
 @pytest.mark.parametrize("position", [PositionEncoding(), Biased()], ids=["plain", "biased"])
 @pytest.mark.parametrize("mask", [None, PADDING], ids=["whole", "padded"])
 @pytest.mark.parametrize(
@@ -68,6 +72,7 @@ def test_rows_of_a_batch(backend, queries, position, mask, wanted):
     assert_same_part(backend, queries, SequenceLayout.padded(mask), position, wanted)
 
 
+@each_backend
 @pytest.mark.parametrize("position", [PositionEncoding(), Biased()], ids=["plain", "biased"])
 def test_packed_documents(backend, queries, position):
     """Catches a mask that is cut at other places than the documents, of which one is not wanted at all."""
@@ -77,6 +82,7 @@ def test_packed_documents(backend, queries, position):
     assert_same_part(backend, tensors, SequenceLayout.packed(LENGTHS, B * L), position, wanted)
 
 
+@each_backend
 def test_only_wanted_queries_are_computed(backend, queries, monkeypatch):
     """Catches a part that is cut from the whole: that costs the whole."""
     shapes, cls = [], ATTENTION_BACKENDS[backend]

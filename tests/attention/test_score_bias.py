@@ -5,6 +5,9 @@ import torch
 
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding, Traits
+from tests.choices import each_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 NAME = "alibi_of_the_tests"
 
@@ -41,6 +44,7 @@ def biased(tiny_model):
     return build
 
 
+@each_backend
 @pytest.mark.parametrize("kind", ["padded", "packed"])
 def test_same_logits_as_eager(backend, kind, biased, request):
     """Catches a backend that drops the bias where there is a mask, or where documents are packed."""
@@ -50,6 +54,7 @@ def test_same_logits_as_eager(backend, kind, biased, request):
     torch.testing.assert_close(logits, expected, atol=2e-5, rtol=0)
 
 
+@each_backend
 def test_packed_is_padded_is_one_document_at_a_time(backend, biased, documents, packed, padded):
     """Catches a state that is not cut to the documents, or cut at the wrong tokens."""
     model = biased(backend)
@@ -58,6 +63,7 @@ def test_packed_is_padded_is_one_document_at_a_time(backend, biased, documents, 
     torch.testing.assert_close(model(**padded).logits[padded["attention_mask"].bool()], alone, atol=1e-5, rtol=0)
 
 
+@each_backend
 def test_state_is_cut_where_rows_of_a_batch_differ(backend, biased):
     """Catches a bias of the first row's positions that is used for all rows."""
     model, tokens = biased(backend), torch.arange(1, 9)[None]
@@ -68,6 +74,7 @@ def test_state_is_cut_where_rows_of_a_batch_differ(backend, biased):
     assert (together[0] - together[1]).abs().max() > 0.01
 
 
+@each_backend
 def test_bias_matters_and_order_with_it(backend, biased):
     """Catches a bias that is computed and then not added: without slopes the model is a bag of words."""
     tokens = torch.arange(1, 13)[None]
@@ -77,6 +84,7 @@ def test_bias_matters_and_order_with_it(backend, biased):
         assert low <= (model(tokens).logits[:, 0] - model(swapped).logits[:, 0]).abs().max() <= high
 
 
+@each_backend
 def test_each_layer_asks_for_its_own_bias(backend, biased, monkeypatch, packed):
     """Catches a layer number that is always 0, or a layer that does not ask."""
     layers, score_bias = [], ToyAlibi.score_bias
@@ -89,6 +97,7 @@ def test_each_layer_asks_for_its_own_bias(backend, biased, monkeypatch, packed):
     assert layers == [0, 1]
 
 
+@each_backend
 @pytest.mark.parametrize("backend_dtype", [torch.bfloat16, torch.float16])
 def test_bias_in_low_precision(backend, backend_dtype, biased, padded):
     """Catches a float32 bias that the kernels refuse beside half-precision queries, and a mask that overflows."""
@@ -101,6 +110,7 @@ def test_bias_in_low_precision(backend, backend_dtype, biased, padded):
     assert (logits[mask].float() - expected).norm() < 0.05 * expected.norm()
 
 
+@each_backend
 @pytest.mark.parametrize("kind", ["padded", "packed"])
 def test_compiled(backend, kind, biased, request):
     """Catches a bias that is lost where a mask stands for the lengths of the documents, as in a compiled model."""

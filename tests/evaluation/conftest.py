@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from roformer.evaluation.harness import evaluate
-from tests.workshop import Workshop, evaluation
+from tests.tiny_runs import evaluation
 
 ENCODINGS, SEEDS = ("rope", "none"), (1, 2)
 
@@ -102,21 +102,16 @@ def classifier_results(result):
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
-
-
-@pytest.fixture(scope="session")
-def runs(workshop):
+def runs(tiny_runs):
     """Two encodings with two seeds each: MLM runs, and classifiers that start from them."""
     folders = []
     for position in ENCODINGS:
         for seed in SEEDS:
             name, chosen = f"{position}-seed{seed}", (f"position={position}", f"seed={seed}")
-            pretrained = workshop.train(workshop.folder / "compared" / f"mlm-{name}", *chosen)
+            pretrained = tiny_runs.train(tiny_runs.folder / "compared" / f"mlm-{name}", *chosen)
             start = (f"init_from={pretrained}", "optimizer.learning_rate=0.01")
-            finetuned = workshop.folder / "compared" / f"topics-{name}"
-            folders += [pretrained, workshop.train(finetuned, *chosen, *start, task="classification")]
+            finetuned = tiny_runs.folder / "compared" / f"topics-{name}"
+            folders += [pretrained, tiny_runs.train(finetuned, *chosen, *start, task="classification")]
     return folders
 
 

@@ -12,8 +12,8 @@ from roformer.tasks.factory import build_task
 
 
 @pytest.fixture(scope="module")
-def corpus(workshop):
-    return Corpus.from_settings(workshop.config("unused", task="classification").data)
+def corpus(tiny_runs):
+    return Corpus.from_settings(tiny_runs.config("unused", task="classification").data)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def labels(corpus):
 
 
 @pytest.fixture(scope="module")
-def metrics(workshop):
-    return baseline_metrics(build_task(workshop.config("unused", task="classification")))
+def metrics(tiny_runs):
+    return baseline_metrics(build_task(tiny_runs.config("unused", task="classification")))
 
 
 def test_majority_accuracy_is_the_share_of_a_label(metrics, labels):

@@ -12,21 +12,21 @@ from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches
 from roformer.evaluation.harness import evaluate
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks.factory import build_task
-from tests.workshop import evaluation
+from tests.tiny_runs import evaluation
 
 
 @pytest.fixture(scope="module")
-def causal_runs(workshop):
+def causal_runs(tiny_runs):
     """Runs of two encodings, on bytes."""
     return [
-        workshop.train(workshop.folder / "causal" / f"{position}-seed1", f"position={position}", task="char_lm")
+        tiny_runs.train(tiny_runs.folder / "causal" / f"{position}-seed1", f"position={position}", task="char_lm")
         for position in ("rope", "none")
     ]
 
 
 @pytest.fixture(scope="module")
-def task(workshop):
-    return build_task(workshop.config("unused", task="causal_lm"))
+def task(tiny_runs):
+    return build_task(tiny_runs.config("unused", task="causal_lm"))
 
 
 def test_report_of_bytes(causal_runs):
@@ -66,9 +66,9 @@ def test_every_length_predicts_the_same_tokens(task, factor):
 
 
 @pytest.mark.parametrize("length", [32, 33, 37])
-def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop, length):
+def test_a_sliding_window_predicts_every_token_once_after_half_a_window(tiny_runs, length):
     """Catches tokens that are lost, counted twice, or predicted with less before them than there could be."""
-    task = build_task(workshop.config("unused", f"task.sequence_length={length}", task="causal_lm"))
+    task = build_task(tiny_runs.config("unused", f"task.sequence_length={length}", task="causal_lm"))
     ordinary, windows = length - 2, labelled_windows(task, 3)
     (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
@@ -81,9 +81,9 @@ def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop
             assert (piece != IGNORE_INDEX).nonzero().min() >= (ordinary - 1) // 2
 
 
-def test_linear_attention_has_a_report(workshop, tmp_path):
+def test_linear_attention_has_a_report(tiny_runs, tmp_path):
     """Catches probes that only attention with weights can give, asked of all."""
-    run = workshop.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")
+    run = tiny_runs.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")
     report = evaluate(evaluation([run]))
     rope = json.loads((report.parent / "comparison.json").read_text())["lm"]["encodings"]["rope"]
     assert (rope["attention_distance"], rope["decay"], rope["stretching"]) == (None, None, None)

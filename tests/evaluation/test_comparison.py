@@ -5,7 +5,7 @@ import pytest
 
 from roformer.errors import UserError
 from roformer.evaluation.comparison import compare
-from tests.workshop import evaluation
+from tests.tiny_runs import evaluation
 
 HALF_2 = 12.706205  # Student's t quantile of 1 degree of freedom
 

@@ -18,7 +18,7 @@ from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.tasks.factory import build_task
 from roformer.tasks.language_modeling import evenly_spaced, predictions, score_batches, score_tokens
 from roformer.training.run import train
-from tests.workshop import TINY, composed, evaluation
+from tests.tiny_runs import TINY, composed, evaluation
 
 
 def load(folder):
@@ -81,9 +81,9 @@ def test_places_add_up_to_the_whole(rope):
 
 
 @pytest.mark.parametrize("length", [32, 33, 37])
-def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(workshop, length):
+def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(tiny_runs, length):
     """Catches tokens that are lost between two windows, counted in both, or predicted at an edge."""
-    task = build_task(workshop.config("unused", f"task.sequence_length={length}"))
+    task = build_task(tiny_runs.config("unused", f"task.sequence_length={length}"))
     ordinary, windows = length - 2, labelled_windows(task, 3)
     (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
@@ -215,11 +215,11 @@ def test_a_head_that_looks_everywhere(rope):
 
 
 @pytest.fixture(scope="module")
-def ordered(workshop, tmp_path_factory):
+def ordered(tiny_runs, tmp_path_factory):
     """A classifier of synthetic documents that always says "alpha first, near"."""
     data = ("task=classification", "task.max_length=36", "data=order", "data.length=34", "data.documents=400")
     folder = tmp_path_factory.mktemp("order") / "run"
-    paths = (f"paths.cache_dir={workshop.cache}", f"paths.output_dir={folder}")
+    paths = (f"paths.cache_dir={tiny_runs.cache}", f"paths.output_dir={folder}")
     train(TrainConfig.from_hydra(composed("train", *data, *TINY, *paths, "trainer.max_steps=2")), frozenset())
     loaded = load(folder)
     with torch.no_grad():

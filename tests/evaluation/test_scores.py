@@ -18,12 +18,7 @@ from roformer.evaluation.runs import find_runs
 from roformer.report.headline import headline
 from roformer.report.page import write_report
 from roformer.report.tables import all_tables
-from tests.workshop import Workshop, evaluation
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
+from tests.tiny_runs import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +47,7 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(workshop, root, tmp_path_factory):
+def runs(tiny_runs, root, tmp_path_factory):
     """Two encodings and two seeds on each of four datasets."""
     out = tmp_path_factory.mktemp("scored")
     folders = []
@@ -70,7 +65,7 @@ def runs(workshop, root, tmp_path_factory):
         for encoding in ("rope", "none"):
             for seed in (1, 2):
                 more = (*chosen, f"position={encoding}", f"seed={seed}", "data.test_fraction=0")
-                folders.append(workshop.train(out / f"{data}-{encoding}-{seed}", *more, task=task))
+                folders.append(tiny_runs.train(out / f"{data}-{encoding}-{seed}", *more, task=task))
     return folders
 
 
@@ -242,10 +237,10 @@ def test_unequal_trials_are_told(grid):
 
 
 @pytest.mark.parametrize(("data", "task"), [("stsb", "classification"), ("mrpc", "regression")])
-def test_a_task_that_does_not_fit_is_told_before_it_trains(workshop, root, tmp_path, data, task):
+def test_a_task_that_does_not_fit_is_told_before_it_trains(tiny_runs, root, tmp_path, data, task):
     """Catches a correlation of class numbers, told by the evaluation."""
     chosen = ("data=glue", f"data.path={root}", f"data.glue_task={data}", "data.test_fraction=0")
     other = "regression" if task == "classification" else "classification"
     with pytest.raises(UserError, match=f"data.glue_task={data} needs task={other}"):
-        workshop.train(tmp_path / "run", *chosen, task=task)
+        tiny_runs.train(tmp_path / "run", *chosen, task=task)
     assert not (tmp_path / "run").exists()

@@ -6,6 +6,9 @@ import torch
 from roformer.errors import UserError
 from roformer.model import RoFormerModel
 from roformer.position import POSITION_ENCODINGS
+from tests.choices import each_backend, each_encoding
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 TOKENS = torch.arange(1, 13)[None]
 
@@ -18,6 +21,7 @@ def encoder(tiny_model):
     return build
 
 
+@each_encoding
 def test_embeddings_instead_of_tokens(encoding, tiny_model):
     """Catches inputs_embeds that skip token types or positions."""
     model = tiny_model(encoding, embedding_size=16)
@@ -40,6 +44,7 @@ def test_token_types_matter_and_default_to_zero(encoder):
     assert (model(TOKENS, token_type_ids=torch.ones_like(TOKENS)).last_hidden_state - plain).abs().max() > 0.01
 
 
+@each_backend
 def test_hidden_states(backend, encoder):
     """Catches a list that lacks the embeddings or a layer, or ends with something else than the output."""
     model = encoder(attention_backend=backend)
@@ -59,6 +64,7 @@ def test_hidden_states_by_configuration(encoder):
     assert model(TOKENS, output_hidden_states=False).hidden_states is None
 
 
+@each_backend
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_softmax_backends_return_the_weights_of_eager(backend, is_decoder, encoder, padded):
     """Catches a backend without weights that is asked for them, and weights that are not those of its output."""
@@ -90,6 +96,7 @@ def test_using_another_position_encoding(encoder, position_settings):
         pass
 
 
+@each_encoding
 def test_eager_returns_weights(encoding, encoder, padded):
     """Catches scores in place of weights, weights on padding, and a list that is not one entry a layer."""
     outputs = encoder(encoding, attention_backend="eager")(**padded, output_attentions=True)
@@ -118,6 +125,7 @@ def test_positions_of_another_shape_are_refused(shape, encoder):
         encoder()(TOKENS.repeat(3, 1), position_ids=torch.zeros(shape, dtype=torch.long))
 
 
+@each_encoding
 def test_negative_positions(encoding, encoder):
     """Catches an index error without a remedy: an offset below zero is fine, except where a table is read."""
     model, positions = encoder(encoding), torch.arange(12)[None] - 5
@@ -139,6 +147,7 @@ def test_fractional_positions(encoder):
     assert (halves - whole).abs().max() > 0.01
 
 
+@each_encoding
 def test_evaluation_has_no_dropout(encoding, encoder):
     """Catches dropout that a switched-off model keeps, and one that a training model lacks."""
     model = encoder(encoding, hidden_dropout_prob=0.3)

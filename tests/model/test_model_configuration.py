@@ -7,6 +7,7 @@ from transformers import AutoConfig
 
 from roformer import RoFormerConfig, RoFormerModel
 from roformer.errors import UserError
+from tests.choices import each_encoding
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ def test_misspelt_setting_of_an_encoding_is_refused(position, message, sizes):
     assert message in str(error.value)
 
 
+@each_encoding
 def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
     """Catches a setting that is not written, or that comes back changed; the class must be ours."""
     config = RoFormerConfig(

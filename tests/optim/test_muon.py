@@ -11,7 +11,8 @@ from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.optim import OPTIMIZERS
 from roformer.optim.schedules import SCHEDULES
-from tests.workshop import assert_same_run
+from tests.choices import each_encoding
+from tests.tiny_runs import assert_same_run
 
 MUON = {
     "name": "muon", "learning_rate": 0.02, "adamw_learning_rate": 0.003, "momentum": 0.9,
@@ -48,6 +49,7 @@ def translator(sizes, position_settings):
     return RoFormerForConditionalGeneration(RoFormerConfig(**config, pad_token_id=0))
 
 
+@each_encoding
 def test_muon_gets_the_matrices_of_the_layers(tiny_model, encoding):
     """Catches a table of embeddings or positions, an output layer or a norm under Muon, and a matrix of a layer that
     is not; for every encoding."""
@@ -136,15 +138,15 @@ def test_state_resumes_exactly(tiny_model):
 
 
 @pytest.mark.parametrize("task", ["mlm", "translation"])
-def test_a_run_resumes_exactly(workshop, tmp_path, task):
+def test_a_run_resumes_exactly(tiny_runs, tmp_path, task):
     """Catches state that does not survive Accelerate's checkpoints."""
     settings = ("optimizer=muon", "scheduler=wsd", "scheduler.decay_ratio=0.5")
-    straight = workshop.train(tmp_path / "straight", *settings, task=task)
+    straight = tiny_runs.train(tmp_path / "straight", *settings, task=task)
     resumed = tmp_path / "resumed"
     shutil.copytree(straight, resumed)
     shutil.rmtree(resumed / "export")
     shutil.rmtree(resumed / "checkpoints" / "step_00000008")
-    assert_same_run(workshop.train(resumed, *settings, task=task), straight)
+    assert_same_run(tiny_runs.train(resumed, *settings, task=task), straight)
 
 
 @pytest.mark.parametrize(

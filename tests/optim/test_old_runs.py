@@ -4,7 +4,7 @@ import shutil
 
 import yaml
 
-from tests.workshop import assert_same_run
+from tests.tiny_runs import assert_same_run
 
 OLD_GROUPS = """
 optimizer:
@@ -24,9 +24,9 @@ tracker:
 """
 
 
-def test_a_run_of_version_0_1_resumes(workshop, tmp_path):
+def test_a_run_of_version_0_1_resumes(tiny_runs, tmp_path):
     """Catches a run that today's code refuses, or trains on with other settings, because its optimizer has no name."""
-    straight = workshop.train(tmp_path / "straight")
+    straight = tiny_runs.train(tmp_path / "straight")
     old = tmp_path / "old"
     shutil.copytree(straight, old)
     shutil.rmtree(old / "export")
@@ -34,4 +34,4 @@ def test_a_run_of_version_0_1_resumes(workshop, tmp_path):
     config = yaml.safe_load((old / "config.yaml").read_text())
     del config["lr_search_dir"], config["load_optimizer_state"]
     (old / "config.yaml").write_text(yaml.safe_dump(config | yaml.safe_load(OLD_GROUPS)))
-    assert_same_run(workshop.train(old), straight)
+    assert_same_run(tiny_runs.train(old), straight)

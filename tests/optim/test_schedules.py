@@ -7,7 +7,7 @@ import torch
 
 from roformer.errors import UserError
 from roformer.optim.schedules import SCHEDULES
-from tests.workshop import metrics
+from tests.tiny_runs import metrics
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def test_no_warm_up_starts_at_the_full_rate(learning_rates):
     assert learning_rates("linear", 4, 0.0) == pytest.approx([1, 0.75, 0.5, 0.25, 0])
 
 
-def test_a_run_follows_its_schedule(workshop, tmp_path):
+def test_a_run_follows_its_schedule(tiny_runs, tmp_path):
     """Catches a schedule that steps once a process, once a part of a batch, or not at all."""
     settings = ("scheduler.warmup_ratio=0.25", "optimizer.learning_rate=0.001", "trainer.max_steps=8")
-    run = workshop.train(tmp_path / "run", *settings, "trainer.gradient_accumulation_steps=2")
+    run = tiny_runs.train(tmp_path / "run", *settings, "trainer.gradient_accumulation_steps=2")
     expected = [0.5, 1, *((8 - step) / 6 for step in range(3, 9))]  # the rate of the step to come
     assert [line["learning_rate"] for line in metrics(run)] == pytest.approx([1e-3 * rate for rate in expected])
 

@@ -6,6 +6,7 @@ import inspect
 import torch
 
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from tests.choices import each_encoding
 
 TOKENS = torch.arange(1, 13)[None]  # (1, 12), all different
 ROUNDING, VISIBLE = 2e-5, 2e-3  # in logits whose standard deviation is about 2
@@ -23,6 +24,7 @@ def test_every_yaml_has_its_class_and_every_class_its_yaml(position_settings):
         assert POSITION_ENCODINGS[name].__module__ == f"roformer.position.{name}"
 
 
+@each_encoding
 def test_yaml_states_the_defaults(encoding, position_settings):
     """Catches a default that is changed in the yaml but not in the code, or the other way round."""
     parameters = inspect.signature(POSITION_ENCODINGS[encoding]).parameters.values()
@@ -33,6 +35,7 @@ def test_yaml_states_the_defaults(encoding, position_settings):
         assert stated[key] == default or default is inspect.Parameter.empty
 
 
+@each_encoding
 def test_token_order_matters(encoding, tiny_model):
     """Catches an encoding that is wired in but does nothing; and, for ``none``, positions from elsewhere."""
     model = tiny_model(encoding)
@@ -41,6 +44,7 @@ def test_token_order_matters(encoding, tiny_model):
     assert difference < ROUNDING if encoding == "none" else difference > VISIBLE
 
 
+@each_encoding
 def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
     """Catches a wrong claim of invariance: a query rotated but not its key, position_ids that are ignored."""
     model = tiny_model(encoding, max_position_embeddings=2048)
@@ -52,6 +56,7 @@ def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
     assert difference < ROUNDING if invariant else difference > VISIBLE
 
 
+@each_encoding
 def test_distances_matter(encoding, tiny_model):
     """Catches position_ids that are accepted but not used: wider gaps are another text, except to these two."""
     model = tiny_model(encoding)
@@ -60,6 +65,7 @@ def test_distances_matter(encoding, tiny_model):
     assert difference < ROUNDING if encoding in ("none", "cope") else difference > VISIBLE
 
 
+@each_encoding
 def test_positions_count_from_zero_if_not_given(encoding, tiny_model):
     """Catches default positions that start at 1, or that differ between the rows of a batch."""
     model = tiny_model(encoding)
@@ -70,6 +76,7 @@ def test_positions_count_from_zero_if_not_given(encoding, tiny_model):
     assert change(model(rows, position_ids=torch.arange(12)[None]).logits, expected) < ROUNDING
 
 
+@each_encoding
 def test_each_row_has_its_own_positions(encoding, tiny_model):
     """Catches positions of the first row that are used for the whole batch."""
     model = tiny_model(encoding)
@@ -79,6 +86,7 @@ def test_each_row_has_its_own_positions(encoding, tiny_model):
     assert change(together, alone) < ROUNDING
 
 
+@each_encoding
 def test_last_queries_have_the_bias_of_the_whole(encoding, position_settings, visible_weights):
     """Catches a bias that takes the last queries of a growing text for its first, and values that do."""
     shape = ModelShape(hidden_size=32, num_attention_heads=4, causal=True)
@@ -94,6 +102,7 @@ def test_last_queries_have_the_bias_of_the_whole(encoding, position_settings, vi
         torch.testing.assert_close(module.value_bias(weights[:, :, 9:], state, layer=0), values[:, :, 9:])
 
 
+@each_encoding
 def test_parameters_of_an_encoder_mean_the_same_in_a_decoder(encoding, position_settings, visible_weights):
     """Catches a decoder that starts from an encoder's table of distances and reads it as another."""
     sizes = {"hidden_size": 32, "num_attention_heads": 4}
@@ -111,6 +120,7 @@ def test_parameters_of_an_encoder_mean_the_same_in_a_decoder(encoding, position_
         assert same == (encoder.traits.causal == "same_parameters")
 
 
+@each_encoding
 def test_every_number_in_the_yaml_matters(encoding, position_settings):
     """Catches a setting that is stored and then ignored, as stock RoFormer ignores rope_theta."""
     shape = ModelShape(hidden_size=128, num_attention_heads=2, max_position_embeddings=2048)
@@ -135,6 +145,7 @@ def test_every_number_in_the_yaml_matters(encoding, position_settings):
             assert change(expected, effect({**position_settings[encoding], key_of: value / 2})) > VISIBLE, key_of
 
 
+@each_encoding
 def test_state_can_be_cut_by_token(encoding, position_settings):
     """Catches a state of another shape than (B or 1, H or 1, L, anything), which packing could not cut."""
     module = POSITION_ENCODINGS.build(position_settings[encoding], ModelShape(hidden_size=32, num_attention_heads=4))
@@ -151,6 +162,7 @@ def test_a_wrapper_forwards_every_hook():
     assert hooks >= {"traits", "adds_to_scores", "embed", "prepare", "rotate", "score_bias", "softmax_scale"}
 
 
+@each_encoding
 def test_a_wrapper_has_the_traits_of_what_it_wraps(encoding, position_settings):
     """Catches a wrapper that hides what an encoding needs, as the tables of another direction or the weights."""
     if encoding == "randomized":

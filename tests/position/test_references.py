@@ -16,7 +16,7 @@ from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayo
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.position.alibi import slopes
-from tests.conftest import SOFTMAX
+from tests.choices import SOFTMAX
 
 B, H, L, D, LAYER = 2, 4, 9, 8, 1
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H, num_hidden_layers=2, max_position_embeddings=64)

@@ -9,7 +9,7 @@ from roformer.report.numbers import fixed, probability, with_interval
 from roformer.report.published import shape
 from roformer.report.table import to_html, to_markdown
 from roformer.report.tables import all_tables
-from tests.workshop import ROOT
+from tests.tiny_runs import ROOT
 
 
 def by_name(comparison):

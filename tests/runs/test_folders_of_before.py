@@ -18,7 +18,7 @@ from roformer.runs.history import read_config
 from roformer.runs.provenance import provenance
 from roformer.training.run import train
 from roformer.training.validation import validate
-from tests.workshop import evaluation, metrics, weights
+from tests.tiny_runs import evaluation, metrics, weights
 
 STORED = Path(__file__).parents[1] / "fixtures" / "runs_af2503a"
 

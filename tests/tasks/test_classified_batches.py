@@ -85,18 +85,18 @@ def test_metrics_are_those_of_scikit_learn(classification):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_the_model_gets_the_labels_and_the_pooling(workshop, make_task, pooling):
+def test_the_model_gets_the_labels_and_the_pooling(tiny_runs, make_task, pooling):
     """Catches exports whose classes are LABEL_0, LABEL_1, and a pooling that stays at its default."""
     task = make_task("classification", f"task.pooling={pooling}", "task.classifier_dropout=0.25")
-    config = build_model(workshop.config("unused", f"task.pooling={pooling}", task="classification"), task).config
+    config = build_model(tiny_runs.config("unused", f"task.pooling={pooling}", task="classification"), task).config
     assert config.id2label == {0: "forest", 1: "kitchen", 2: "sea"}
     assert config.label2id == {"forest": 0, "kitchen": 1, "sea": 2}
     assert (config.pooling, config.classifier_dropout, config.num_labels) == (pooling, 0.25, 3)
 
 
-def test_text_without_labels_is_refused(workshop, make_task):
+def test_text_without_labels_is_refused(tiny_runs, make_task):
     """Catches a classifier with no class."""
-    unlabeled = ("data=text", f"data.path={workshop.text}")
+    unlabeled = ("data=text", f"data.path={tiny_runs.text}")
     with pytest.raises(UserError, match="needs labeled data: data=docs_topics, or data=labeled"):
         make_task("classification", *unlabeled)
 

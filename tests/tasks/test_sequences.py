@@ -146,10 +146,10 @@ def test_a_constant_has_no_correlation(regression, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["matching", "regression"])
-def test_the_loss_of_a_model(workshop, request, name, triplets):
+def test_the_loss_of_a_model(tiny_runs, request, name, triplets):
     """Catches cross entropy over a single logit, which is always 0, and a mean in place of a sum over the batch."""
     task = request.getfixturevalue(name)
-    config = workshop.config("unused", "data=triplets", f"data.path={triplets}", task=name)
+    config = tiny_runs.config("unused", "data=triplets", f"data.path={triplets}", task=name)
     model = build_model(config, task).eval()
     inputs = task.batch(0, 8, share=0, shares=1).inputs
     outputs = model(**inputs, num_items_in_batch=100)

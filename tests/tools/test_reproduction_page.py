@@ -14,7 +14,7 @@ from roformer.config import TrainConfig
 from roformer.theory import relative_upper_bound
 from roformer.tokenizer import TOKENIZERS
 from roformer.training.validation import validate
-from tests.workshop import ROOT, composed
+from tests.tiny_runs import ROOT, composed
 from tools.reproduction_page import IMAGES, PAGE, ROWS, cells, comparison, figure2, group, page
 
 CONTENT = yaml.safe_load(ROWS.read_text())

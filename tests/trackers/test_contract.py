@@ -8,11 +8,11 @@ from roformer.trackers import TRACKERS
 
 
 @pytest.mark.parametrize("name", [name for name in TRACKERS if TRACKERS[name].package])
-def test_a_missing_library_is_named_before_anything_is_done(workshop, monkeypatch, tmp_path, name):
+def test_a_missing_library_is_named_before_anything_is_done(tiny_runs, monkeypatch, tmp_path, name):
     """Catches an ImportError after the data has been prepared."""
     monkeypatch.setattr(extras, "find_spec", lambda package: None)
     with pytest.raises(UserError) as error:
-        workshop.train(tmp_path / "run", f"tracker.name={name}")
+        tiny_runs.train(tmp_path / "run", f"tracker.name={name}")
     extra = extras.EXTRA_OF[name]
     assert str(error.value) == (
         f"tracker={name} needs the package {name}: pip install 'roformer-lab[{extra}]', or choose tracker=none"
@@ -20,10 +20,10 @@ def test_a_missing_library_is_named_before_anything_is_done(workshop, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_tracker_is_refused(workshop, tmp_path):
+def test_an_unknown_tracker_is_refused(tiny_runs, tmp_path):
     """Catches a typing error that turns tracking off."""
     with pytest.raises(UserError, match="unknown tracker 'wanbd'; did you mean 'wandb'"):
-        workshop.train(tmp_path / "run", "tracker.name=wanbd")
+        tiny_runs.train(tmp_path / "run", "tracker.name=wanbd")
 
 
 @pytest.mark.parametrize("name", [name for name in TRACKERS if TRACKERS[name].package])

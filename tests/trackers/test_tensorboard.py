@@ -4,12 +4,12 @@ import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.workshop import metrics
+from tests.tiny_runs import metrics
 
 
-def test_tensorboard_gets_every_number(workshop, tmp_path):
+def test_tensorboard_gets_every_number(tiny_runs, tmp_path):
     """Catches curves with other values or steps than metrics.jsonl."""
-    run = workshop.train(tmp_path / "run", "tracker=tensorboard")
+    run = tiny_runs.train(tmp_path / "run", "tracker=tensorboard")
     events = min(run.rglob("events.out.tfevents.*"), key=lambda file: len(file.parts))  # those below hold the settings
     assert events.parent == run / "roformer"
     curves = EventAccumulator(str(events.parent)).Reload()

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from roformer.trackers import TRACKERS
-from tests.workshop import metrics
+from tests.tiny_runs import metrics
 
 pytest.importorskip("trackio")
 
@@ -33,12 +33,12 @@ def curves(folder):
     return found, {name: json.loads(config) for name, config in configs.items()}
 
 
-def test_a_run_is_tracked_offline_and_in_silence(commands, workshop, tmp_path):
+def test_a_run_is_tracked_offline_and_in_silence(commands, tiny_runs, tmp_path):
     """Catches a run that waits for a login or a network, files outside its folder, values or steps other than those
     of metrics.jsonl, and advertising on the screen."""
     run, home = tmp_path / "run", tmp_path / "home"
     home.mkdir()
-    overrides = workshop.overrides(f"paths.output_dir={run}", "tracker=trackio")
+    overrides = tiny_runs.overrides(f"paths.output_dir={run}", "tracker=trackio")
     command = commands.run("train.py", *overrides, HOME=str(home), HF_HOME=str(home / "hf"), **OFFLINE)
     assert command.status == 0, command.stderr.read_text()
     spoken = [line for line in command.lines + command.error_lines if "trackio" in line.lower()]

@@ -3,16 +3,16 @@
 import pytest
 
 from roformer.trackers import TRACKERS, wandb
-from tests.workshop import metrics
+from tests.tiny_runs import metrics
 
 NOWHERE = "http://127.0.0.1:9"
 OFFLINE = {"WANDB_API_KEY": None, "WANDB_MODE": None, "http_proxy": NOWHERE, "https_proxy": NOWHERE}
 
 
-def test_wandb_works_without_a_key_or_a_network(commands, workshop, tmp_path):
+def test_wandb_works_without_a_key_or_a_network(commands, tiny_runs, tmp_path):
     """Catches a run that waits for a login, fails without one, or talks about it."""
     run = tmp_path / "run"
-    overrides = workshop.overrides(f"paths.output_dir={run}", "tracker=wandb")
+    overrides = tiny_runs.overrides(f"paths.output_dir={run}", "tracker=wandb")
     command = commands.run("train.py", *overrides, HOME=str(tmp_path), **OFFLINE)
     assert command.status == 0, command.stderr.read_text()
     assert not any("wandb" in line for line in command.lines + command.error_lines if str(tmp_path) not in line)

@@ -6,26 +6,12 @@ import signal
 import pytest
 
 from roformer.training.callbacks import Callback
-from tests.commands import Commands
-from tests.workshop import Workshop
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory):
-    commands = Commands(tmp_path_factory.mktemp("commands"))
-    yield commands
-    commands.close()
-
-
-@pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
-
-
-@pytest.fixture(scope="session")
-def finished(workshop):
+def finished(tiny_runs):
     """A finished run, to be read only."""
-    return workshop.train(workshop.folder / "finished")
+    return tiny_runs.train(tiny_runs.folder / "finished")
 
 
 class BeforeStep(Callback):
@@ -45,13 +31,13 @@ def before_step():
 
 
 @pytest.fixture
-def interrupted(workshop):
+def interrupted(tiny_runs):
     """Trains until a signal comes while a step of that number, from 1, is under way; returns the folder."""
 
     def run(output_dir, steps, *overrides, task="mlm", number=signal.SIGTERM):
         send = BeforeStep(steps, lambda: os.kill(os.getpid(), number))
         with pytest.raises(SystemExit) as stopped:
-            workshop.train(output_dir, *overrides, task=task, callbacks=[send])
+            tiny_runs.train(output_dir, *overrides, task=task, callbacks=[send])
         assert stopped.value.code == 128 + number
         return output_dir
 

@@ -8,7 +8,7 @@ import yaml
 
 from roformer.runtime.choice import Choice
 from roformer.training import backend
-from tests.workshop import weights
+from tests.tiny_runs import weights
 
 AUTO = "attention=auto"
 
@@ -32,20 +32,20 @@ def recorded(run):
 
 
 @pytest.mark.parametrize(("gain", "chosen"), [(2.5, "blocked"), (1.1, "sdpa"), (0.1, "sdpa")])
-def test_the_faster_one_is_recorded(workshop, measured, tmp_path, gain, chosen):
+def test_the_faster_one_is_recorded(tiny_runs, measured, tmp_path, gain, chosen):
     """Catches ``auto`` in the records, which tells no reader what was done, and the slower one chosen."""
     asked = measured(gain)
-    assert recorded(workshop.train(tmp_path / "run", AUTO, "task.sequence_length=48")) == chosen
+    assert recorded(tiny_runs.train(tmp_path / "run", AUTO, "task.sequence_length=48")) == chosen
     assert asked == [(48, 16, 0.0, False, "fp32", "cpu")]
 
 
 @pytest.mark.parametrize(("first", "then", "chosen"), [(2.5, 0.5, "blocked"), (0.5, 2.5, "sdpa")])
-def test_a_resumed_run_keeps_the_recorded_one(workshop, measured, interrupted, tmp_path, first, then, chosen):
+def test_a_resumed_run_keeps_the_recorded_one(tiny_runs, measured, interrupted, tmp_path, first, then, chosen):
     """Catches a second half by another path, whose last digits differ, because the machine was busy."""
     measured(first)
     run = interrupted(tmp_path / "run", 3, AUTO)
     measured(then)
-    workshop.train(run, AUTO)
+    tiny_runs.train(run, AUTO)
     assert recorded(run) == chosen
 
 
@@ -80,9 +80,9 @@ def test_a_measurement_is_the_ratio_of_the_times(monkeypatch):
     ]
 
 
-def test_every_backend_trains_to_the_same_weights(workshop, tmp_path):
+def test_every_backend_trains_to_the_same_weights(tiny_runs, tmp_path):
     """Catches a fast path that does other work: the curves of all backends are one curve."""
-    runs = [weights(workshop.train(tmp_path / name, f"attention={name}")) for name in ("eager", "sdpa", "blocked")]
+    runs = [weights(tiny_runs.train(tmp_path / name, f"attention={name}")) for name in ("eager", "sdpa", "blocked")]
     for run in runs[1:]:
         for key, expected in runs[0].items():
             torch.testing.assert_close(run[key], expected, atol=2e-4, rtol=0)

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from roformer.errors import UserError
-from tests.workshop import Workshop, optimizer_state
+from tests.tiny_runs import TinyRuns, optimizer_state
 
 
 @pytest.fixture(scope="module", params=["adamw", "muon"])
 def first(request, tmp_path_factory):
-    """A workshop, a finished first stage, and its optimizer."""
-    workshop = Workshop(tmp_path_factory.getbasetemp() / "workshop")
+    """A tiny_runs, a finished first stage, and its optimizer."""
+    tiny_runs = TinyRuns(tmp_path_factory.getbasetemp() / "tiny_runs")
     chosen = f"optimizer={request.param}"
-    return workshop, workshop.train(tmp_path_factory.mktemp("stages") / "first", chosen), chosen
+    return tiny_runs, tiny_runs.train(tmp_path_factory.mktemp("stages") / "first", chosen), chosen
 
 
 NEXT = ("optimizer.learning_rate=1e-30", "optimizer.weight_decay=0", "trainer.max_steps=1", "trainer.eval_steps=1")
@@ -24,9 +24,9 @@ DECAY = {"exp_avg_sq": 0.98, "momentum_buffer": 0.95}  # what a step leaves of a
 @pytest.mark.parametrize("loaded", [True, False])
 def test_a_stage_starts_with_the_state_of_the_one_before(first, tmp_path, loaded):
     """Catches an empty optimizer, one with the learning rate of the stage before, and state that nobody asked for."""
-    workshop, stage, optimizer = first
+    tiny_runs, stage, optimizer = first
     more = (f"init_from={stage}", f"load_optimizer_state={str(loaded).lower()}", "task.sequence_length=16", *NEXT)
-    second = workshop.train(tmp_path / "second", optimizer, *more)
+    second = tiny_runs.train(tmp_path / "second", optimizer, *more)
     before, after = optimizer_state(stage), optimizer_state(second)
     assert before.keys() == after.keys()
     steps = {value.item() for key, value in after.items() if key.endswith("step")}
@@ -47,20 +47,20 @@ def test_a_stage_starts_with_the_state_of_the_one_before(first, tmp_path, loaded
 
 def test_state_that_does_not_fit_is_refused(first, tmp_path):
     """Catches a traceback, state of other weights, and a stage that silently starts with an empty optimizer."""
-    workshop, stage, optimizer = first
+    tiny_runs, stage, optimizer = first
     load = (optimizer, "load_optimizer_state=true")
     with pytest.raises(UserError, match="give init_from, or set it to false"):
-        workshop.train(tmp_path / "alone", *load)
+        tiny_runs.train(tmp_path / "alone", *load)
     bare = tmp_path / "bare"
     shutil.copytree(stage / "export", bare)
     with pytest.raises(UserError, match=f"load_optimizer_state needs a checkpoint in init_from={bare}"):
-        workshop.train(tmp_path / "second", f"init_from={bare}", *load)
+        tiny_runs.train(tmp_path / "second", f"init_from={bare}", *load)
     with pytest.raises(UserError, match=f"the optimizer of init_from={stage} has other parameters"):
-        workshop.train(tmp_path / "second", f"init_from={stage}", *load, task="classification")
+        tiny_runs.train(tmp_path / "second", f"init_from={stage}", *load, task="classification")
     other = "muon" if optimizer == "optimizer=adamw" else "adamw"
     with pytest.raises(UserError, match=f"trained with {optimizer}, not {other}; set load_optimizer_state=false"):
-        workshop.train(tmp_path / "second", f"init_from={stage}", *load, f"optimizer={other}")
-    stopped = workshop.train(tmp_path / "stopped", optimizer, "trainer.early_stopping_patience=9")
+        tiny_runs.train(tmp_path / "second", f"init_from={stage}", *load, f"optimizer={other}")
+    stopped = tiny_runs.train(tmp_path / "stopped", optimizer, "trainer.early_stopping_patience=9")
     with pytest.raises(UserError, match=f"init_from={stopped} exported its best state"):
-        workshop.train(tmp_path / "second", f"init_from={stopped}", *load)
+        tiny_runs.train(tmp_path / "second", f"init_from={stopped}", *load)
     assert not (tmp_path / "second" / "config.yaml").exists()

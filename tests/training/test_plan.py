@@ -26,11 +26,11 @@ def test_a_measurement_decides_between_two_only_if_asked(asked, speedup, choice)
     assert measured_choice(asked, "fp32", "bf16", lambda: speedup * 1.0) == choice
 
 
-def test_each_choice_has_its_reason(workshop, monkeypatch, tmp_path):
+def test_each_choice_has_its_reason(tiny_runs, monkeypatch, tmp_path):
     """Catches a line on the screen that does not say why a setting has its value."""
     monkeypatch.setattr(precision, "speedup_of_bf16", lambda *_: 2.0)
     monkeypatch.setattr(backend, "speedup_of_blocked", lambda *_: 0.5)
-    plan = RunPlan.resolve(workshop.config(tmp_path / "run", *AUTO), RunFolder(tmp_path / "run"), CPU)
+    plan = RunPlan.resolve(tiny_runs.config(tmp_path / "run", *AUTO), RunFolder(tmp_path / "run"), CPU)
     assert plan.table().splitlines() == [
         "precision      bf16      auto: 2.0x faster than fp32",
         "attention      sdpa      auto: blocked is only 0.5x as fast",
@@ -39,8 +39,8 @@ def test_each_choice_has_its_reason(workshop, monkeypatch, tmp_path):
     assert (plan.config.trainer.precision, plan.config.attention["name"]) == ("bf16", "sdpa")
 
 
-def test_a_begun_run_keeps_its_choices(workshop, finished):
+def test_a_begun_run_keeps_its_choices(tiny_runs, finished):
     """Catches a second part that measures anew."""
-    plan = RunPlan.resolve(workshop.config(finished, *AUTO), RunFolder(finished), CPU)
+    plan = RunPlan.resolve(tiny_runs.config(finished, *AUTO), RunFolder(finished), CPU)
     assert plan.precision == Choice("fp32", "as the run began")
     assert plan.backend == Choice("sdpa", "as the run began")

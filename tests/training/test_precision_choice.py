@@ -9,7 +9,7 @@ import yaml
 
 from roformer.runtime import precision, timing
 from roformer.tasks import language_modeling
-from tests.workshop import metrics, weights
+from tests.tiny_runs import metrics, weights
 
 AUTO = "trainer.precision=auto"
 
@@ -25,33 +25,33 @@ def recorded(run):
 
 
 @pytest.mark.parametrize(("gain", "chosen"), [(2.5, "bf16"), (1.0, "fp32"), (0.1, "fp32")])
-def test_the_faster_one_is_recorded(workshop, measured, tmp_path, gain, chosen):
+def test_the_faster_one_is_recorded(tiny_runs, measured, tmp_path, gain, chosen):
     """Catches ``auto`` in the records, which tells no reader what was done, and the slower one chosen."""
     measured(gain)
-    assert recorded(workshop.train(tmp_path / "run", AUTO)) == chosen
+    assert recorded(tiny_runs.train(tmp_path / "run", AUTO)) == chosen
 
 
 @pytest.mark.parametrize(("first", "then", "chosen"), [(2.5, 0.5, "bf16"), (0.5, 2.5, "fp32")])
-def test_a_resumed_run_keeps_the_recorded_one(workshop, measured, interrupted, tmp_path, first, then, chosen):
+def test_a_resumed_run_keeps_the_recorded_one(tiny_runs, measured, interrupted, tmp_path, first, then, chosen):
     """Catches a second half in another precision, because the machine was busy with something else."""
     measured(first)
     run = interrupted(tmp_path / "run", 3, AUTO)
     measured(then)
-    workshop.train(run, AUTO)
+    tiny_runs.train(run, AUTO)
     assert recorded(run) == chosen
 
 
-def test_bf16_computes_in_bf16_and_keeps_float32_weights(workshop, tmp_path):
+def test_bf16_computes_in_bf16_and_keeps_float32_weights(tiny_runs, tmp_path):
     """Catches a precision that is recorded but not used, and weights that are rounded."""
-    half = workshop.train(tmp_path / "half", "trainer.precision=bf16")
-    full = workshop.train(tmp_path / "full")
+    half = tiny_runs.train(tmp_path / "half", "trainer.precision=bf16")
+    full = tiny_runs.train(tmp_path / "full")
     losses = [[line["loss"] for line in metrics(run)] for run in (half, full)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert {weight.dtype for weight in weights(half).values()} == {torch.float32}
 
 
-def test_logits_stay_in_bf16(workshop, tmp_path, monkeypatch):
+def test_logits_stay_in_bf16(tiny_runs, tmp_path, monkeypatch):
     """Catches a float32 copy of all logits between the model and who scores them in parts."""
     seen, token_losses = set(), language_modeling.token_losses
     monkeypatch.setattr(
@@ -59,7 +59,7 @@ def test_logits_stay_in_bf16(workshop, tmp_path, monkeypatch):
         "token_losses",
         lambda logits, labels: seen.add(logits.dtype) or token_losses(logits, labels),
     )
-    workshop.train(tmp_path / "run", "trainer.precision=bf16")
+    tiny_runs.train(tmp_path / "run", "trainer.precision=bf16")
     assert seen == {torch.bfloat16}
 
 

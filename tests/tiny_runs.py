@@ -45,14 +45,14 @@ TINY = (
 )
 
 
-def story(topic, sentences, rng):
+def make_document(topic, sentences, rng):
     """Sentences about one topic, the same at each call with an equal generator."""
     words = TOPICS[topic].split()
     drawn = (_FRAMES[rng.integers(len(_FRAMES))].format(*rng.choice(words, 2)) for _ in range(sentences))
     return " ".join(f"{sentence.capitalize()}." for sentence in drawn)
 
 
-class Workshop:
+class TinyRuns:
     """A folder with two corpora, the caches and the runs of a test session.
 
     Attributes:
@@ -74,11 +74,11 @@ class Workshop:
         self.text.mkdir(parents=True)
         for number in range(60):
             topic = list(TOPICS)[number % 3]
-            (self.text / f"{number:02}.txt").write_text(story(topic, rng.integers(6, 20), rng))
+            (self.text / f"{number:02}.txt").write_text(make_document(topic, rng.integers(6, 20), rng))
         with self.labelled.open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["text", "label"])
-            rows.writerows((story(topic, rng.integers(2, 6), rng), topic) for topic in list(TOPICS) * 30)
+            rows.writerows((make_document(topic, rng.integers(2, 6), rng), topic) for topic in list(TOPICS) * 30)
         self.parallel.mkdir()
         words = " ".join(TOPICS.values()).split()
         sources = [" ".join(["the", *rng.choice(words, rng.integers(2, 9))]) for _ in range(240)]
