@@ -1,9 +1,10 @@
-"""Every backend against the eager one, with every encoding, on padded and on packed documents."""
+"""Every backend against the eager one, with an encoding for each hook, on padded and on packed documents."""
 
 import pytest
 import torch
 
 from roformer.attention import ATTENTION_BACKENDS
+from roformer.position import POSITION_ENCODINGS
 from tests.choices import each_backend, each_hook_and_backend
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
@@ -82,3 +83,42 @@ def test_dropout_acts_in_training_only(backend, inputs, tiny_model):
     trained = [model.train()(**inputs).logits for _ in range(2)]
     assert torch.equal(*evaluated)
     assert (real(trained[0], inputs) - real(trained[1], inputs)).abs().max() > 0.01
+
+
+@each_backend
+def test_mask_and_bias_fit_into_float16(backend, padded, tiny_model):
+    """Catches a mask that overflows, whose nan would spread, and a bias in a type that the kernels refuse."""
+    mask = padded["attention_mask"].bool()
+    model = tiny_model("alibi", attention_backend=backend)
+    expected = model(**padded).logits[mask]
+    logits = model.half()(**padded).logits[mask]
+    assert logits.dtype == torch.float16
+    assert (logits.float() - expected).norm() < 0.05 * expected.norm()
+
+
+def test_sdpa_gets_a_bias_of_its_own_type(tiny_model, padded, monkeypatch):
+    """Catches a float32 bias for bfloat16 queries, which the kernels of a GPU refuse and those of a CPU take."""
+    types, attention = [], torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, key, value, *, attn_mask, **more):
+        types.append((query.dtype, attn_mask.dtype))
+        return attention(query, key, value, attn_mask=attn_mask, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    tiny_model("alibi", attention_backend="sdpa").bfloat16()(**padded)
+    assert set(types) == {(torch.bfloat16, torch.bfloat16)}
+
+
+@each_backend
+def test_each_layer_asks_for_its_own_bias(backend, tiny_model, packed, monkeypatch):
+    """Catches a layer number that is always 0, or a layer that does not ask."""
+    layers, alibi = [], POSITION_ENCODINGS["alibi"]
+    score_bias = alibi.score_bias
+
+    def watched(self, *tensors, layer):
+        layers.append(layer)
+        return score_bias(self, *tensors, layer=layer)
+
+    monkeypatch.setattr(alibi, "score_bias", watched)
+    tiny_model("alibi", attention_backend=backend)(packed["input_ids"])
+    assert layers == [0, 1]

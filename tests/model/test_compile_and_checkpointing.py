@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from roformer.attention import ATTENTION_BACKENDS
-from tests.choices import each_backend, each_encoding, each_hook_and_backend
+from tests.choices import each_backend, each_hook, each_hook_and_backend
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
 
@@ -37,14 +37,16 @@ def assert_same(first, second):
 
 
 @each_backend
-def test_compiled_training_step(backend, inputs, tiny_model):
-    """Catches a graph break, documents that leak where lengths are unknown to Python, and gradients that differ."""
-    model = tiny_model(attention_backend=backend, num_hidden_layers=1)
+@pytest.mark.parametrize("name", ["rope", "alibi"])
+def test_compiled_training_step(backend, name, inputs, tiny_model):
+    """Catches a graph break, documents that leak where lengths are unknown to Python, a bias that is lost there, and
+    gradients that differ."""
+    model = tiny_model(name, attention_backend=backend, num_hidden_layers=1)
     expected = gradients(model, inputs)
     assert_same(gradients(torch.compile(model, fullgraph=True, backend="aot_eager"), inputs), expected)
 
 
-@each_encoding
+@each_hook
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_compiled_logits_of_each_encoding(encoding, inputs, is_decoder, tiny_model):
     """Catches an encoding that only plain Python can run."""
