@@ -21,6 +21,7 @@ from roformer.tokenizer import TOKENIZERS
 from roformer.trackers import TRACKERS
 from roformer.training.validation import validate
 from roformer.training.warm_start import build_model
+from tests.choices import one_for_each_hook
 from tests.tiny_runs import ROOT, composed, metrics
 
 CHOICES = sorted(str(path.relative_to(ROOT / "conf"))[: -len(".yaml")] for path in ROOT.glob("conf/*/**/*.yaml"))
@@ -179,8 +180,16 @@ def test_evaluation_composes():
     assert EvaluateConfig.from_hydra(composed("evaluate", "runs=[a,b]")).patterns == ["a", "b"]
 
 
-@pytest.mark.parametrize("choice", [f"{group}={name}" for group in ("position", "attention") for name in names(group)])
-@pytest.mark.parametrize("task", ["mlm", "causal_lm", "classification"])
+def encodings_and_backends():
+    """Every choice with every task that it may meet; most are ``full``, for what they run is tested on its own."""
+    for task in ("mlm", "causal_lm", "classification"):
+        for group, brief in (("position", one_for_each_hook()), ("attention", names("attention"))):
+            for name in names(group):
+                marks = () if task == "mlm" and name in brief else pytest.mark.full
+                yield pytest.param(f"{group}={name}", task, marks=marks)
+
+
+@pytest.mark.parametrize(("choice", "task"), encodings_and_backends())
 def test_each_encoding_and_backend_trains(tiny_runs, tmp_path, choice, task):
     """Catches an encoding or backend that exists, builds, and dies in its first step or gives no gradient."""
     run = tiny_runs.train(tmp_path / "run", choice, "trainer.max_steps=2", "trainer.eval_steps=2", task=task)

@@ -164,6 +164,7 @@ def smoke(data, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_each_recipe_runs(smoke, recipe, tmp_path):
     """Catches a recipe that composes and does not run, and a trial of it that lies where its real runs will."""
@@ -172,11 +173,13 @@ def test_each_recipe_runs(smoke, recipe, tmp_path):
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["smoke"]
 
 
+@pytest.mark.slow
 def test_the_regression_of_glue_runs(smoke):
     """Catches a recipe whose task does not follow the data."""
     assert "validation_spearman" in metrics(smoke("paper/glue", "data.glue_task=stsb"))[-1]
 
 
+@pytest.mark.slow
 def test_one_after_another(smoke):
     """Catches a stage that does not go on where the one before it ended, and tasks that cannot start from the last."""
     folder = smoke(STAGES[0], "paths.output_dir=outputs/1")

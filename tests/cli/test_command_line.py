@@ -152,6 +152,7 @@ def test_runs_here_and_there_are_compared(commands, tiny_runs, pretrained):
     assert (pretrained.parent / "report" / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_each_combination(commands, tiny_runs, tmp_path):
     """Catches state that one run leaves to the next in the same process, such as the precision."""
     swept = ("trainer.precision=bf16,fp32", f"paths.output_dir={tmp_path}/${{trainer.precision}}")
@@ -164,6 +165,7 @@ def test_a_sweep_trains_each_combination(commands, tiny_runs, tmp_path):
     assert metrics(alone) == fp32
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_run_that_fails(commands, tiny_runs, tmp_path):
     """Catches one diverged run of a night's sweep that costs all that come after it."""
     swept = ("optimizer.learning_rate=1e30,1e-3", f"paths.output_dir={tmp_path}/${{optimizer.learning_rate}}")
@@ -176,6 +178,7 @@ def test_a_sweep_goes_on_after_a_run_that_fails(commands, tiny_runs, tmp_path):
     assert (tmp_path / "0.001" / "export").is_dir()
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_sweep_keeps_its_traceback(commands, tiny_runs, tmp_path):
     """Catches an error of ours that a sweep counts and never shows."""
     (tmp_path / "1").mkdir()
@@ -189,6 +192,7 @@ def test_a_bug_in_a_sweep_keeps_its_traceback(commands, tiny_runs, tmp_path):
     assert (tmp_path / "2" / "export").is_dir()
 
 
+@pytest.mark.slow
 def test_processes_share_a_sweep(commands, tiny_runs, tmp_path):
     """Catches a second process that ends in an error, or trains in a folder that is not its own."""
     (tmp_path / "1").mkdir()

@@ -35,6 +35,7 @@ def test_docs_are_long_enough_distinct_and_in_a_fixed_order() -> None:
     assert all(document.label is None and document.split is None for document in first)
 
 
+@pytest.mark.slow
 def test_packages_are_read_without_being_imported() -> None:
     """Catches an extraction that runs other people's code; in a new process, where nothing is imported yet."""
     code = """
@@ -103,6 +104,7 @@ def test_a_repeated_docstring_is_kept_at_its_first_place(tmp_path: Path, monkeyp
     assert texts == ["", "Shared.\n\nonly first", "only second"]
 
 
+@pytest.mark.slow
 def test_many_processes_give_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a pool that returns files in the order in which they finish."""
     alone = list(docstrings.module_texts(["rich"]))

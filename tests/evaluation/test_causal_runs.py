@@ -29,6 +29,7 @@ def task(tiny_runs):
     return build_task(tiny_runs.config("unused", task="causal_lm"))
 
 
+@pytest.mark.slow
 def test_report_of_bytes(causal_runs):
     """Catches evaluators that do not know of causal models, and nats where bits belong."""
     report = evaluate(evaluation(causal_runs))
@@ -46,6 +47,7 @@ def test_report_of_bytes(causal_runs):
     assert "of which the second half counts" in tables
 
 
+@pytest.mark.slow
 def test_heads_of_a_decoder_look_back(causal_runs):
     """Catches distances to tokens that a decoder does not see."""
     folder = causal_runs[0].parent / "results" / "attention_distance"
@@ -90,6 +92,7 @@ def test_linear_attention_has_a_report(tiny_runs, tmp_path):
     assert "Beside the paper" not in (report.parent / "tables.md").read_text()
 
 
+@pytest.mark.slow
 def test_masked_and_causal_losses_are_kept_apart(causal_runs, runs):
     """Catches a ranking of losses of different tokens."""
     with pytest.raises(UserError, match="losses of char_lm and mlm do not compare"):

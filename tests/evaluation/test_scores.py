@@ -76,6 +76,7 @@ def scored(folder):
     return evaluator.evaluate(load_run(found))
 
 
+@pytest.mark.slow
 def test_each_data_set_has_its_metric(runs):
     """Catches accuracy where GLUE has F1, Matthews or Spearman, and the F1 of the other class."""
     found = {run.name.split("-")[0]: scored(run) for run in runs if run.name.endswith("rope-1")}
@@ -102,6 +103,7 @@ def test_the_positive_class_by_name():
         _f1_of(("0.0", "1.0"), GLUE["mrpc"].positive)
 
 
+@pytest.mark.slow
 def test_validation_is_judged_like_the_test(runs):
     """Catches a rate that accuracy chooses where the score is another."""
     for run in runs:
@@ -115,6 +117,7 @@ def test_validation_is_judged_like_the_test(runs):
             assert scored(run)["validation"] == pytest.approx(measure(answers, predictions))
 
 
+@pytest.mark.slow
 def test_one_page_for_all_data(runs, tmp_path):
     """Catches runs on several datasets that shut each other out, differences between datasets, and tests that are
     corrected for their own dataset only."""

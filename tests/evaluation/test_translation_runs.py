@@ -9,6 +9,8 @@ from roformer.evaluation.harness import evaluate
 from roformer.evaluation.translation import compare_translations
 from tests.tiny_runs import evaluation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def report(tiny_runs):

@@ -23,6 +23,7 @@ print(min(after - before for before, after in zip(counts, counts[1:])))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator is Linux's")
 def test_the_second_time_costs_no_page_faults():
     """Catches options of mallopt that have no effect: five tensors of 48 MB are 58,000 pages of 4 KiB. Now and then

@@ -9,6 +9,7 @@ NOWHERE = "http://127.0.0.1:9"
 OFFLINE = {"WANDB_API_KEY": None, "WANDB_MODE": None, "http_proxy": NOWHERE, "https_proxy": NOWHERE}
 
 
+@pytest.mark.slow
 def test_wandb_works_without_a_key_or_a_network(commands, tiny_runs, tmp_path):
     """Catches a run that waits for a login, fails without one, or talks about it."""
     run = tmp_path / "run"

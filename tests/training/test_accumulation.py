@@ -49,6 +49,7 @@ def test_gradients_are_clipped(tiny_runs, gradient_norms, tmp_path):
     assert gradient_norms == pytest.approx([0.01] * 8, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_loss_falls_far_below_chance(tiny_runs, tmp_path):
     """Catches a loop that does not learn: even a model of this size learns one sentence by heart."""
     rows = tiny_runs.folder / "few"

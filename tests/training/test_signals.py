@@ -7,6 +7,8 @@ import pytest
 from tests.commands import wait_for_steps
 from tests.tiny_runs import assert_same_run, metrics
 
+pytestmark = pytest.mark.slow
+
 LONG = ("trainer.max_steps=300", "trainer.eval_steps=100", "trainer.save_steps=5", "model.hidden_dropout_prob=0.1")
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.tiny_runs import assert_same_run, metrics, weights
 
+pytestmark = pytest.mark.slow
+
 # steps follow the size of the gradient, which Adam's usual epsilon and clipping would hide
 PROPORTIONAL = ("optimizer.eps=10", "optimizer.learning_rate=3", "trainer.max_grad_norm=1e9")
 
