@@ -55,3 +55,11 @@ each_hook = pytest.mark.parametrize("encoding", [pytest.param(name, marks=_marke
 each_hook_and_backend = pytest.mark.parametrize(
     ("encoding", "backend"), [pytest.param(name, each, marks=_marked(name)) for name in POSITION for each in SOFTMAX]
 )
+each_hook_and_linear_backend = pytest.mark.parametrize(
+    ("encoding", "linear_backend"),
+    [
+        pytest.param(name, each, marks=_marked(name))
+        for each in LINEAR
+        for name in ATTENTION_BACKENDS[each].supported_encodings()
+    ],
+)

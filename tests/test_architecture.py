@@ -63,11 +63,11 @@ def test_hydra_stops_at_the_entrance(path):
 def test_choices_are_made_by_name(group):
     """Catches code that imports one encoding or backend, so that adding another would mean editing it.
 
-    Among themselves they may: ``blocked`` is ``eager`` in blocks.
+    Among themselves they may: ``blocked`` is ``eager`` in blocks. So may the public names of the package.
     """
     single = {path.stem for path in (PACKAGE / group).glob("*.py")} - {"__init__", "_base"}
     for path in FILES:
-        if path.parent.name == group:
+        if path.parent.name == group or path == PACKAGE / "__init__.py":
             continue
         for module, name in imports(path):
             assert module.removeprefix(f"roformer.{group}.") not in single, name_of(path)
@@ -75,8 +75,8 @@ def test_choices_are_made_by_name(group):
 
 
 def test_attention_sees_the_contract_of_positions_only():
-    """Catches a backend that asks which encoding it serves."""
-    contract = {"ModelShape", "PositionEncoding", "PositionState"}
+    """Catches a backend that asks which encoding it serves; the registry is for messages that list those that fit."""
+    contract = {"POSITION_ENCODINGS", "ModelShape", "PositionEncoding", "PositionState"}
     for path in (PACKAGE / "attention").glob("*.py"):
         names = {name for module, name in imports(path) if module.startswith("roformer.position")}
         assert names <= contract, name_of(path)

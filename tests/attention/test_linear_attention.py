@@ -10,7 +10,7 @@ from roformer.attention.favor_plus import orthogonal_features
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
-from tests.choices import each_encoding, each_linear_backend
+from tests.choices import each_encoding, each_hook_and_linear_backend, each_linear_backend
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
@@ -22,7 +22,6 @@ FEATURES = {
     "linear": (lambda q: torch.where(q > 0, q + 1, q.exp()), lambda k: torch.where(k > 0, k + 1, k.exp())),
     "efficient": (lambda q: q.exp() / q.exp().sum(), torch.exp),
 }
-HONORED = ("rope", "rope_ntk", "xpos", "sinusoidal", "learned", "none")
 
 
 @pytest.fixture
@@ -166,21 +165,13 @@ def test_features_are_redrawn_in_training_only(monkeypatch):
     assert not changes(backend.train(), 10**9)
 
 
-@pytest.fixture(params=HONORED)
-def name(request, linear_backend):
-    """An encoding that the backend takes."""
-    if (linear_backend, request.param) == ("favor_plus", "xpos"):
-        pytest.skip("refused, see below")
-    return request.param
-
-
-@each_linear_backend
+@each_hook_and_linear_backend
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_packed_is_padded_is_one_document_at_a_time(
-    linear_backend, name, is_decoder, tiny_model, documents, packed, padded
+    encoding, linear_backend, is_decoder, tiny_model, documents, packed, padded
 ):
     """Catches sums over padding or over other documents."""
-    model = tiny_model(name, attention_backend=linear_backend, is_decoder=is_decoder)
+    model = tiny_model(encoding, attention_backend=linear_backend, is_decoder=is_decoder)
     alone = torch.cat([model(document[None]).logits[0] for document in documents])
     torch.testing.assert_close(model(**packed).logits[0], alone, atol=1e-4, rtol=0)
     torch.testing.assert_close(model(**padded).logits[padded["attention_mask"].bool()], alone, atol=1e-4, rtol=0)
@@ -189,10 +180,10 @@ def test_packed_is_padded_is_one_document_at_a_time(
     torch.testing.assert_close(part, model.roformer(**packed).last_hidden_state[wanted])
 
 
-@each_linear_backend
-def test_text_grows_with_a_cache(linear_backend, name, tiny_model):
+@each_hook_and_linear_backend
+def test_text_grows_with_a_cache(encoding, linear_backend, tiny_model):
     """Catches queries of a growing text that see too little, and keys that are turned to another place."""
-    model = tiny_model(name, model_class=RoFormerForCausalLM, attention_backend=linear_backend, is_decoder=True)
+    model = tiny_model(encoding, model_class=RoFormerForCausalLM, attention_backend=linear_backend, is_decoder=True)
     tokens = torch.randint(1, 60, (2, 9), generator=torch.Generator().manual_seed(0))
     expected, cache, logits = model(tokens).logits, None, []
     for part in tokens.split((4, 1, 3, 1), dim=1):
