@@ -22,7 +22,7 @@ CONTENT = yaml.safe_load(ROWS.read_text())
 
 def test_the_page_is_that_of_the_results():
     """Catches a page that somebody typed into, or that is out of date."""
-    assert page(CONTENT) == PAGE.read_text()
+    assert page() == PAGE.read_text()
 
 
 PAPER = {
@@ -61,7 +61,7 @@ def test_numbers_come_with_their_seeds():
     """Catches an interval of another encoding, and shares that are not of the first value."""
     learned = {"of": "compare", "place": "lm.encodings.learned.difference", "decimals": 3}
     (_, _, value, seeds, status) = cells({"result": "a", "paper": 1, "ours": learned})
-    assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "run at a reduced size")  # docs/results/compare
+    assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "smaller run")  # docs/results/compare
     beyond = cells({"result": "a", "paper": 1, "ours": {"of": "compare", "beyond": "alibi"}})
     losses = comparison("compare")["lm"]["encodings"]["alibi"]["loss_by_length"]
     assert beyond[3] == "5"
