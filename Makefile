@@ -8,7 +8,7 @@ SEEDS := 1,2,3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=worksteal --cov --cov-report=term
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-rest test-all lint bench report clean
+.PHONY: help install demo test test-rest test-all lint bench docs report clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,12 @@ lint: $(INSTALLED) ## ruff, mypy, which package may import which, spelling, yaml
 bench: $(INSTALLED) ## speed beside its peers, on this machine (minutes)
 	$(BIN)/python -m benchmarks.run
 
+docs: $(INSTALLED) ## the generated pages, and the documentation site in site/, strictly and offline
+	$(BIN)/python -m tools.pages
+	$(BIN)/zensical build --clean --strict
+
 report: $(INSTALLED) ## docs/reproduction.md from docs/results
 	$(BIN)/python -m tools.reproduction_page
 
 clean: ## delete the environment, caches and outputs
-	rm -rf $(VENV) data/cache outputs build *.egg-info
+	rm -rf $(VENV) data/cache outputs build site *.egg-info

@@ -27,5 +27,7 @@ for factor in (1, 2, 4):
         config = AutoConfig.from_pretrained(export, position=position)
         model = AutoModelForMaskedLM.from_pretrained(export, config=config).eval()
         with torch.inference_mode():
-            loss = model(window.masked_fill(predicted, tokenizer.mask_token_id), labels=window.where(predicted, -100)).loss.item()
+            loss = model(
+                window.masked_fill(predicted, tokenizer.mask_token_id), labels=window.where(predicted, -100)
+            ).loss.item()
         print(f"{window.shape[1]:5} tokens, {name:15}{loss:.3f} nats per token")

@@ -18,7 +18,10 @@ class RotarySelfAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.rope = RotaryPositionEncoding(ModelShape(hidden_size, num_heads), rope_theta=10_000.0)
-        self.query_key_value, self.output = nn.Linear(hidden_size, 3 * hidden_size), nn.Linear(hidden_size, hidden_size)
+        self.query_key_value, self.output = (
+            nn.Linear(hidden_size, 3 * hidden_size),
+            nn.Linear(hidden_size, hidden_size),
+        )
 
     def forward(self, hidden_states, position_ids):
         heads = self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1))  # (B, L, 3, H, D)

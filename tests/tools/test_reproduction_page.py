@@ -94,7 +94,9 @@ def test_commands_are_real(title):
     small = re.search(r"^small=\(([^)]+)\)", text, flags=re.MULTILINE)
     text = text.replace('"${small[@]}"', " ".join(small[1].split()) if small else "")
     commands = [shlex.split(command, comments=True) for command in re.findall(r"python [^;\n]+", text)]
-    assert {command[1] for command in commands} - {"-m"} in ({"train.py", "evaluate.py"}, {"evaluate.py"})
+    scripts = {command[1] for command in commands} - {"-m"}
+    assert scripts
+    assert scripts <= {"train.py", "evaluate.py"}
     assert "full" not in content or any(command[1] == "train.py" for command in commands)
     for command in commands:
         if command[1] == "-m":
