@@ -20,7 +20,7 @@ ADDITIONS = {
     folder.name: sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
     for folder in sorted((ROOT / "tests" / "additions").iterdir())
 }
-FULL_FILES = ("tests/test_architecture.py", "tests/test_configs.py", "tests/test_registry.py", "tests/tools")
+WHOLE_FILES = (*(f"tests/test_{name}.py" for name in ("architecture", "configs", "readme", "registry")), "tests/tools")
 
 
 def python(copy, *arguments):
@@ -53,7 +53,7 @@ def copy(tmp_path_factory):
         for file in files:
             assert not (copy / file).exists(), "an addition edits nothing"
             shutil.copy(ROOT / "tests" / "additions" / addition / file, copy / file)
-    python(copy, "-m", "tools.encodings_page")
+    python(copy, "-m", "tools.pages")
     return copy
 
 
@@ -66,9 +66,12 @@ def test_an_addition_is_two_files(addition):
 def test_generated_pages_show_the_additions(copy):
     """Catches a page of the documentation that lists choices by hand."""
     assert "\n## toy\n" in (copy / "docs" / "encodings.md").read_text()
+    settings = (copy / "docs" / "configuration.md").read_text()
+    for file in (file for files in ADDITIONS.values() for file in files if file.suffix == ".yaml"):
+        assert f"\n### {file.parent.name}={file.stem}\n" in settings
 
 
-@pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), FULL_FILES], ids=["its own", "of all"])
+@pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), WHOLE_FILES], ids=["its own", "of all"])
 def test_the_suite_of_the_copy_passes(copy, chosen):
     """Catches a test that names choices one by one, so that whoever adds one has to edit it."""
     pytest_here = ("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow and not full")
