@@ -79,20 +79,22 @@ def test_the_suite_of_the_copy_passes(copy, chosen):
     assert int(output.splitlines()[-1].split()[0]) > 50, output[-500:]  # so many passed
 
 
-def test_the_page_shows_the_additions(copy, tmp_path):
+def test_a_run_of_additions_only_reaches_the_page(copy, tmp_path):
     """Catches a training, an evaluation or a report that knows choices by name."""
     tiny_runs, commands = TinyRuns(tmp_path / "tiny_runs"), Commands(tmp_path, root=copy)
+    toys = [f"{group}=toy" for group in ("attention", "data", "optimizer", "scheduler", "tracker")]
     try:
         for position in ("toy", "rope"):
             folder = f"paths.output_dir={tmp_path}/runs/{position}"
-            chosen = (f"position={position}", "attention=toy", "trainer.max_steps=4", folder)
-            trained = commands.run("train.py", *tiny_runs.overrides(*chosen))
+            chosen = (*toys, f"position={position}", "trainer.max_steps=4", folder)
+            trained = commands.run("train.py", *tiny_runs.overrides(*chosen, task="toy_lm"))
             assert trained.status == 0, trained.error_lines
         evaluated = commands.run("evaluate.py", f"runs={tmp_path}/runs/*", "length_factors=[1,2]")
         assert evaluated.status == 0, evaluated.error_lines
     finally:
         commands.close()
-    stored = json.loads((tmp_path / "runs" / "toy" / "export" / "config.json").read_text())
-    assert stored["position"] == {"name": "toy", "slope": 0.2}
-    assert stored["attention_backend"] == "toy"
-    assert ">toy<" in (tmp_path / "runs" / "report" / "index.html").read_text()
+    run, page = tmp_path / "runs" / "toy", (tmp_path / "runs" / "report" / "index.html").read_text()
+    exported = json.loads((run / "export" / "config.json").read_text())
+    assert (exported["position"], exported["attention_backend"]) == ({"name": "toy", "slope": 0.2}, "toy")
+    assert [line.split()[0] for line in (run / "roformer.txt").read_text().splitlines()] == ["1", "2", "3", "4"]
+    assert all(word in page for word in (">toy<", "Backward LM"))
