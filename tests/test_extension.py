@@ -91,7 +91,7 @@ def test_the_suite_of_the_copy_passes(copy, chosen):
 def test_a_run_of_additions_only_reaches_the_page(copy, tmp_path):
     """Catches a training, an evaluation or a report that knows choices by name."""
     tiny_runs, commands = TinyRuns(tmp_path / "tiny_runs"), Commands(tmp_path, root=copy)
-    toys = [f"{group}=toy" for group in ("attention", "data", "optimizer", "scheduler", "tracker")]
+    toys = [f"{group}=toy" for group in ("attention", "data", "optimizer", "scheduler", "tokenizer", "tracker")]
     try:
         for position in ("toy", "rope"):
             folder = f"paths.output_dir={tmp_path}/runs/{position}"
