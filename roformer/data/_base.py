@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from roformer.registry import Registry
 
@@ -31,7 +32,13 @@ class Document:
 
 
 class Source(ABC):
-    """A corpus. Two sources with the same fingerprint yield the same documents in the same order."""
+    """A corpus. Two sources with the same fingerprint yield the same documents in the same order.
+
+    Attributes:
+        is_benchmark: whether it is one of several datasets that models are judged by with one number each.
+    """
+
+    is_benchmark: ClassVar[bool] = False
 
     @abstractmethod
     def fingerprint(self) -> str:

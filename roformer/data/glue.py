@@ -60,6 +60,8 @@ class GlueSource(Source):
         UserError: if there is no such task or folder; later, if a column is not there, or labels are hidden.
     """
 
+    is_benchmark = True
+
     def __init__(self, *, glue_task: str, path: str | None, dataset: str, revision: str | None) -> None:
         if glue_task not in GLUE:
             hint = did_you_mean(glue_task, GLUE)

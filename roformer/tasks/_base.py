@@ -48,6 +48,8 @@ class Task(ABC):
     """How the exported tokenizer frames a text, as training does."""
     padding_side: ClassVar[Literal["left", "right"]] = "right"
     """Where the exported tokenizer pads a text."""
+    family: ClassVar[str]
+    """The family of tasks whose results compare with each other."""
     best_metric: ClassVar[str]
     greater_is_better: ClassVar[bool]
     rows: int

@@ -20,6 +20,7 @@ class CausalLanguageModeling(LanguageModeling):
     model_kind: ClassVar[dict[str, Any]] = {"is_decoder": True}
     text_frame = "{cls} $A"  # a prompt, which goes on
     padding_side = "left"
+    unit = "token"
     sees_both_sides = False
 
     def model_settings(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class CharacterLanguageModeling(CausalLanguageModeling):
         UserError: if the tokenizer has other tokens than bytes.
     """
 
+    unit = "byte"
+
     def __init__(
         self,
         corpus: TokenizedCorpus,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Classification(SequenceTask):
     """Predicts the label of a document, of one text or several."""
 
+    family = "classification"
     best_metric = "validation_accuracy"
     greater_is_better = True
 

@@ -36,6 +36,9 @@ class LanguageModeling(Task):
         UserError: if no row is to be evaluated, a document has several texts, or a split is too small.
     """
 
+    family = "language_modeling"
+    unit: ClassVar[str]
+    """What one prediction is about."""
     best_metric = "validation_loss"
     greater_is_better = False
     sees_both_sides: ClassVar[bool]

@@ -19,6 +19,7 @@ class Matching(SequenceTask):
     is B or C, whichever is nearer to A.
     """
 
+    family = "downstream"
     best_metric = "validation_accuracy"
     greater_is_better = True
     candidates: ClassVar[tuple[str, ...]] = ("B", "C")

@@ -29,6 +29,7 @@ class MaskedLanguageModeling(LanguageModeling):
 
     model_class = RoFormerForMaskedLM
     model_kind: ClassVar[dict[str, Any]] = {"is_decoder": False}
+    unit = "masked token"
     sees_both_sides = True
 
     def __init__(

@@ -15,6 +15,7 @@ from roformer.tasks.sequences import Example, SequenceTask
 class Regression(SequenceTask):
     """Predicts the label, which is a number, by its squared error."""
 
+    family = "downstream"
     best_metric = "validation_spearman"
     greater_is_better = True
 

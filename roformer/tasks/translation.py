@@ -41,6 +41,7 @@ class Translation(Task):
     model_class = RoFormerForConditionalGeneration
     model_kind: ClassVar[dict[str, Any]] = {"is_encoder_decoder": True}
     text_frame = "$A {sep}"
+    family = "translation"
     best_metric = "validation_loss"
     greater_is_better = False
 

@@ -9,11 +9,11 @@ from sacrebleu.metrics import BLEU
 
 from roformer.build import build_model
 from roformer.errors import UserError
-from roformer.evaluation.evaluators import EVALUATORS
-from roformer.evaluation.evaluators.bleu import compound_split_bleu
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.results.schema import to_json
+from roformer.sections.translation.measure import TranslationQuality, compound_split_bleu
 from tests.workshop import evaluation
 
 SIZE = 256  # tokens a batch
@@ -145,7 +145,7 @@ def test_a_run_is_scored_on_its_test_split(workshop, tmp_path):
     run = workshop.train(tmp_path / "run", "trainer.max_steps=12", task="translation")
     (found,), _ = find_runs([str(run)])
     with torch.inference_mode():
-        metrics = EVALUATORS["bleu"](evaluation([])).evaluate(load_run(found))
+        metrics = to_json(TranslationQuality(evaluation([])).evaluate(load_run(found)))
     task = load_run(found).task
     texts = [
         task.tokenizer.decode(task.pair("test", index)[1][:-1]).strip() for index in range(len(task.pairs["test"]))

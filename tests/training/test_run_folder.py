@@ -156,7 +156,7 @@ def test_runs_of_before_a_setting_are_still_runs(workshop, finished, tmp_path, c
     workshop.train(old)
     assert f"{old} is finished" in capsys.readouterr().out
     (run,), _ = find_runs([str(old)])
-    assert load_run(run).run.config["position"]["pairs"] == "all"
+    assert load_run(run).config["position"]["pairs"] == "all"
 
 
 def test_newest_checkpoints_are_kept(workshop, tmp_path):
