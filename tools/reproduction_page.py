@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from roformer.report.canvas import WIDE, LineEnd, label_line_ends, new_axes, text_width, themed, to_svg
-from roformer.report.numbers import corrected, display_name, fixed, provenance_line, with_interval
+from roformer.report.numbers import display_name, fixed, provenance_line, with_interval
 from roformer.report.styles import COLORS
 from roformer.results.comparison import Comparison, comparison_from_json
 from roformer.results.intervals import Interval, paired_ratio
@@ -110,6 +110,10 @@ def ours(row: Content) -> tuple[str, str]:
     found = comparison(place["of"])
     if "decay" in place:
         return _decay(found, place)
+    if "steps_to_target" in place:
+        races = _summary(found, learning_speed.Summary).encodings[place["steps_to_target"]].steps_to_target
+        ratios = "; ".join(f"{with_interval(race.ratio, 2)} to {race.target_loss:.3g}" for race in races)
+        return ratios, str(len(races[-1].ratio.values))
     if "beyond" in place:
         extrapolated = _summary(found, length_extrapolation.Summary)
         losses = extrapolated.encodings[place["beyond"]].loss_by_length
@@ -128,8 +132,7 @@ def _score(folder: str, data: str) -> tuple[str, str]:
     assert difference is not None
     rope, learned = (with_interval(encodings[name].score, 1, scale=100) for name in ("rope", "learned"))
     less = with_interval(difference, 1, scale=100, signed=True)
-    chance = f"p = {corrected(difference)}".replace("= <", "<")
-    return f"RoPE {rope}, learned {learned}; learned less RoPE {less}, {chance}", str(len(difference.values))
+    return f"RoPE {rope}, learned {learned}; learned minus RoPE {less}", str(len(difference.values))
 
 
 def _decay(found: Comparison, place: Content) -> tuple[str, str]:

@@ -54,13 +54,6 @@ def corrected(difference: Difference | None) -> str:
     return probability(difference.p_holm if difference else None)
 
 
-def effect(difference: Difference | None) -> str:
-    """Writes the size of the effect of a difference, or a dash where it has none."""
-    if difference is None or difference.effect_size is None:
-        return MISSING
-    return fixed(difference.effect_size, 1, signed=True)
-
-
 def length_label(length: int, trained: int | None) -> str:
     """Writes "256 (2x)", with a multiplication sign, where the training length is known, else "256"."""
     return f"{length} ({length / trained:g}{TIMES})" if trained else str(length)

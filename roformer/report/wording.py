@@ -6,10 +6,12 @@ from roformer.report.blocks import Tile
 from roformer.report.numbers import display_name, fixed, with_interval
 from roformer.results.intervals import Difference, Interval
 
-CORRECTED = (
-    "p: two-sided paired t-test, corrected for all encodings of the table (Holm). d: mean difference over the "
-    "standard deviation of the differences."
+PRIMARY = (
+    "Primary tests of this page, declared beforehand: the differences of this table. With 8 seeds or more, p is that "
+    "of a two-sided sign-flip test over the seeds, corrected for all of them (Holm); with fewer, no p could be small, "
+    "and none is given."
 )
+EXPLORATORY = "Exploratory: no test, and intervals that are not corrected for their number."
 _SOURCES = {
     "seeds": "the seeds",
     "examples": "the test examples of one run (it does not show how the seed changes the result)",
@@ -65,11 +67,22 @@ def no_pair(other: str) -> str:
     return f"no seed is shared with {other}, so nothing is paired" if other else "there is no other encoding"
 
 
-def not_significant(difference: Difference, unit: str, scale: float) -> str:
-    """Writes "the difference is not significant (0.02 nats apart; ...)"."""
+def delta(reference: str, worse: str = "positive") -> str:
+    """Writes the head of a column of differences to the reference."""
+    name = display_name(reference)
+    return f"Δ vs. {name} [95% CI] ({worse}: worse than {name})"
+
+
+def has_p(differences: Iterable[Difference | None]) -> bool:
+    """Returns whether a table of primary tests has a p to show."""
+    return any(each is not None and each.p_holm is not None for each in differences)
+
+
+def not_clear(difference: Difference, unit: str, scale: float) -> str:
+    """Writes "there is no clear difference (0.02 nats; ...)"."""
     size = f"{fixed(abs(scale * difference.mean), _decimals(difference, scale))} {unit}"
     detail = bounds(difference, scale) if difference.has_bounds else "no interval"
-    return f"the difference is not significant ({size}; {detail})"
+    return f"there is no clear difference ({size}; {detail})"
 
 
 def bounds(difference: Difference, scale: float = 1.0) -> str:

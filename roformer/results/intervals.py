@@ -14,6 +14,8 @@ K = TypeVar("K", bound=Hashable)
 
 LEVEL = 0.95
 SIGNIFICANT = 0.05  # p after correction below which a difference is significant
+TESTED_SEEDS = 8  # with n seeds the smallest p of a sign-flip test is 2 / 2^n: with 5 of them 0.0625, with 8 0.008
+_FLIPS = 2**16  # up to 16 seeds all sign flips, beyond that as many random ones
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,17 @@ class Difference(Interval):
     """A paired difference (or ratio) to the reference, seed by seed.
 
     Attributes:
-        p_value: two-sided; None where nothing can be tested.
-        p_holm: the same after Holm's correction for all differences of its family of tests.
-        effect_size: mean over standard deviation of the differences (Cohen's d of paired samples).
+        p_value: of the two-sided sign-flip test; None with fewer than 8 seeds.
+        p_holm: the same after Holm's correction for all differences of its family of tests; None in exploratory ones.
     """
 
     p_value: float | None = None
     p_holm: float | None = None
-    effect_size: float | None = None
 
-    def is_significant(self, nothing: float = 0.0) -> bool:
-        """Returns whether the interval excludes ``nothing`` (1 for ratios) and the corrected p is below 0.05."""
-        return self.ci_excludes(nothing) and self.p_holm is not None and self.p_holm < SIGNIFICANT
+    def is_clear(self, nothing: float = 0.0) -> bool:
+        """Returns whether the interval excludes ``nothing`` (1 for ratios) and, where there is a corrected p, that is
+        below 0.05."""
+        return self.ci_excludes(nothing) and (self.p_holm is None or self.p_holm < SIGNIFICANT)
 
 
 def interval(values: Values) -> Interval:
@@ -74,20 +75,24 @@ def interval(values: Values) -> Interval:
 
 
 def paired_difference(values: Values, reference: Values) -> Difference:
-    """Returns the mean of ``values - reference``, pair by pair, with its interval and the two-sided t-test's p."""
+    """Returns the mean of ``values - reference``, pair by pair, with its interval and the sign-flip test's p."""
     differences = np.subtract(values, reference)
     found = interval(differences.tolist())
     varies = len(differences) > 1 and np.ptp(differences) > 0
     if not varies:  # equal by the coarseness of the measure, not by certainty: no interval, no claim
         return Difference(found.values, found.mean, None, None)
-    return Difference(
-        found.values,
-        found.mean,
-        found.low,
-        found.high,
-        p_value=float(stats.ttest_rel(values, reference).pvalue),
-        effect_size=float(np.mean(differences) / np.std(differences, ddof=1)),
+    return Difference(found.values, found.mean, found.low, found.high, p_value=sign_flip_p(differences))
+
+
+def sign_flip_p(differences: NDArray[Any]) -> float | None:
+    """Returns the two-sided p of the mean under random signs, which assumes symmetry and no distribution; None with
+    fewer than 8 differences, where no p can be small."""
+    if len(differences) < TESTED_SEEDS:
+        return None
+    test = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=_FLIPS, rng=np.random.default_rng(0)
     )
+    return float(test.pvalue)
 
 
 def paired_by_seed(values: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:
@@ -163,13 +168,17 @@ def _macro_f1(confusion: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(f1.sum(axis=1) / (total > 0).sum(axis=1))
 
 
-def first_crossing(xs: Sequence[float], ys: Sequence[float], target: float) -> float | None:
-    """Returns the x at which ``ys`` first falls to ``target``, interpolated between two points; None if it never
-    does, or did so before the first point."""
-    if ys[0] <= target:
-        return float(xs[0]) if ys[0] == target else None
+def crossing(xs: Sequence[float], ys: Sequence[float], target: float) -> float:
+    """Returns the x at which ``ys`` first falls to ``target``, interpolated between two points.
+
+    Raises:
+        ValueError: if it never does, or was below it from the first point on.
+    """
+    if ys[0] < target:
+        raise ValueError(f"{ys[0]} is below {target} from the first point on")
     for i, y in enumerate(ys):
         if y <= target:
-            share = (ys[i - 1] - target) / (ys[i - 1] - y)
-            return float(xs[i - 1] + share * (xs[i] - xs[i - 1]))
-    return None
+            before = max(i - 1, 0)
+            share = (ys[before] - target) / (ys[before] - y) if y < ys[before] else 0.0
+            return float(xs[before] + share * (xs[i] - xs[before]))
+    raise ValueError(f"{min(ys)} is above {target}")

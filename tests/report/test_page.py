@@ -116,7 +116,7 @@ def drop_reference(comparison):
         for result in encodings(comparison, section).values():
             result["difference"] = None
     for result in encodings(comparison, "learning_speed").values():
-        result["steps_to_target"] = None
+        result["steps_to_target"] = []
     for result in encodings(comparison, "length_extrapolation").values():
         result["differences_by_length"] = {}
     for name in ("lr_search", "rope_scaling", "long_term_decay"):
@@ -236,7 +236,7 @@ def test_labels_are_apart_and_inside():
 
 def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     written(comparison, tmp_path)
-    probes = {"loss_by_length", "loss_by_position", "attention_distance", "long_term_decay"}
+    probes = {"loss_by_length", "loss_by_position", "attention_distance", "long_term_decay", "steps_to_target"}
     names = {
         "ranking",
         "cost",
@@ -250,7 +250,7 @@ def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
-    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 8
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 9
     drop(comparison, "language_modeling")
     written(comparison, tmp_path)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}

@@ -12,6 +12,7 @@ from scipy import stats
 
 from roformer.build import check_settings
 from roformer.config import TrainConfig
+from roformer.sections import length_extrapolation
 from roformer.theory import relative_upper_bound
 from roformer.tokenizer import TOKENIZERS
 from tests.workshop import ROOT, composed
@@ -59,15 +60,15 @@ def test_a_row_without_numbers_needs_a_status():
 
 def test_numbers_come_with_their_seeds():
     """Catches an interval of another encoding, and shares that are not of the first value."""
-    learned = {"of": "compare", "place": "lm.encodings.learned.difference", "decimals": 3}
+    learned = {"of": "compare", "place": "lm_loss.encodings.learned.difference", "decimals": 3}
     (_, _, value, seeds, status) = cells({"result": "a", "paper": 1, "ours": learned})
     assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "run at a reduced size")  # docs/results/compare
     beyond = cells({"result": "a", "paper": 1, "ours": {"of": "compare", "beyond": "alibi"}})
-    losses = comparison("compare")["lm"]["encodings"]["alibi"]["loss_by_length"]
+    losses = comparison("compare").get(length_extrapolation.Summary).encodings["alibi"].loss_by_length
     assert beyond[3] == "5"
     found = re.findall(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", beyond[2])
-    for length, (mean, low, high) in zip(("256", "512", "1024", "2048"), found, strict=True):
-        higher = np.subtract(losses[length]["values"], losses["128"]["values"])
+    for length, (mean, low, high) in zip((256, 512, 1024, 2048), found, strict=True):
+        higher = np.subtract(losses[length].values, losses[128].values)
         half = stats.t.ppf(0.975, 4) * higher.std(ddof=1) / 5**0.5
         expected = np.exp(higher.mean() + half * np.array([0, -1, 1]))
         assert [float(mean), float(low), float(high)] == pytest.approx(expected, abs=0.006)

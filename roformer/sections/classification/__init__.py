@@ -12,17 +12,19 @@ from roformer.report.blocks import Block, Tile
 from roformer.report.canvas import MUTED, shorten, themed
 from roformer.report.charts import Row, dot_chart, wrap
 from roformer.report.figure import Figure
-from roformer.report.numbers import MINUS, MISSING, corrected, display_name, effect, fixed, with_interval
+from roformer.report.numbers import MISSING, corrected, display_name, fixed, with_interval
 from roformer.report.styles import styles
 from roformer.report.table import Table
 from roformer.report.wording import (
-    CORRECTED,
+    PRIMARY,
     baseline,
     bounds,
+    delta,
+    has_p,
     interval_note,
     no_pair,
     no_reference,
-    not_significant,
+    not_clear,
     rows_caption,
     size,
     tile,
@@ -95,6 +97,7 @@ class Summary:
 
 @SECTIONS.register("classification")
 class Classification(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
     heading = "Classification"
@@ -161,9 +164,9 @@ class Classification(Section[Summary]):
         if len(difference.values) < 2:
             rate = fixed(100 * encodings[opponent].accuracy.mean, 1)
             return [f"One seed, no test: {subject} classifies {score} correctly, {other} {rate} %."]
-        if not difference.is_significant():
+        if not difference.is_clear():
             unit = "points of accuracy"
-            return [f"Between {subject} and {other} {not_significant(difference, unit, 100)}."]
+            return [f"Between {subject} and {other} {not_clear(difference, unit, 100)}."]
         side = "more" if difference.mean < 0 else "fewer"
         return [
             f"{subject} classifies {score} correctly, {size(difference, 100)} points {side} than {other} "
@@ -198,7 +201,7 @@ def _difference(runs: BySeed[Metrics], reference: BySeed[Metrics]) -> Difference
         return paired_difference([a.accuracy for a, _ in pairs], [b.accuracy for _, b in pairs])
     ((ours, theirs),) = pairs
     difference = paired_difference(_correct(ours).astype(float), _correct(theirs).astype(float))
-    return replace(difference, values=(difference.mean,), over="examples")
+    return replace(difference, values=(difference.mean,), over="examples", p_value=None)  # one seed: no test
 
 
 def _correct(metrics: Metrics) -> NDArray[np.bool_]:
@@ -207,14 +210,14 @@ def _correct(metrics: Metrics) -> NDArray[np.bool_]:
 
 def table(summary: Summary, comparison: Comparison) -> Table:
     """Test accuracy and macro F1 after fine-tuning, with the baselines below."""
-    group, reference = comparison.group(FAMILY), display_name(comparison.reference)
+    group = comparison.group(FAMILY)
+    tested = has_p(each.difference for each in summary.encodings.values())
     rows = [
         (
             display_name(name),
             with_interval(each.accuracy, 1, scale=100),
             with_interval(each.difference, 1, scale=100, signed=True),
-            corrected(each.difference),
-            effect(each.difference),
+            *([corrected(each.difference)] if tested else []),
             with_interval(each.macro_f1, 1, scale=100),
             with_interval(each.tokens_per_second, 0),
             str(len(group.encodings[name].seeds)) if group else MISSING,
@@ -222,19 +225,19 @@ def table(summary: Summary, comparison: Comparison) -> Table:
         for name, each in _ordered(summary, comparison).items()
     ]
     for name, result in summary.baselines.items():
-        scores = (with_interval(each, 1, scale=100) for each in (result.accuracy, result.macro_f1))
-        accuracy, macro_f1 = scores
-        rows.append((f"baseline: {name}", accuracy, MISSING, MISSING, MISSING, macro_f1, MISSING, MISSING))
+        accuracy, macro_f1 = (with_interval(each, 1, scale=100) for each in (result.accuracy, result.macro_f1))
+        dashes = [MISSING] * (2 if tested else 1)
+        rows.append((f"baseline: {name}", accuracy, *dashes, macro_f1, MISSING, MISSING))
     every = [each.accuracy for each in summary.encodings.values()]
     every += [each.accuracy for each in summary.baselines.values()]
-    columns = ("Model", "Accuracy (%)", f"Points {MINUS} {reference}'s", "p", "d", "Macro F1 (%)", "Tokens/s", "Seeds")
+    columns = ("Model", "Accuracy (%)", delta(comparison.reference, "negative"), *(["p"] if tested else []))
     return Table(
         name="classification",
         title=f"Classification of {summary.test_documents:,} test documents into {summary.labels} classes",
-        columns=columns,
+        columns=(*columns, "Macro F1 (%)", "Tokens/s", "Seeds"),
         rows=tuple(rows),
-        note=f"Negative differences favor {reference}. {interval_note(every)} {CORRECTED} "
-        "The baselines read the same tokens of each document as the models.",
+        note=f"Differences in percentage points. {interval_note(every)} {PRIMARY} The baselines read the same tokens "
+        "of each document as the models.",
         warnings=group.warnings if group else (),
     )
 

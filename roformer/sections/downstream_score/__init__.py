@@ -9,9 +9,9 @@ import numpy as np
 
 from roformer.errors import UserError
 from roformer.report.blocks import Block
-from roformer.report.numbers import MISSING, corrected, display_name, effect, fixed, with_interval
+from roformer.report.numbers import MISSING, corrected, display_name, fixed, with_interval
 from roformer.report.table import Table
-from roformer.report.wording import CORRECTED
+from roformer.report.wording import PRIMARY, delta, has_p
 from roformer.results.comparison import Comparison
 from roformer.results.intervals import Difference, Interval, expected_best, holm, interval, paired_by_seed
 from roformer.results.records import Record, Records
@@ -75,6 +75,7 @@ Trials: TypeAlias = dict[float, dict[int, Metrics]]
 
 @SECTIONS.register("downstream_score")
 class DownstreamScore(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
     heading = "Scores by dataset"
@@ -117,14 +118,14 @@ class DownstreamScore(Section[Summary]):
             if each.difference is not None and len(each.difference.values) > 1
         }
         if not paired:
-            return [f"Not enough paired seeds to test for a difference to {subject}."]
-        significant = [
+            return [f"Not enough paired seeds to compare with {subject}."]
+        clear = [
             f"{where} ({fixed(100 * difference.mean, 1, signed=True)} points)"
             for where, difference in paired.items()
-            if difference.is_significant()
+            if difference.is_clear()
         ]
-        found = ", ".join(significant) or "none"
-        return [f"Of {len(paired)} scores that were tested, these differ significantly from {subject}'s: {found}."]
+        found = ", ".join(clear) or "none"
+        return [f"Of {len(paired)} scores that were compared, these differ clearly from {subject}'s: {found}."]
 
     def tuning(self, summary: Summary, comparison: Comparison) -> str | None:
         if not _has_trials(summary):
@@ -203,8 +204,8 @@ def unequal_trials(trials: Mapping[str, Trials]) -> tuple[str, ...]:
 
 def scores(summary: Summary, comparison: Comparison) -> Table:
     """What each encoding scored on each dataset, by the metric that goes with it."""
-    subject = display_name(comparison.reference)
-    rows: list[tuple[str, ...]] = []
+    differences = [each.difference for part in summary.datasets.values() for each in part.encodings.values()]
+    tested, rows = has_p(differences), list[tuple[str, ...]]()
     for data, part in summary.datasets.items():
         for name, each in _by_score(part, comparison.reference):
             rows.append(
@@ -212,25 +213,25 @@ def scores(summary: Summary, comparison: Comparison) -> Table:
                     *(data, part.metric, display_name(name)),
                     with_interval(each.score, 1, scale=100),
                     with_interval(each.difference, 1, scale=100, signed=True),
-                    corrected(each.difference),
-                    effect(each.difference),
+                    *([corrected(each.difference)] if tested else []),
                     str(len(each.score.values)),
                     f"{part.test_documents:,}",
                     f"{each.learning_rate:g}",
                 )
             )
-        rest = (*[MISSING] * 4, f"{part.test_documents:,}", MISSING)
+        rest = (*[MISSING] * (3 if tested else 2), f"{part.test_documents:,}", MISSING)
         rows.append((data, part.metric, "baseline: majority class", fixed(100 * part.majority, 1), *rest))
     return Table(
         name="scores",
         title="Scores on the test split (of GLUE: on its development set)",
         columns=(
-            *("Data", "Metric", "Encoding", "Score x 100", f"Difference to {subject}", "p", "d", "Seeds"),
-            *("Documents", "Learning rate"),
+            *("Data", "Metric", "Encoding", "Score x 100", delta(comparison.reference, "negative")),
+            *(["p"] if tested else []),
+            *("Seeds", "Documents", "Learning rate"),
         ),
         rows=tuple(rows),
-        note=f"Negative differences favor {subject}. Intervals: over seeds. Seeds share the documents, so the "
-        f"interval is too narrow for other documents: with few of them by much. {CORRECTED}",
+        note="Intervals: over seeds. Seeds share the documents, so the interval is too narrow for other documents: "
+        f"with few of them by much. {PRIMARY}",
         warnings=tuple(
             f"{group.data}: {warning}"
             for group in comparison.groups

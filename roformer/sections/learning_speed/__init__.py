@@ -1,7 +1,8 @@
 """How training went: the loss by step and by time, the steps to a common loss, and training speed."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,18 +23,21 @@ from roformer.report.canvas import (
     text_width,
     themed,
 )
+from roformer.report.charts import line_axes
 from roformer.report.figure import Figure
-from roformer.report.numbers import MISSING, TIMES, corrected, display_name, fixed, with_interval
+from roformer.report.numbers import TIMES, display_name, fixed, with_interval
 from roformer.report.styles import styles
 from roformer.report.table import Table
-from roformer.report.wording import baseline, tile
+from roformer.report.wording import EXPLORATORY, baseline, tile
 from roformer.results.comparison import Comparison
-from roformer.results.intervals import Difference, Interval, first_crossing, holm, interval, paired_ratio
+from roformer.results.intervals import Difference, Interval, crossing, interval, paired_ratio
 from roformer.results.records import BySeed, Records
 from roformer.sections import lm_loss
 from roformer.sections.section import SECTIONS, Section
 
 FAMILY = lm_loss.FAMILY
+SPACING = 0.5  # nats between two targets
+BELOW_FLOOR = 0.5  # nats that a target lies below the loss without positions
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class StepsToTarget:
-    """How soon an encoding and the reference reach the loss that all runs of the two reach."""
+    """How soon an encoding and the reference reach a validation loss, in nats."""
 
     target_loss: float
     steps: Interval
     reference_steps: Interval
     tokens: Interval
-    reference_tokens: Interval
     ratio: Difference
 
 
@@ -77,43 +80,48 @@ class StepsToTarget:
 class Encoding:
     tokens_per_second: Interval
     curve: Curve
-    steps_to_target: StepsToTarget | None
+    steps_to_target: tuple[StepsToTarget, ...]
     loss_at_equal_wall_time: Interval | None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Curves and speeds, and the seconds after which the fastest run of all had ended."""
+    """Curves and speeds of each encoding.
+
+    Attributes:
+        equal_wall_time: seconds after which the fastest run of all had ended.
+        floor: the lowest validation loss of the model without positions, mean over seeds; None without such runs.
+    """
 
     equal_wall_time: float | None
+    floor: float | None
     encodings: dict[str, Encoding]
 
 
 @SECTIONS.register("learning_speed")
 class LearningSpeed(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
-    heading = "Language modeling"
-    place = 110
+    heading = "Learning speed"
+    place = 120
 
     def summarize(self, records: Records) -> Summary | None:
         runs = records.by_encoding(Metrics)
         if not runs:
             return None
         reference = runs.get(records.reference, {})
-        races = {
-            label: steps_to_target(by_seed, reference) if label != records.reference else None
-            for label, by_seed in runs.items()
-        }
-        ratios = holm({label: race.ratio if race else None for label, race in races.items()})
+        lowest = [min(each.validation_loss, default=math.inf) for each in runs.get("none", {}).values()]
+        floor = float(np.mean(lowest)) if lowest and max(lowest) < math.inf else None
         seconds, reached = at_equal_wall_time(runs)
         return Summary(
             seconds,
+            floor,
             {
                 label: Encoding(
                     interval([each.tokens_per_second for each in by_seed.values()]),
                     mean_curve(list(by_seed.values())),
-                    _with_ratio(races[label], ratios[label]),
+                    steps_to_targets(by_seed, reference, floor) if label != records.reference else (),
                     reached[label],
                 )
                 for label, by_seed in runs.items()
@@ -124,14 +132,25 @@ class LearningSpeed(Section[Summary]):
         if names := _with_curve(summary, comparison):
             curves = ((name, summary.encodings[name].curve) for name in names)
             ends = (f"{display_name(name)} ends at {fixed(curve.mean[-1], 3)}" for name, curve in curves)
+            bands = any(each.curve.low for each in summary.encodings.values())
+            floor = " Dotted: the floor, the lowest loss without positions." if summary.floor is not None else ""
             yield Figure(
                 "loss_curves",
                 "Validation loss during training.",
-                _curve_caption(summary, comparison),
+                f"{'Lines: mean over seeds; bands: 95 % CI.' if bands else 'One seed: no bands.'}{floor}",
                 f"Line chart of validation loss against steps: {'; '.join(ends)}.",
                 partial(loss_curves, summary, comparison),
             )
-        yield table(summary, comparison)
+        if any(each.steps_to_target for each in summary.encodings.values()):
+            yield targets_table(summary, comparison)
+            yield Figure(
+                "steps_to_target",
+                "Steps to a validation loss, relative to the reference, by target.",
+                "One point per target, the highest at the left; bars: 95 % CI over seeds.",
+                "Line chart of the ratio of steps against the target; the table gives its values.",
+                partial(ratio_curves, summary, comparison),
+            )
+        yield speed_table(summary, comparison)
         if losses := comparison.get(lm_loss.Summary):
             yield Figure(
                 "cost",
@@ -143,54 +162,50 @@ class LearningSpeed(Section[Summary]):
 
     def tiles(self, summary: Summary, comparison: Comparison) -> list[Tile]:
         names = [name for name in comparison.names(FAMILY) if name in summary.encodings]
-        race = _baseline_race(summary, comparison)
         tiles = []
-        if race:
-            label = f"the steps to the same loss, {display_name(baseline(names))} vs. {display_name(names[0])}"
+        if race := _headline_race(summary, comparison):
+            others = f"{display_name(baseline(names))} vs. {display_name(names[0])}"
+            label = f"the steps to a validation loss of {race.target_loss:g}, {others}"
             tiles.append(tile(race.ratio, label, 2, unit=TIMES))
         speed = summary.encodings[names[0]].tokens_per_second
         return [*tiles, tile(speed, f"training tokens/s, {display_name(names[0])}", 0)]
 
     def sentences(self, summary: Summary, comparison: Comparison) -> list[str]:
-        race = _baseline_race(summary, comparison)
-        if race is None or not race.ratio.is_significant(1.0):
+        race = _headline_race(summary, comparison)
+        if race is None or not race.ratio.is_clear(1.0):
             return []
         subject = display_name(comparison.reference)
         other = display_name(baseline(comparison.names(FAMILY)))
-        factor = max(race.ratio.mean, 1 / race.ratio.mean)
-        times = f"{factor:.{1 if factor >= 1.2 else 2}f}{TIMES}"
-        if race.ratio.mean > 1:
-            return [f"{subject} reaches the same validation loss in {times} fewer steps than {other}."]
-        return [f"{subject} needs {times} the steps of {other} to reach the same validation loss."]
+        ratio = with_interval(race.ratio, 2, unit=TIMES)
+        return [f"To a validation loss of {race.target_loss:g}, {other} needs {ratio} the steps of {subject}."]
 
 
-def steps_to_target(runs: BySeed[Metrics], reference: BySeed[Metrics]) -> StepsToTarget | None:
-    """Returns how soon both reach the loss that all runs of the two reach, over the seeds that both have and whose
-    runs were both above it at their first evaluation; None where there is no such seed."""
+def steps_to_targets(
+    runs: BySeed[Metrics], reference: BySeed[Metrics], floor: float | None
+) -> tuple[StepsToTarget, ...]:
+    """Returns how soon an encoding and the reference reach each multiple of 0.5 nats that all their runs cross, over
+    the seeds that both have, from the highest down.
+
+    A model without positions gets down to the ``floor`` with word frequencies alone. How soon that is learned says
+    nothing about positions, so targets lie 0.5 nats or more below it.
+    """
     seeds = sorted(runs.keys() & reference.keys())
-    if not seeds:
-        return None
     curves = [(runs[seed], reference[seed]) for seed in seeds]
-    target = max(min(curve.validation_loss) for pair in curves for curve in pair)
-    reached = [
-        [
-            first_crossing(xs, curve.validation_loss, target)
-            for xs, curve in ((ours.steps, ours), (theirs.steps, theirs), (ours.tokens, ours), (theirs.tokens, theirs))
-        ]
-        for ours, theirs in curves
-    ]
-    seen = [[each for each in crossings if each is not None] for crossings in reached if None not in crossings]
-    if not seen:
-        return None
-    steps, reference_steps, tokens, reference_tokens = zip(*seen, strict=True)
-    return StepsToTarget(
-        target,
-        interval(steps),
-        interval(reference_steps),
-        interval(tokens),
-        interval(reference_tokens),
-        paired_ratio(steps, reference_steps),
-    )
+    flat = [curve.validation_loss for pair in curves for curve in pair]
+    if not flat or not all(flat):
+        return ()
+    highest = min(min(losses[0] for losses in flat), math.inf if floor is None else floor - BELOW_FLOOR)
+    lowest = max(min(losses) for losses in flat)
+    numbers = range(math.floor(highest / SPACING), math.ceil(lowest / SPACING) - 1, -1)
+    return tuple(_steps_to_target(curves, SPACING * number) for number in numbers)
+
+
+def _steps_to_target(curves: Sequence[tuple[Metrics, Metrics]], target: float) -> StepsToTarget:
+    """Returns how soon each pair of curves, all of which cross the target, reaches it."""
+    steps = [crossing(ours.steps, ours.validation_loss, target) for ours, _ in curves]
+    tokens = [crossing(ours.tokens, ours.validation_loss, target) for ours, _ in curves]
+    theirs = [crossing(other.steps, other.validation_loss, target) for _, other in curves]
+    return StepsToTarget(target, interval(steps), interval(theirs), interval(tokens), paired_ratio(steps, theirs))
 
 
 def mean_curve(curves: list[Metrics]) -> Curve:
@@ -230,53 +245,59 @@ def _loss_at(curve: Metrics, seconds: float) -> float | None:
     return float(np.interp(seconds, curve.seconds, curve.validation_loss))
 
 
-def _with_ratio(race: StepsToTarget | None, ratio: Difference | None) -> StepsToTarget | None:
-    return replace(race, ratio=ratio) if race and ratio else None
-
-
-def table(summary: Summary, comparison: Comparison) -> Table:
-    """How soon each encoding and the reference reach a common loss, and how fast each trains."""
+def targets_table(summary: Summary, comparison: Comparison) -> Table:
+    """How soon each encoding and the reference reach fixed losses."""
     reference = display_name(comparison.reference)
-    rows = []
-    for name in comparison.names(FAMILY):
-        each = summary.encodings[name]
-        race = each.steps_to_target
-        rows.append(
-            (
-                display_name(name),
-                *(_race_cells(race) if race else [MISSING] * 6),
-                with_interval(each.loss_at_equal_wall_time, 3),
-                with_interval(each.tokens_per_second, 0),
-            )
+    rows = [
+        (
+            display_name(name),
+            f"{race.target_loss:.3g}" if race.target_loss % SPACING == 0 else fixed(race.target_loss, 3),
+            with_interval(race.steps, 0),
+            with_interval(race.reference_steps, 0),
+            with_interval(race.ratio, 2, unit=TIMES),
+            with_interval(race.tokens, 2, scale=1e-6),
         )
-    seconds = summary.equal_wall_time
-    columns = (
-        *("Validation loss", "Steps", f"{reference}'s steps", "Ratio", "p", "Tokens (millions)"),
-        f"Loss after {seconds:,.0f} s" if seconds else "Loss at equal wall time",
-        "Training tokens/s",
+        for name in comparison.names(FAMILY)
+        for race in summary.encodings[name].steps_to_target
+    ]
+    floor = (
+        f"Targets lie {BELOW_FLOOR:g} nats or more below {fixed(summary.floor, 3)}, the lowest validation loss "
+        "without positions: above it, models learn word frequencies."
+        if summary.floor is not None
+        else "No floor was measured (no runs without positions): where the target is near it, the ratio says little "
+        "about positions."
     )
     return Table(
-        name="learning_speed",
-        title="Steps to a common loss, and training speed",
-        columns=("Encoding", *columns),
+        name="steps_to_target",
+        title=f"Steps to fixed validation losses, relative to {reference}",
+        columns=("Encoding", "Target (nats)", "Steps", f"{reference}'s steps", "Ratio", "Tokens (millions)"),
         rows=tuple(rows),
-        note=f"The target is the lowest loss that every run of the encoding and of {reference} reached; steps between "
-        "two evaluations are interpolated, and pairs that were below it at their first evaluation are ignored. Ratio: "
-        "geometric mean over seeds; p: of its logarithm, corrected for all encodings of the table (Holm). Loss at "
-        "equal wall time: validation loss when the fastest run of all had ended, without the time of evaluations; the "
-        "learning rate of slower ones had not decayed by then. Time depends on the hardware below.",
+        note=f"{EXPLORATORY} Steps between two evaluations are interpolated. Ratio: geometric mean over seeds "
+        "(without brackets: of one seed, or of mean curves); it depends on the target and on the learning-rate "
+        f"schedule. {floor}",
     )
 
 
-def _race_cells(race: StepsToTarget) -> list[str]:
-    return [
-        fixed(race.target_loss, 3),
-        with_interval(race.steps, 0),
-        with_interval(race.reference_steps, 0),
-        with_interval(race.ratio, 2, unit=TIMES),
-        corrected(race.ratio),
-        with_interval(race.tokens, 2, scale=1e-6),
+def speed_table(summary: Summary, comparison: Comparison) -> Table:
+    """How fast each encoding trains, and the loss after equal time."""
+    seconds = summary.equal_wall_time
+    rows = [
+        (
+            display_name(name),
+            with_interval(summary.encodings[name].loss_at_equal_wall_time, 3),
+            with_interval(summary.encodings[name].tokens_per_second, 0),
+        )
+        for name in comparison.names(FAMILY)
     ]
+    reached = f"Loss after {seconds:,.0f} s" if seconds else "Loss at equal wall time"
+    return Table(
+        name="learning_speed",
+        title="Training speed, and validation loss at equal wall time",
+        columns=("Encoding", reached, "Training tokens/s"),
+        rows=tuple(rows),
+        note="Loss at equal wall time: validation loss when the fastest run of all had ended, without the time of "
+        "evaluations; the learning rate of slower ones had not decayed by then. Time depends on the hardware below.",
+    )
 
 
 @themed
@@ -297,7 +318,8 @@ def loss_curves(summary: Summary, comparison: Comparison, width: int) -> figure.
         if curve.low and curve.high:
             axes.fill_between(curve.steps, curve.low, curve.high, color=style.color, alpha=0.18, lw=0)
         ends.append(LineEnd(curve.steps[-1], curve.mean[-1], label, style.color))
-    _draw_target(axes, _baseline_race(summary, comparison), width)
+    if summary.floor is not None:
+        axes.axhline(summary.floor, color=MUTED, lw=1, ls=(0, (1, 2)))
     axes.set_xlim(0, max(end.x for end in ends))
     axes.set(xlabel="Steps", ylabel="Validation loss (nats)")
     plain_ticks(axes, width)
@@ -307,14 +329,27 @@ def loss_curves(summary: Summary, comparison: Comparison, width: int) -> figure.
     return drawn
 
 
-def _draw_target(axes: Axes, race: StepsToTarget | None, width: int) -> None:
-    if race is None:
-        return
-    axes.axhline(race.target_loss, color=MUTED, lw=1, ls=(0, (1, 2)))
-    if width >= 600:  # on a phone the caption alone says it: there is no room next to the curves
-        text = {"xytext": (4, -4), "textcoords": "offset points", "va": "top", "color": MUTED, "fontsize": 11}
-        place = (0.0, race.target_loss)
-        axes.annotate(f"common loss {place[1]:.3f}", place, xycoords=axes.get_yaxis_transform(), **text)
+@themed
+def ratio_curves(summary: Summary, comparison: Comparison, width: int) -> figure.Figure:
+    """Ratio of steps to a target against the target, one line per encoding."""
+    look = styles(comparison)
+    names = [name for name in comparison.names(FAMILY) if summary.encodings[name].steps_to_target]
+    drawn, axes, labels = line_axes(names, width)
+    ends = []
+    for name, label in zip(names, labels, strict=True):
+        races, style = summary.encodings[name].steps_to_target, look[name]
+        x, y = [race.target_loss for race in races], [race.ratio.mean for race in races]
+        axes.plot(x, y, color=style.color, ls=style.dash, marker=style.marker, ms=6, mec=PAGE, mew=0.8)
+        for race in races:
+            if race.ratio.has_bounds:
+                bounds = [race.ratio.low, race.ratio.high]
+                axes.plot([race.target_loss] * 2, bounds, color=style.color, lw=1.6)
+        ends.append(LineEnd(x[-1], y[-1], label, style.color))
+    axes.axhline(1, color=MUTED, lw=1, ls=(0, (1, 2)))
+    axes.invert_xaxis()
+    axes.set(xlabel="Target: validation loss (nats)", ylabel=f"Steps, {TIMES} {display_name(comparison.reference)}'s")
+    label_line_ends(axes, ends, gap=17)
+    return drawn
 
 
 @themed
@@ -350,24 +385,13 @@ def _with_curve(summary: Summary, comparison: Comparison) -> list[str]:
     return [name for name in names if summary.encodings[name].curve.steps]
 
 
-def _baseline_race(summary: Summary, comparison: Comparison) -> StepsToTarget | None:
-    """Returns the steps to a common loss of the baseline, or None."""
+def _headline_race(summary: Summary, comparison: Comparison) -> StepsToTarget | None:
+    """Returns the race of the baseline to the lowest target; None where no floor says that it is about positions."""
     other = summary.encodings.get(baseline(comparison.names(FAMILY)))
-    return other.steps_to_target if other else None
+    return other.steps_to_target[-1] if other and other.steps_to_target and summary.floor is not None else None
 
 
 def _tokens_per_step(curves: Iterable[Curve]) -> float | None:
     """Returns the one rate that turns steps into tokens, or None where the runs do not share one to 1 %."""
     rates = [t / s for curve in curves for s, t in zip(curve.steps, curve.tokens, strict=True) if s]
     return rates[-1] if rates and max(rates) <= 1.01 * min(rates) and min(rates) > 0 else None
-
-
-def _curve_caption(summary: Summary, comparison: Comparison) -> str:
-    bands = any(each.curve.low for each in summary.encodings.values())
-    spread = "Lines: mean over seeds; bands: 95 % CI." if bands else "One seed: no bands."
-    race = _baseline_race(summary, comparison)
-    if race is None:
-        return spread
-    names = comparison.names(FAMILY)
-    runs = f"{display_name(names[0])} and {display_name(baseline(names))}"
-    return f"{spread} Dotted: {race.target_loss:.3f}, the loss that every run of {runs} reached (see the next table)."

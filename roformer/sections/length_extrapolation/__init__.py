@@ -12,12 +12,12 @@ from roformer.report.blocks import Block
 from roformer.report.canvas import PAGE, LineEnd, label_line_ends, plain_ticks, themed
 from roformer.report.charts import line_axes
 from roformer.report.figure import Figure
-from roformer.report.numbers import MISSING, TIMES, corrected, display_name, fixed, length_label, with_interval
+from roformer.report.numbers import MISSING, TIMES, display_name, fixed, length_label, with_interval
 from roformer.report.styles import styles
 from roformer.report.table import Table
-from roformer.report.wording import interval_note, is_paired
+from roformer.report.wording import EXPLORATORY, delta, interval_note, is_paired
 from roformer.results.comparison import Comparison
-from roformer.results.intervals import Difference, Interval, holm, interval, paired_difference
+from roformer.results.intervals import Difference, Interval, interval, paired_difference
 from roformer.results.records import BySeed, Records
 from roformer.sections.lm_loss import FAMILY, sides
 from roformer.sections.section import SECTIONS, Section
@@ -74,6 +74,7 @@ class Summary:
 
 @SECTIONS.register("length_extrapolation")
 class LengthExtrapolation(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
     heading = "Beyond the training length"
@@ -88,11 +89,6 @@ class LengthExtrapolation(Section[Summary]):
             label: _differences(by_seed, reference) if label != records.reference else {}
             for label, by_seed in runs.items()
         }
-        for length in sorted({length for each in differences.values() for length in each}):
-            tested = holm({label: each[length] for label, each in differences.items() if length in each})
-            for label, difference in tested.items():
-                if difference:
-                    differences[label][length] = difference
         first = [next(iter(by_seed.values())) for by_seed in runs.values()]
         return Summary(
             max(each.windows for each in first),
@@ -192,22 +188,18 @@ def table(summary: Summary, comparison: Comparison, trained: int | None) -> Tabl
 
 def differences_table(summary: Summary, comparison: Comparison, trained: int | None) -> Table:
     """The difference of the test loss of the same windows to the reference, at each length."""
-    reference = display_name(comparison.reference)
     differences = {name: summary.encodings[name].differences_by_length for name in _names(summary, comparison)}
     lengths = sorted({length for by_length in differences.values() for length in by_length})
-    rows = []
-    for name, by_length in differences.items():
-        if name != comparison.reference:
-            found = [by_length.get(length) for length in lengths]
-            cells = (cell for each in found for cell in (with_interval(each, 3, signed=True), corrected(each)))
-            rows.append((display_name(name), *cells))
     return Table(
         name="beyond_reference",
-        title=f"Test loss (nats) by length, difference to {reference}",
-        columns=("Encoding", *(column for length in lengths for column in (length_label(length, trained), "p"))),
-        rows=tuple(rows),
-        note=f"Positive differences favor {reference}. p: two-sided paired t-test, corrected for all encodings of a "
-        f"column (Holm). {_untrained(summary, comparison, trained)}{_note(summary)}",
+        title=f"Test loss (nats) by length: {delta(comparison.reference)}",
+        columns=("Encoding", *(length_label(length, trained) for length in lengths)),
+        rows=tuple(
+            (display_name(name), *(with_interval(by_length.get(length), 3, signed=True) for length in lengths))
+            for name, by_length in differences.items()
+            if name != comparison.reference
+        ),
+        note=f"{EXPLORATORY} {_untrained(summary, comparison, trained)}{_note(summary)}",
     )
 
 

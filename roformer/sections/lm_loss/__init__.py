@@ -11,18 +11,20 @@ from roformer.report.blocks import Block, Tile
 from roformer.report.canvas import shorten, themed
 from roformer.report.charts import Row, dot_chart
 from roformer.report.figure import Figure
-from roformer.report.numbers import MINUS, corrected, display_name, effect, fixed, with_interval
+from roformer.report.numbers import corrected, display_name, fixed, with_interval
 from roformer.report.styles import styles
 from roformer.report.table import Table
 from roformer.report.wording import (
-    CORRECTED,
+    PRIMARY,
     baseline,
     bounds,
+    delta,
+    has_p,
     interval_note,
     is_paired,
     no_pair,
     no_reference,
-    not_significant,
+    not_clear,
     rows_caption,
     size,
     tile,
@@ -64,6 +66,7 @@ class Summary:
 
 @SECTIONS.register("lm_loss")
 class LanguageModelLoss(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
     heading = "Language modeling"
@@ -132,30 +135,29 @@ class LanguageModelLoss(Section[Summary]):
 
 def table(summary: Summary, comparison: Comparison) -> Table:
     """Test loss, its paired difference to the reference, and accuracy at predicted tokens."""
-    reference, in_bits = display_name(comparison.reference), summary.unit == "byte"
+    in_bits = summary.unit == "byte"
     group = comparison.group(FAMILY)
+    tested = has_p(each.difference for each in summary.encodings.values())
     rows = [
         (
             display_name(name),
             with_interval(each.loss, 3),
             *([with_interval(each.loss, 3, scale=1 / math.log(2))] if in_bits else []),
             with_interval(each.difference, 3, signed=True),
-            corrected(each.difference),
-            effect(each.difference),
+            *([corrected(each.difference)] if tested else []),
             with_interval(each.accuracy, 1, scale=100),
             fixed(each.parameters, 0),
             str(len(each.loss.values)),
         )
         for name, each in _ordered(summary, comparison).items()
     ]
-    columns = ("Encoding", "Loss (nats)", *(["Bits per byte"] if in_bits else []), f"Loss {MINUS} {reference}'s")
+    columns = ("Encoding", "Loss (nats)", *(["Bits per byte"] if in_bits else []), delta(comparison.reference))
     return Table(
         name="lm_loss",
         title="Test loss of the language models",
-        columns=(*columns, "p", "d", "Accuracy (%)", "Parameters", "Seeds"),
+        columns=(*columns, *(["p"] if tested else []), "Accuracy (%)", "Parameters", "Seeds"),
         rows=tuple(rows),
-        note=f"Per {summary.unit}. Positive differences favor {reference}. "
-        f"{interval_note(each.loss for each in summary.encodings.values())} {CORRECTED}",
+        note=f"Per {summary.unit}. {interval_note(each.loss for each in summary.encodings.values())} {PRIMARY}",
         warnings=group.warnings if group else (),
     )
 
@@ -190,11 +192,11 @@ def _headline(summary: Summary, comparison: Comparison) -> str:
         loss = fixed(encodings[opponent].loss.mean, 3)
         gap = fixed(abs(difference.mean), 3)
         return f"One seed, no test: test loss is {score} with {subject} and {loss} with {other}, {gap} nats apart."
-    if difference.is_significant():
+    if difference.is_clear():
         side = "lower" if difference.mean > 0 else "higher"
         sentence = f"{subject} ends {size(difference)} nats {side} than {other} ({bounds(difference)})"
     else:
-        sentence = f"Between {subject} and {other} {not_significant(difference, 'nats', 1)}"
+        sentence = f"Between {subject} and {other} {not_clear(difference, 'nats', 1)}"
     return sentence + _better_than_reference(encodings, names, opponent) + "."
 
 
@@ -202,7 +204,7 @@ def _better_than_reference(encodings: Mapping[str, Encoding], names: list[str], 
     """Keeps a headline against the paper's baseline from hiding that a third encoding clearly beats the reference."""
     best = next((name for name in names[1:] if name != opponent), None)
     difference = encodings[best].difference if best else None
-    if best is None or difference is None or difference.mean > 0 or not difference.is_significant():
+    if best is None or difference is None or difference.mean > 0 or not difference.is_clear():
         return ""
     return (
         f"; {display_name(best)} ends {size(difference)} nats lower than {display_name(names[0])} "
@@ -218,14 +220,14 @@ def _conclusion(summary: Summary, comparison: Comparison) -> list[str]:
 
 
 def sides(differences: Mapping[str, Difference | None]) -> str:
-    """Writes "lower: t5 (by 0.05 nats); higher: ...; not significant: ...; not tested: ..."."""
-    found: dict[str, list[str]] = {"lower": [], "higher": [], "not significant": [], "not tested": []}
+    """Writes "lower: t5 (by 0.05 nats); higher: ...; no clear difference: ...; not paired: ..."."""
+    found: dict[str, list[str]] = {"lower": [], "higher": [], "no clear difference": [], "not paired": []}
     for name, difference in differences.items():
         if difference is None or not is_paired(difference):
-            found["not tested"].append(display_name(name))
-        elif difference.is_significant():
+            found["not paired"].append(display_name(name))
+        elif difference.is_clear():
             side = "lower" if difference.mean < 0 else "higher"
             found[side].append(f"{display_name(name)} (by {size(difference)} nats)")
         else:
-            found["not significant"].append(display_name(name))
+            found["no clear difference"].append(display_name(name))
     return "; ".join(f"{side}: {', '.join(names)}" for side, names in found.items() if names)

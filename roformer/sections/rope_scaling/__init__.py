@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from roformer.report.blocks import Block
-from roformer.report.numbers import MINUS, corrected, display_name, length_label, with_interval
+from roformer.report.numbers import display_name, length_label, with_interval
 from roformer.report.table import Table
-from roformer.report.wording import interval_note
+from roformer.report.wording import EXPLORATORY, interval_note
 from roformer.results.comparison import Comparison
-from roformer.results.intervals import Difference, Interval, holm, interval, paired_difference
+from roformer.results.intervals import Difference, Interval, interval, paired_difference
 from roformer.results.records import Records
 from roformer.sections.lm_loss import FAMILY
 from roformer.sections.section import SECTIONS, Section
@@ -48,6 +48,7 @@ class Summary:
 
 @SECTIONS.register("rope_scaling")
 class RopeScaling(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
     heading = "Beyond the training length"
@@ -68,10 +69,9 @@ class RopeScaling(Section[Summary]):
                 row = [label if len(names) == 1 else f"{display_name(name)}: {label}"]
                 for cell in (cells[length] for length in lengths):
                     row += [with_interval(cell.loss, 3), with_interval(cell.difference, 3, signed=True)]
-                    row.append(corrected(cell.difference))
                 rows.append(tuple(row))
         trained = comparison.settings(FAMILY).get("sequence_length")
-        labels = [(length_label(length, trained), f"{MINUS} none at {length}", "p") for length in lengths]
+        labels = [(length_label(length, trained), f"Δ vs. none at {length}") for length in lengths]
         scalings = [cells for each in summary.encodings.values() for cells in each.values()]
         yield Table(
             name="rope_scaling",
@@ -79,27 +79,19 @@ class RopeScaling(Section[Summary]):
             columns=("Scaling", *chain(*labels)),
             rows=tuple(rows),
             note="Each scaling is set to the length of its column; the texts and the predicted tokens are those of "
-            "the extrapolation table. Negative differences favor the scaling. p: two-sided paired t-test, corrected "
-            "for all differences of the table (Holm). "
+            f"the extrapolation table. Negative differences favor the scaling. {EXPLORATORY} "
             f"{interval_note(cell.loss for cells in scalings for cell in cells.values())}",
         )
 
 
 def _scaled(metrics: list[Metrics]) -> dict[str, dict[int, Cell]]:
-    """Returns scaling -> length -> loss and difference, the differences corrected for each other."""
-    losses = {
-        (scaling, length): [each.by_scaling[scaling][length] for each in metrics]
-        for scaling, by_length in metrics[0].by_scaling.items()
-        for length in by_length
-        if all(length in each.by_scaling[scaling] for each in metrics)
-    }
-    differences = holm(
-        {
-            (scaling, length): paired_difference(values, losses[UNSCALED, length]) if scaling != UNSCALED else None
-            for (scaling, length), values in losses.items()
-        }
-    )
-    table: dict[str, dict[int, Cell]] = {scaling: {} for scaling in metrics[0].by_scaling}
-    for (scaling, length), values in losses.items():
-        table[scaling][length] = Cell(interval(values), differences[scaling, length])
+    """Returns scaling -> length -> loss and difference, at the lengths that all seeds were measured at."""
+    lengths = [n for n in metrics[0].by_scaling[UNSCALED] if all(n in each.by_scaling[UNSCALED] for each in metrics)]
+    table: dict[str, dict[int, Cell]] = {}
+    for scaling in metrics[0].by_scaling:
+        table[scaling] = {}
+        for length in lengths:
+            losses, plain = ([each.by_scaling[name][length] for each in metrics] for name in (scaling, UNSCALED))
+            difference = paired_difference(losses, plain) if scaling != UNSCALED else None
+            table[scaling][length] = Cell(interval(losses), difference)
     return table

@@ -10,7 +10,7 @@ from roformer.errors import UserError
 from roformer.report.blocks import Block
 from roformer.report.numbers import MISSING, corrected, display_name, fixed, probability, with_interval
 from roformer.report.table import Table
-from roformer.report.wording import interval_note
+from roformer.report.wording import PRIMARY, delta, has_p, interval_note
 from roformer.results.comparison import Comparison
 from roformer.results.intervals import Difference, Interval, holm, interval, paired_by_seed
 from roformer.results.records import BySeed, Records
@@ -64,6 +64,7 @@ class Summary:
 
 @SECTIONS.register("translation")
 class Translation(Section[Summary]):
+    version = 2
     summary = Summary
     family = FAMILY
     heading = "Translation"
@@ -98,7 +99,8 @@ class Translation(Section[Summary]):
         return {label: -each.bleu.mean for label, each in summary.encodings.items()}
 
     def render(self, summary: Summary, comparison: Comparison) -> Iterator[Block]:
-        subject, group = display_name(comparison.reference), comparison.group(FAMILY)
+        group = comparison.group(FAMILY)
+        tested = has_p(each.difference for each in summary.encodings.values())
         rows = []
         for name in comparison.names(FAMILY):
             each = summary.encodings[name]
@@ -107,7 +109,7 @@ class Translation(Section[Summary]):
                     display_name(name),
                     with_interval(each.bleu, 1),
                     with_interval(each.difference, 2, signed=True),
-                    corrected(each.difference),
+                    *([corrected(each.difference)] if tested else []),
                     _by_seed(each.difference, each.bootstrap) if each.difference and each.bootstrap else MISSING,
                     with_interval(each.compound_split, 1),
                     with_interval(each.loss, 3),
@@ -119,14 +121,13 @@ class Translation(Section[Summary]):
             name="translation",
             title=f"BLEU of {summary.test_documents:,} test sentences",
             columns=(
-                *("Encoding", "sacreBLEU", f"Difference to {subject}", "p", "Of each seed (p over sentences)"),
-                *("Compound-split BLEU", "Loss (nats)", "Parameters", "Seeds"),
+                *("Encoding", "sacreBLEU", delta(comparison.reference, "negative"), *(["p"] if tested else [])),
+                *("Of each seed (p over sentences)", "Compound-split BLEU", "Loss (nats)", "Parameters", "Seeds"),
             ),
             rows=tuple(rows),
             note=f"sacreBLEU: {summary.signature}; {summary.decoding}. Compound-split: of tokens, for older papers "
-            "only. Loss: per target token. p: two-sided paired t-test over the seeds, corrected for all encodings "
-            "(Holm). p over sentences: paired bootstrap of one seed's test sentences, 1,000 samples, not corrected: "
-            "it does not show how the next seed would come out. "
+            f"only. Loss: per target token. {PRIMARY} p over sentences (exploratory): paired bootstrap of one seed's "
+            "test sentences, 1,000 samples, not corrected: it does not show how the next seed would come out. "
             f"{interval_note(each.bleu for each in summary.encodings.values())}",
             warnings=group.warnings if group else (),
         )
@@ -135,16 +136,16 @@ class Translation(Section[Summary]):
         subject = display_name(comparison.reference)
         differences = {display_name(n): e.difference for n, e in summary.encodings.items() if e.difference is not None}
         if not any(len(each.values) > 1 for each in differences.values()):
-            return [f"Not enough paired seeds to test for a difference to {subject}."]
-        significant = [
+            return [f"Not enough paired seeds to compare with {subject}."]
+        clear = [
             f"{name} differs from {subject} by {fixed(each.mean, 2, signed=True)} BLEU"
             for name, each in differences.items()
-            if each.is_significant()
+            if each.is_clear()
         ]
-        if significant:
-            return [f"{'; '.join(significant)}."]
+        if clear:
+            return [f"{'; '.join(clear)}."]
         unclear = (f"{name} {with_interval(each, 2, signed=True)}" for name, each in differences.items())
-        return [f"No difference in BLEU to {subject} is significant ({'; '.join(unclear)})."]
+        return [f"No clear difference in BLEU to {subject} ({'; '.join(unclear)})."]
 
 
 def _encoding(metrics: list[Metrics], difference: Difference | None, bootstrap: tuple[float, ...] | None) -> Encoding:
