@@ -35,8 +35,7 @@ The data that ours are made of are not part of this repository. `corpus`: 28,258
 116 public-domain books to train on, as [results/compare](results/compare/README.md) says. `glue`: a folder a task
 with the columns of the hub. `chinese`: `train-*`, `validation-*` and `test-*` tables with a column `text`, of 11,235
 articles of the Chinese Wikipedia and 2,804 statutes to train on. `laws`: these statutes with a column `category`, in
-the same splits. `scm`: `train`, `validation` and `test` tables of 350, 75 and 75 of the 500 public triplets of
-CAIL2019-SCM, B and C swapped at random. `multi30k`: `train`, `validation` and `test` tables of 29,000, 1,014 and 1,000
+the same splits. `multi30k`: `train`, `validation` and `test` tables of 29,000, 1,014 and 1,000
 captions (the test of 2016) in columns `en` and `de`. `wikipedia`: `train`, `validation` and `test` tables of the
 English articles alone, laid end to end with a blank line between them, as in Enwik8: 100, 2.5 and 2.5 MB in 100, 3
 and 3 rows of a column `text`. Tables of your own with such columns will do.

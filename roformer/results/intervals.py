@@ -74,6 +74,13 @@ def interval(values: Values) -> Interval:
     return Interval(tuple(float(value) for value in values), mean, low, high)
 
 
+def is_bimodal(values: Sequence[float], *, gap: float = 0.1, ratio: float = 3.0) -> bool:
+    """Returns whether the values of three seeds or more fall into two groups: their widest gap is at least ``gap``
+    and at least ``ratio`` times all the others together."""
+    gaps = sorted(np.diff(sorted(values)).tolist())
+    return len(values) > 2 and gaps[-1] >= max(gap, ratio * sum(gaps[:-1]))
+
+
 def paired_difference(values: Values, reference: Values) -> Difference:
     """Returns the mean of ``values - reference``, pair by pair, with its interval and the sign-flip test's p."""
     differences = np.subtract(values, reference)

@@ -13,6 +13,7 @@ from roformer.results.intervals import (
     crossing,
     holm,
     interval,
+    is_bimodal,
     macro_f1_interval,
     paired_difference,
     paired_ratio,
@@ -197,3 +198,18 @@ def test_crossing_of_a_curve_that_jumps_between_unequal_steps():
     """Catches interpolation by number of points instead of by step."""
     assert crossing([0, 100, 110], [8.0, 4.0, 2.0], 3.0) == pytest.approx(105)
     assert crossing([0, 100, 110], [8.0, 4.0, 2.0], 7.0) == pytest.approx(25)
+
+
+@pytest.mark.parametrize(
+    ("values", "bimodal"),
+    [
+        ([5.815, 5.817, 5.545, 5.820, 5.822], True),  # one seed has left the plateau
+        ([2.1, 1.6, 1.62], True),
+        ([4.03, 4.05, 4.00, 4.01, 4.02], False),
+        ([4.0, 4.2, 4.4, 4.6], False),  # wide, and not in two groups
+        ([4.0, 5.0], False),
+    ],
+)
+def test_seeds_in_two_groups(values, bimodal):
+    """Catches an interval over two states, which describes neither."""
+    assert is_bimodal(values) == bimodal

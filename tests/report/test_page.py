@@ -250,7 +250,7 @@ def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
-    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 9
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 10
     drop(comparison, "language_modeling")
     written(comparison, tmp_path)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}

@@ -207,3 +207,39 @@ def test_p_is_shown_where_there_is_one(comparison):
         if result["difference"]:
             result["difference"]["p_holm"] = None
     assert "p" not in by_name(comparison)["lm_loss"].columns
+
+
+def test_encodings_that_have_not_begun_to_use_order_are_marked(comparison):
+    """Catches a plateau that is read as the quality of an encoding."""
+    assert not any("\u2020" in row[0] for row in by_name(comparison)["lm_loss"].rows)
+    rename(comparison, "learned", "none")
+    encodings(comparison)["none"]["loss"]["mean"] = 5.5
+    table = by_name(comparison)["lm_loss"]
+    assert [row[0] for row in table.rows] == ["RoPE", "no encoding", "sinusoidal \u2020"]
+    assert "\u2020: has not begun to use word order" in table.note
+    summary(comparison, "lm_loss")["unit"] = "token"  # a causal model finds positions by itself
+    assert not any("\u2020" in row[0] for row in by_name(comparison)["lm_loss"].rows)
+
+
+def test_bimodal_seeds_are_listed(comparison):
+    """Catches an interval over seeds of which one has left a plateau."""
+    encodings(comparison)["learned"]["loss"]["values"] = [5.82, 5.54, 5.81]
+    table = by_name(comparison)["lm_loss"]
+    assert next(row[1] for row in table.rows if row[0] == "learned").endswith("(seeds: 5.820, 5.540, 5.810)")
+    assert "fall into two groups" in table.note
+
+
+def test_the_overview_compares_the_same_tokens(comparison):
+    """Catches a loss at a length beside one of other tokens, and changes that are not paired by seed."""
+    table = by_name(comparison)["overview"]
+    assert table.columns[1:] == (
+        "Loss at 128", "\u0394 vs. RoPE [95% CI] (positive: worse than RoPE)", "256 (2\u00d7)", "512 (4\u00d7)",
+        "Parameters", "Minutes per run",
+    )  # fmt: skip
+    rope = table.rows[0]
+    assert rope[0] == "RoPE"
+    assert rope[3].startswith("+0.175")
+    assert rope[4].startswith("+0.350")
+    assert rope[5:] == ("1,234,567", f"{4096 * 600 / 21195 / 60:.1f}")
+    rows = {row[0]: row for row in table.rows}
+    assert rows["learned"][3:5] == ("\u2013", "\u2013")

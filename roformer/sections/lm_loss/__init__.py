@@ -30,11 +30,13 @@ from roformer.report.wording import (
     tile,
 )
 from roformer.results.comparison import Comparison
-from roformer.results.intervals import Difference, Interval, holm, interval, paired_by_seed
+from roformer.results.intervals import Difference, Interval, holm, interval, is_bimodal, paired_by_seed
 from roformer.results.records import Records
 from roformer.sections.section import SECTIONS, Section
 
 FAMILY = "language_modeling"
+MARK = "\u2020"  # a dagger
+MARGIN = 0.25  # nats below the loss without positions, from which on an encoding uses word order
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,14 @@ class Summary:
 
     unit: str
     encodings: dict[str, Encoding]
+
+    def ignores_order(self, name: str) -> bool:
+        """Returns whether an encoding has not begun to use word order: its loss is at most 0.25 nats below that of no
+        encoding. Only of models that see both sides: a causal model finds positions without an encoding."""
+        floor = self.encodings.get("none")
+        if name == "none" or floor is None or self.unit != "masked token":
+            return False
+        return self.encodings[name].loss.mean > floor.loss.mean - MARGIN
 
 
 @SECTIONS.register("lm_loss")
@@ -140,10 +150,10 @@ def table(summary: Summary, comparison: Comparison) -> Table:
     tested = has_p(each.difference for each in summary.encodings.values())
     rows = [
         (
-            display_name(name),
-            with_interval(each.loss, 3),
+            f"{display_name(name)} {MARK}" if summary.ignores_order(name) else display_name(name),
+            _cell(each.loss),
             *([with_interval(each.loss, 3, scale=1 / math.log(2))] if in_bits else []),
-            with_interval(each.difference, 3, signed=True),
+            _cell(each.difference, signed=True),
             *([corrected(each.difference)] if tested else []),
             with_interval(each.accuracy, 1, scale=100),
             fixed(each.parameters, 0),
@@ -157,8 +167,28 @@ def table(summary: Summary, comparison: Comparison) -> Table:
         title="Test loss of the language models",
         columns=(*columns, *(["p"] if tested else []), "Accuracy (%)", "Parameters", "Seeds"),
         rows=tuple(rows),
-        note=f"Per {summary.unit}. {interval_note(each.loss for each in summary.encodings.values())} {PRIMARY}",
+        note=f"Per {summary.unit}. {_marks(summary)}"
+        f"{interval_note(each.loss for each in summary.encodings.values())} {PRIMARY}",
         warnings=group.warnings if group else (),
+    )
+
+
+def _cell(loss: Interval | None, *, signed: bool = False) -> str:
+    """Writes the mean with its interval; of seeds that fall into two groups each by itself."""
+    if loss is None or not is_bimodal(loss.values):
+        return with_interval(loss, 3, signed=signed)
+    seeds = ", ".join(fixed(value, 3, signed=signed) for value in loss.values)
+    return f"{fixed(loss.mean, 3, signed=signed)} (seeds: {seeds})"
+
+
+def _marks(summary: Summary) -> str:
+    """Explains what is marked in the table."""
+    marked = any(map(summary.ignores_order, summary.encodings))
+    bimodal = any(is_bimodal(each.loss.values) for each in summary.encodings.values())
+    return (
+        f"{MARK}: has not begun to use word order, its loss is above that of no encoding minus {MARGIN:g} nats. "
+        * marked
+        + "Seeds are listed one by one where they fall into two groups, which no interval describes. " * bimodal
     )
 
 
