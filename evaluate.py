@@ -2,24 +2,11 @@
 
 python evaluate.py runs='outputs/demo/*'
 python evaluate.py runs='[outputs/a,outputs/b]' reference=learned output_dir=outputs/compared
+
+An installed package has the same command as ``roformer-evaluate``.
 """
 
-import hydra
-from omegaconf import DictConfig
-
-from roformer.cli.errors import one_line_errors
-from roformer.config import EvaluateConfig
-
-
-@one_line_errors
-@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-@one_line_errors
-def main(raw: DictConfig) -> None:
-    config = EvaluateConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
-    from roformer.evaluation.harness import evaluate  # seconds of imports, which --help need not wait for
-
-    evaluate(config)
-
+from roformer.cli.evaluate import main
 
 if __name__ == "__main__":
     main()

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.run import WIDTH, positive
-from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.cli.errors import one_line_errors
 from roformer.io import write_json
 from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.runs.provenance import provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import best_device
-from roformer.training.provenance import provenance
 
-BACKENDS = ("sdpa", "blocked", "linear", "linear_softmax", "performer")
+BACKENDS = ("sdpa", "blocked", "linear", "efficient", "favor_plus")
 _HEAD = 64
 
 
@@ -97,7 +97,9 @@ def step(name: str, batch: int, length: int, heads: int, device: torch.device) -
 
     def run() -> None:
         qkv.grad = None
-        output, _ = backend(*qkv.unbind(0), position=rope, state=state, layout=layout, layer=0)
+        query, key, value = qkv.unbind(0)
+        inputs = AttentionInputs(query=query, key=key, value=value, position=rope, state=state, layout=layout, layer=0)
+        output, _ = backend(inputs)
         output.sum().backward()
 
     return run

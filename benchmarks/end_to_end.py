@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.run import WIDTH, positive
-from roformer.build import Corpus
 from roformer.cli.errors import one_line_errors
 from roformer.config import CONF, TrainConfig
+from roformer.data.corpus import Corpus
 from roformer.errors import UserError
 from roformer.io import write_json
+from roformer.runs import RunFolder
+from roformer.runs.provenance import provenance
 from roformer.tokenizer import TOKENIZERS
-from roformer.training.meter import read_metrics
-from roformer.training.provenance import provenance
 
 ROOT = CONF.parent
 OURS, PLAIN = "train.py", "plain transformers pipeline"
@@ -78,7 +78,7 @@ def run_ours(text: str, tokenizer: str, arguments: argparse.Namespace) -> dict[s
             "tracker=none", f"paths.cache_dir={folder}/cache", f"paths.output_dir={folder}/run",
         ]  # fmt: skip
         seconds, _ = timed(command)
-        return {"seconds": seconds, "tokens": read_metrics(Path(folder) / "run" / "metrics.jsonl")[-1]["tokens"]}
+        return {"seconds": seconds, "tokens": RunFolder(Path(folder) / "run").metrics()[-1]["tokens"]}
 
 
 def run_plain(text: str, tokenizer: str, arguments: argparse.Namespace) -> dict[str, float]:

@@ -19,8 +19,8 @@ from benchmarks.end_to_end import ROOT, last_line
 from roformer.cli.errors import one_line_errors
 from roformer.errors import UserError
 from roformer.io import write_json
-from roformer.training.meter import read_metrics
-from roformer.training.provenance import provenance
+from roformer.runs import RunFolder
+from roformer.runs.provenance import provenance
 
 
 @one_line_errors
@@ -69,7 +69,7 @@ def losses(checkout: Path, overrides: list[str], folder: Path) -> dict[str, Any]
     )
     if result.returncode:
         raise UserError(f"train.py of {checkout} failed: {last_line(result)}")
-    lines = read_metrics(folder / "run" / "metrics.jsonl")
+    lines = RunFolder(folder / "run").metrics()
     waits = [line["data_wait"] for line in lines if "data_wait" in line]
     return {
         "step": [line["step"] for line in lines],

@@ -16,7 +16,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from roformer.runtime.precision import best_device, resolve_precision
+from roformer.runtime.precision import best_device, choose_precision
 
 HIDDEN_SIZE = 256
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=512)
     arguments = parser.parse_args()
     device = best_device()
-    precision, _ = resolve_precision("auto", hidden_size=HIDDEN_SIZE, device=device)
+    precision = choose_precision("auto", hidden_size=HIDDEN_SIZE, device=device).value
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
 
     def tokenize(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:

@@ -27,10 +27,10 @@ from benchmarks.end_to_end import train_tokenizer
 from benchmarks.run import WIDTH, positive
 from roformer.cli.errors import one_line_errors
 from roformer.data import SOURCES
-from roformer.data.preprocess import tokenize_corpus
+from roformer.data.tokenize import tokenize_corpus
 from roformer.io import write_json
+from roformer.runs.provenance import provenance
 from roformer.runtime.allocator import disable_malloc_trim
-from roformer.training.provenance import provenance
 
 MEGABYTE = 10**6
 _SPAWN = multiprocessing.get_context("spawn")  # the tokenizer's threads do not survive a fork

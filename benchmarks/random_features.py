@@ -15,8 +15,8 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.run import WIDTH, positive
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
-from roformer.attention.performer import PerformerAttention
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs, SequenceLayout
+from roformer.attention.favor_plus import FavorPlusAttention
 from roformer.cli.errors import one_line_errors
 from roformer.position import POSITION_ENCODINGS, ModelShape
 
@@ -49,7 +49,7 @@ def error(spread: float, count: int, drawings: int) -> float:
     exact = attend(ATTENTION_BACKENDS["eager"](_SHAPE, dropout=0.0, rotary_value=False), heads)
     if count:
         found = [
-            attend(PerformerAttention(_SHAPE, dropout=0.0, rotary_value=False, num_features=count), heads)
+            attend(FavorPlusAttention(_SHAPE, dropout=0.0, rotary_value=False, num_features=count), heads)
             for _ in range(drawings)
         ]
     else:
@@ -63,8 +63,10 @@ def attend(backend: AttentionBackend, heads: Sequence[Tensor]) -> Tensor:
     rope = POSITION_ENCODINGS.build({"name": "rope"}, _SHAPE)
     state = rope.prepare(torch.arange(_TOKENS)[None])
     query, key, value = heads
-    output, _ = backend.eval()(query, key, value, position=rope, state=state, layout=SequenceLayout(), layer=0)
-    return output
+    inputs = AttentionInputs(
+        query=query, key=key, value=value, position=rope, state=state, layout=SequenceLayout(), layer=0
+    )
+    return backend.eval()(inputs)[0]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 python -m benchmarks.run                                                        # make bench, some minutes
 python -m benchmarks.run --lengths 128 512 2048 --best --rounds 9               # peers in the best setting they have
-python -m benchmarks.run --lengths --data data=labelled data.path=reviews.csv   # the lengths of your own documents
+python -m benchmarks.run --lengths --data data=labeled data.path=reviews.csv   # the lengths of your own documents
 python -m benchmarks.run --lengths 512 --data --positions all --rounds 15       # what each position encoding costs
 
 Every contestant has the same sizes and a process of its own. Each peer takes turns with ours, round after round,
@@ -33,15 +33,15 @@ from rich.table import Table
 from benchmarks.contestants import ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
 from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
-from roformer.build import build_corpus
 from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
-from roformer.data.packing import SPECIAL_TOKENS
+from roformer.data.packing import FRAME_TOKENS
 from roformer.errors import UserError
 from roformer.io import write_json
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
-from roformer.training.provenance import provenance
+from roformer.runs.provenance import provenance
+from roformer.tasks.factory import build_corpus
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
@@ -120,8 +120,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not arguments.lengths and not arguments.data:
         parser.error("--lengths and --data are both empty: there is nothing to measure")
-    if arguments.max_length <= SPECIAL_TOKENS:
-        parser.error(f"--max-length must be above {SPECIAL_TOKENS}, got {arguments.max_length}")
+    if arguments.max_length <= FRAME_TOKENS:
+        parser.error(f"--max-length must be above {FRAME_TOKENS}, got {arguments.max_length}")
     if arguments.positions and (arguments.best or arguments.peers is not PEERS):
         parser.error("--positions compares our own model in its one setting: leave out --peers and --best")
     return arguments
@@ -177,7 +177,7 @@ def cases(arguments: argparse.Namespace, texts: Corpus | None, precision: str) -
 def corpus(overrides: list[str]) -> Corpus:
     """Returns the tokens of each training document of a corpus, without special tokens, and the vocabulary's size."""
     config = TrainConfig.compose(*overrides, "tracker=none")
-    _, tokens, tokenizer = build_corpus(config)
+    tokens, tokenizer = build_corpus(config)
     train = tokens.splits["train"]
     return [train.document(i) for i in range(len(train))], len(tokenizer)
 
@@ -185,7 +185,7 @@ def corpus(overrides: list[str]) -> Corpus:
 def real_batches(documents: list[np.ndarray], max_length: int, rng: np.random.Generator) -> list[Documents]:
     """Returns batches of documents drawn at random, cut to ``max_length`` tokens with the special ones."""
     chosen = rng.choice(len(documents), min(len(documents), DOCUMENTS * BATCHES), replace=False)
-    cut = [documents[i][: max_length - SPECIAL_TOKENS].astype(np.int64) for i in chosen]
+    cut = [documents[i][: max_length - FRAME_TOKENS].astype(np.int64) for i in chosen]
     framed = [masked(np.concatenate(([2], document, [3])), rng) for document in cut]
     return [framed[i : i + DOCUMENTS] for i in range(0, len(framed), DOCUMENTS)]
 

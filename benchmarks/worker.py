@@ -20,8 +20,8 @@ import torch
 from benchmarks.contestants import CONTESTANTS, ENCODINGS, PEERS, Documents, Inputs, Sizes
 from roformer.data.sampler import batches_by_length
 from roformer.runtime.allocator import disable_malloc_trim
-from roformer.runtime.precision import autocast, best_device, resolve_precision
-from roformer.training.backend import resolve_backend
+from roformer.runtime.precision import autocast, best_device, choose_precision
+from roformer.training.backend import choose_backend
 
 _FORK = multiprocessing.get_context("fork")  # the imports, of several seconds, are then made once
 _INFERENCE_TOKENS = 8192  # of a batch, as in our evaluation
@@ -126,7 +126,8 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
     """Returns the precision to compute in and the matmul rates in it, in FLOP/s, into memory that is there."""
     device = best_device()
-    precision, why = resolve_precision(asked, hidden_size=hidden_size, device=device)
+    choice = choose_precision(asked, hidden_size=hidden_size, device=device)
+    precision = choice.value
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     large = 2048 if device.type == "cpu" else 8192
     rates = {}
@@ -140,17 +141,23 @@ def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
             seconds.append(time.perf_counter() - start)
         rates[f"{m} x {k} x {n}"] = 2 * m * k * n / statistics.median(seconds)
     threads, name = torch.get_num_threads(), torch.cuda.get_device_name() if device.type == "cuda" else None
-    return {"precision": precision, "why": why, "matmul_rates": rates, "threads": threads, "accelerator": name}
+    return {
+        "precision": precision,
+        "why": choice.reason,
+        "matmul_rates": rates,
+        "threads": threads,
+        "accelerator": name,
+    }
 
 
 def measure_backend(sizes: Sizes, precision: str) -> str:
     """Returns the attention backend that ``train.py`` would choose here: one for all of ours, so that they compare."""
     disable_malloc_trim()
-    backend, _ = resolve_backend(
+    choice = choose_backend(
         "auto", length=sizes.length, head_size=sizes.hidden_size // sizes.heads, dropout=sizes.dropout,
         causal=False, precision=precision, device=best_device(),
     )  # fmt: skip
-    return backend
+    return choice.value
 
 
 def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> None:

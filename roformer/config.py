@@ -3,8 +3,6 @@
 Numbers live in ``conf/``; here are types and checks only, so nothing has a default.
 """
 
-import math
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from roformer.errors import UserError
-from roformer.registry import did_you_mean
 
-# of transformers' schedules, those that need a warm-up and nothing else
-SCHEDULES = ("linear", "cosine", "inverse_sqrt", "polynomial", "constant_with_warmup")
-
-CONF = Path(__file__).parents[1] / "conf"
-"""Of train.py and evaluate.py."""
+_PACKAGE = Path(__file__).parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""The configuration: inside an installed package, and beside the package in a checkout."""
 
 # in a recipe: ${choose:${data.glue_task},{stsb:regression},classification}
 OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choices.get(key, otherwise), replace=True)
@@ -29,48 +24,14 @@ Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
 
 
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW: betas, epsilon, and decoupled weight decay on matrices only.
-
-    Attributes:
-        learning_rate: the greatest of the schedule, a step.
-        grid: a folder of finished runs; the learning rate is then the best of those that differ in nothing else.
-        carry: with ``init_from``, go on with the moments of that run's optimizer as well.
-    """
-
-    learning_rate: float
-    grid: str | None
-    carry: bool
-    beta1: float
-    beta2: float
-    epsilon: float
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "epsilon"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"optimizer.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"optimizer.{name} must lie in [0, 1), got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"optimizer.weight_decay must be 0 or more, got {self.weight_decay}")
+def data_name(data: Settings) -> str:
+    """Returns the name of a corpus in the folders of runs and in reports: of its dataset, its file or its source."""
+    return Path(data.get("dataset") or data.get("path") or data["name"]).stem
 
 
-@dataclass(frozen=True)
-class SchedulerConfig:
-    """A schedule of transformers by name; ``warmup_ratio`` is the share of all steps in which the rate rises."""
-
-    name: str
-    warmup_ratio: float
-
-    def __post_init__(self) -> None:
-        if self.name not in SCHEDULES:
-            hint = did_you_mean(self.name, SCHEDULES)
-            raise UserError(f"scheduler.name: unknown '{self.name}'{hint} (available: {', '.join(SCHEDULES)})")
-        if not 0 <= self.warmup_ratio <= 1:
-            raise UserError(f"scheduler.warmup_ratio must lie in [0, 1], got {self.warmup_ratio}")
+def sequence_length(task: Settings) -> int:
+    """Returns the tokens in the longest sequence that a task trains on."""
+    return int(task.get("sequence_length") or task["max_length"])
 
 
 @dataclass(frozen=True)
@@ -144,14 +105,6 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True)
-class TrackerConfig:
-    """Where curves go beside ``metrics.jsonl``: ``wandb``, ``tensorboard`` or ``none``."""
-
-    name: str
-    project: str
-
-
-@dataclass(frozen=True)
 class PathsConfig:
     """Where a run writes (None: a folder named after the run), and where corpora are cached by content."""
 
@@ -161,20 +114,29 @@ class PathsConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that ``train.py`` needs to know."""
+    """Everything that ``train.py`` needs to know.
+
+    Attributes:
+        seed: of the initial weights, the order of the data, and the masks.
+        init_from: output folder of a finished run, or an export, whose weights the run starts from.
+        load_optimizer_state: with ``init_from``, start from that run's optimizer state, too.
+        lr_search_dir: a folder of finished runs; the learning rate is the best of those that differ in nothing else.
+    """
 
     seed: int
     init_from: str | None
+    load_optimizer_state: bool
+    lr_search_dir: str | None
     model: dict[str, Any]
     position: Settings
     attention: Settings
     data: Settings
     tokenizer: Settings
     task: Settings
-    optimizer: OptimizerConfig
-    scheduler: SchedulerConfig
+    optimizer: Settings
+    scheduler: Settings
     trainer: TrainerConfig
-    tracker: TrackerConfig
+    tracker: Settings
     paths: PathsConfig
 
     def __post_init__(self) -> None:
@@ -200,14 +162,13 @@ class TrainConfig:
     @property
     def output_dir(self) -> Path:
         """The run's folder; the same settings always mean the same folder, which is how a run is resumed."""
-        data = Path(self.data.get("dataset") or self.data.get("path") or self.data["name"]).stem
-        name = f"{self.task['name']}-{data}-{self.position['name']}-seed{self.seed}"
+        name = f"{self.task['name']}-{data_name(self.data)}-{self.position['name']}-seed{self.seed}"
         return Path(self.paths.output_dir or f"outputs/{name}")
 
     @property
     def length(self) -> int:
-        """Tokens of the longest sequence that the task trains on."""
-        return int(self.task.get("sequence_length") or self.task["max_length"])
+        """Tokens in the longest sequence that the task trains on."""
+        return sequence_length(self.task)
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(asdict(self), sort_keys=False)
@@ -251,57 +212,6 @@ class EvaluateConfig:
     @property
     def patterns(self) -> list[str]:
         return self.runs if isinstance(self.runs, list) else [self.runs]
-
-
-def stored_config(output_dir: Path) -> dict[str, Any] | None:
-    """Returns the configuration that a run in this folder was started with, or None."""
-    return read_config(output_dir / "config.yaml") if (output_dir / "config.yaml").is_file() else None
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """Returns the configuration in the ``config.yaml`` of a run. Settings that are younger than the run have the value
-    that stands for what it did.
-
-    Raises:
-        UserError: if this is no such file.
-    """
-    config: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not {"optimizer", "position", "task"} <= config.keys():
-        raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
-    config["optimizer"].setdefault("grid", None)
-    config["optimizer"].setdefault("carry", False)
-    config["trainer"].setdefault("average_checkpoints", 1)
-    if config["position"]["name"] == "rope":
-        config["position"].setdefault("pairs", "all")
-    if config["attention"]["name"] == "performer":
-        config["attention"].setdefault("num_features", None)
-    return config
-
-
-def first_difference(
-    stored: dict[str, Any], config: dict[str, Any], *, but: Collection[str]
-) -> tuple[str, Any, Any] | None:
-    """Returns the first setting ("optimizer.beta1") in which two configurations differ, with both values, or None.
-
-    Args:
-        but: groups and settings that may differ.
-    """
-    old, new = _flat(stored), _flat(config)
-    for key in sorted(old.keys() | new.keys()):
-        if key not in but and key.split(".")[0] not in but and old.get(key) != new.get(key):
-            return key, old.get(key), new.get(key)
-    return None
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}"""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _typed(cls: type[Any], raw: DictConfig) -> Any:

@@ -3,6 +3,8 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +17,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest of ``known``, or nothing where none is near."""
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def now_called(word: str, new_names: Mapping[str, str]) -> str:
+    """Returns "; it is now called 'x'" for a word that was renamed, or nothing."""
+    return f"; it is now called '{new_names[word]}'" if word in new_names else ""
 
 
 def check_type(name: str, value: Any, annotation: Any) -> None:
@@ -42,10 +49,23 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 class Registry(Generic[T]):
-    """Classes of one kind (position encodings, tasks, ...) by the name that yaml files and checkpoints use."""
+    """Classes of one kind (position encodings, tasks, ...) by the name that yaml files and checkpoints use.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: for messages, such as "position encoding".
+        old_names: names of an earlier version -> today's; they are refused with a hint.
+        old_settings: the same for the settings of each class, by its name.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        old_names: Mapping[str, str] | None = None,
+        old_settings: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self.kind = kind
+        self._old_names, self._old_settings = old_names or {}, old_settings or {}
         self._classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
@@ -59,12 +79,23 @@ class Registry(Generic[T]):
 
         return add
 
+    @staticmethod
+    def discover(path: Iterable[str], package: str) -> None:
+        """Imports every module of a package, and so registers their classes: adding a file needs no other edit.
+
+        Args:
+            path: ``__path__`` of the package.
+            package: its ``__name__``.
+        """
+        for module in iter_modules(path):
+            import_module(f"{package}.{module.name}")
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
 
     def __getitem__(self, name: str) -> type[T]:
         if name not in self._classes:
-            hint = did_you_mean(name, self._classes)
+            hint = now_called(name, self._old_names) or did_you_mean(name, self._classes)
             raise UserError(f"unknown {self.kind} '{name}'{hint} (available: {', '.join(sorted(self._classes))})")
         return self._classes[name]
 
@@ -84,7 +115,7 @@ class Registry(Generic[T]):
         hints = get_type_hints(cls.__init__)
         for key, value in given.items():
             if key not in options:
-                hint = did_you_mean(key, options)
+                hint = now_called(key, self._old_settings.get(name, {})) or did_you_mean(key, options)
                 allowed = ", ".join(options) or "no settings"
                 raise UserError(f"{self.kind} '{name}' has no setting '{key}'{hint} (it takes: {allowed})")
             check_type(f"{self.kind} '{name}': {key}", value, hints.get(key, Any))

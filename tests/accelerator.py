@@ -10,7 +10,8 @@ import torch
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
 from roformer.runtime.precision import autocast, best_device
-from tests.conftest import ATTENTION, POSITION, SIZES, draw_weights
+from tests.choices import ATTENTION, POSITION
+from tests.tiny_models import SIZES, draw_weights
 
 LENGTHS = (70, 70, 10)  # more than one chunk of linear attention
 

@@ -12,7 +12,7 @@ import signal
 import sys
 
 import roformer.evaluation.harness
-import roformer.training.trainer  # noqa: F401  # these imports are what takes seconds
+import roformer.training.run  # noqa: F401  # these imports are what takes seconds
 
 _PATIENCE = 100  # seconds until a script that hangs is ended
 

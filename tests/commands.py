@@ -46,15 +46,16 @@ class Commands:
     Args:
         folder: where their output goes.
         root: of the repository, or of a copy.
+        cwd: the folder that they run in; None means ``root``.
     """
 
-    def __init__(self, folder, root=ROOT):
-        self.folder, self.root, self.count = folder, root, 0
+    def __init__(self, folder, root=ROOT, cwd=None):
+        self.folder, self.root, self.cwd, self.count = folder, root, cwd or root, 0
         self.server = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("command_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=root,
+            cwd=self.cwd,
             env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)},
             text=True,
         )
@@ -76,7 +77,7 @@ class Commands:
         with stdout.open("w") as out, stderr.open("w") as err:
             process = subprocess.Popen(
                 [sys.executable, *map(str, arguments)],
-                cwd=self.root,
+                cwd=self.cwd,
                 env={**os.environ, **ENVIRONMENT, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

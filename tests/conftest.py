@@ -1,54 +1,19 @@
-"""What tests of several parts share: small models whose weights show effects, and documents to run them on.
-
-A test that asks for ``encoding`` or ``backend`` runs once for every yaml in conf/position, or every one of softmax
-attention in conf/attention; the other backends are approximations and operators of their own (``linear_backend``).
-"""
+"""Fixtures of all tests: tiny models, documents to run them on, tiny runs, and commands as processes."""
 
 import os
 
 import pytest
 import torch
-from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention, blocked, linear
-from roformer.config import CONF, TrainConfig
-from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
-
-
-def choices(group):
-    """The file names of a config group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
+from roformer.attention import blocked, linear
+from tests.choices import ATTENTION, POSITION
+from tests.commands import Commands
+from tests.tiny_models import SIZES, build_tiny_model, draw_weights
+from tests.tiny_runs import TinyRuns
 
 GIVEN_ENVIRONMENT = dict(os.environ)  # before pytest_configure
-POSITION = {name: TrainConfig.compose(f"position={name}").position for name in choices("position")}
-ATTENTION = {name: {"name": name} for name in choices("attention") if name != "auto"}
-SOFTMAX = [name for name in ATTENTION if issubclass(ATTENTION_BACKENDS[name], SoftmaxAttention)]
 LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbors, unequal ones, and single tokens
-SIZES = {
-    "vocab_size": 60,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 64,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-}
-
-
-def draw_weights(model, std=0.3):
-    """Draws weights at this standard deviation and gains near 1: at the usual 0.02 real effects hide."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for module in model.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                noise = torch.randn(parameter.shape, generator=generator)
-                gain = isinstance(module, nn.LayerNorm) and name == "weight"
-                if parameter.requires_grad:  # stock RoFormer keeps its table of angles as a frozen parameter
-                    parameter.copy_(1 + 0.1 * noise if gain else std * noise)
-    return model.eval()
 
 
 def pytest_configure():
@@ -69,24 +34,17 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=sorted(POSITION))
-def encoding(request):
-    return request.param
-
-
-@pytest.fixture(params=sorted(set(ATTENTION) - set(SOFTMAX)))
-def linear_backend(request, monkeypatch):
-    """Its name; the tokens of these short documents fill several chunks."""
-    monkeypatch.setattr(linear, "_CHUNK", 2)
-    return request.param
-
-
-@pytest.fixture(params=sorted(SOFTMAX))
-def backend(request, monkeypatch):
-    """Its name; scores of these short documents fill several blocks, of more than one head or of some rows."""
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Lets scores of short documents fill several blocks, of more than one head or of some rows."""
     monkeypatch.setattr(blocked, "_SHORT", 0)
     monkeypatch.setattr(blocked, "_BLOCK", 20)
-    return request.param
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Lets the tokens of short documents fill several chunks of linear attention."""
+    monkeypatch.setattr(linear, "_CHUNK", 2)
 
 
 @pytest.fixture(scope="session")
@@ -113,14 +71,8 @@ def visible_weights():
 
 @pytest.fixture(scope="session")
 def tiny_model():
-    """Builds a model with the encoding of that name; other keywords go to its configuration."""
-
-    def build(name="rope", *, model_class=None, settings=None, std=0.3, **config):
-        position = {**POSITION.get(name, {"name": name}), **(settings or {})}
-        model_class = model_class or (RoFormerForCausalLM if config.get("is_decoder") else RoFormerForMaskedLM)
-        return draw_weights(model_class(RoFormerConfig(**{**SIZES, "position": position, **config})), std)
-
-    return build
+    """The function that builds a model with the encoding of that name."""
+    return build_tiny_model
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +91,20 @@ def packed(documents):
 
 @pytest.fixture
 def padded(documents):
-    """The documents in a row each: (B, L), with a mask; the real tokens in order are those of ``packed``."""
+    """One row for each document: (B, L), with a mask; the real tokens in order are those of ``packed``."""
     tokens = pad_sequence(documents, batch_first=True)
     return {"input_ids": tokens, "attention_mask": (tokens > 0).long()}
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory):
+    """Corpora, a cache and runs; each worker of pytest-xdist has its own, so that none waits for another."""
+    return TinyRuns(tmp_path_factory.getbasetemp() / "tiny_runs")
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory):
+    """Runs the commands of the repository; each worker of pytest-xdist has its own warm interpreter."""
+    commands = Commands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()

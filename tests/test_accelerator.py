@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.accelerator import differences, inputs
-from tests.workshop import ROOT
+from tests.tiny_runs import ROOT
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])
@@ -20,6 +20,7 @@ def test_differences_are_found(tiny_model, layout, monkeypatch):
     assert differences(model, batch, torch.device("cpu")).keys() >= {"loss", "loss in bf16"}
 
 
+@pytest.mark.slow
 def test_every_encoding_and_backend_does_there_what_it_does_on_the_cpu(given_environment):
     """Catches tensors left on the CPU, and kernels that compute something else."""
     command = [sys.executable, "-m", "tests.accelerator"]

@@ -75,6 +75,7 @@ def small(monkeypatch, tmp_path):
     return measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", ["training", "inference"])
 def test_a_small_run(small, work, capsys):
     """Catches a benchmark that only works at the sizes it was written at, and a peer that silently drops out."""
@@ -96,6 +97,7 @@ def test_a_small_run(small, work, capsys):
     assert "fewer than 3 rounds" in printed
 
 
+@pytest.mark.slow
 def test_all_tables_have_the_same_documents(small):
     """Catches a sample that depends on what else is measured."""
     together = small("--peers", "bert")["cases"]
@@ -103,6 +105,7 @@ def test_all_tables_have_the_same_documents(small):
     assert {case["tokens"] for case in together if not case["length"]} == {alone["tokens"]}
 
 
+@pytest.mark.slow
 def test_peers_in_their_best_setting(small, monkeypatch):
     """Catches a comparison that holds something back from peers."""
 
@@ -121,6 +124,7 @@ def test_peers_in_their_best_setting(small, monkeypatch):
         }
 
 
+@pytest.mark.slow
 def test_chosen_peers_and_encodings(small):
     """Catches a filter that measures nobody, or drops ours."""
     for case in small("--work", "training", "--peers", "bert")["cases"]:
@@ -133,6 +137,7 @@ def test_chosen_peers_and_encodings(small):
         small("--peers", "gpt")
 
 
+@pytest.mark.slow
 def test_arguments_that_count_nothing(small, capsys):
     """Catches a division by zero in place of a line."""
     with pytest.raises(SystemExit):
@@ -149,6 +154,7 @@ def test_arguments_that_count_nothing(small, capsys):
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_who_dies_between_rounds_is_named(small, monkeypatch):
     """Catches a worker that the system kills while it waits, and with it all that was measured."""
     waits = Worker.repeat
@@ -177,6 +183,7 @@ def test_sorting_by_length_keeps_the_documents():
         assert ordered == _rebatch(case, ours=True, by_length=work == "training")
 
 
+@pytest.mark.slow
 def test_who_cannot_run_is_named(small, monkeypatch, capsys):
     """Catches a crash of one peer that ends the run, and ours dropping out with exit status 0."""
 
@@ -210,6 +217,7 @@ def test_ratios_are_medians_of_rounds():
     ]
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_is_tabled(small, tmp_path, monkeypatch, capsys):
     """Catches a --help that rewrites the page, and a table that only the page can show."""
     before = report.PAGE.read_text()
@@ -236,6 +244,7 @@ def test_the_page_shows_what_was_measured():
     assert "<!-- table: " in text
 
 
+@pytest.mark.slow
 def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
     """Catches a backend that is left out, batches of other sizes at other lengths, and a table of another unit."""
     batches = []
@@ -253,6 +262,7 @@ def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "attention.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_random_features_beside_the_mean_of_values(monkeypatch, capsys):
     """Catches a number of features that has no effect, and rows that are left out."""
     monkeypatch.setattr(sys, "argv", ["random_features", "--features", "64", "1024", "--drawings", "8"])

@@ -9,11 +9,11 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from roformer.config import TrainConfig
-from roformer.data.glue import GLUE
+from roformer.data.sources.glue import GLUE
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.model.encoder import RoFormerModel
-from roformer.training.trainer import train
-from tests.workshop import ROOT, composed, metrics
+from roformer.training.run import train
+from tests.tiny_runs import ROOT, composed, metrics
 
 RECIPES = sorted(
     str(path.relative_to(ROOT / "conf/experiment"))[: -len(".yaml")]
@@ -40,16 +40,16 @@ def test_full_size(recipe):
     if "stage" in recipe:
         assert config.tokenizer["vocab_size"] == 50_000
     elif recipe == "paper/char_lm":
-        found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer.learning_rate)
+        found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer["learning_rate"])
         assert found == (1024, 128, 100_000, 1e-4)
         assert (config.attention["name"], config.tokenizer["name"], config.data["name"]) == (
-            "performer",
+            "favor_plus",
             "bytes",
             "hub",
         )
     elif "mlm" in recipe:
         assert config.tokenizer == {"name": "pretrained", "path": "google-bert/bert-base-uncased"}
-        found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer.learning_rate)
+        found = (config.length, config.trainer.batch_size, config.trainer.max_steps, config.optimizer["learning_rate"])
         assert found == (512, 64, 100_000, 1e-5 if recipe == "paper/mlm" else 1e-4)
 
 
@@ -60,9 +60,10 @@ def test_translation_is_that_of_the_paper():
     with torch.device("meta"):
         model = RoFormerForConditionalGeneration(RoFormerConfig(**settings, is_encoder_decoder=True))
     assert model.num_parameters() == 63_082_496
-    optimizer, trainer = config.optimizer, config.trainer
-    assert (optimizer.beta1, optimizer.beta2, optimizer.learning_rate, optimizer.weight_decay) == (0.9, 0.98, 5e-4, 0)
-    assert (config.scheduler.name, config.scheduler.warmup_ratio * trainer.max_steps) == ("inverse_sqrt", 4000)
+    trainer, scheduler = config.trainer, config.scheduler
+    adam = {"name": "adamw", "learning_rate": 5e-4, "betas": [0.9, 0.98], "eps": 1e-9, "weight_decay": 0.0}
+    assert config.optimizer == adam
+    assert (scheduler["name"], scheduler["warmup_ratio"] * trainer.max_steps) == ("inverse_sqrt", 4000)
     assert (config.task["label_smoothing"], trainer.average_checkpoints) == (0.1, 5)
     assert (config.tokenizer["vocab_size"], config.data["text_column"]) == (
         37_000,
@@ -77,11 +78,11 @@ def test_fine_tuning_is_that_of_the_paper():
         more = next(value for key, value in MORE.items() if key in recipe)
         config = TrainConfig.from_hydra(composed("train", f"experiment={recipe}", more, "position=learned"))
         trainer = config.trainer
-        return config, (trainer.num_train_epochs, trainer.batch_size, config.length, config.optimizer.learning_rate)
+        return config, (trainer.num_train_epochs, trainer.batch_size, config.length, config.optimizer["learning_rate"])
 
     glue, numbers = found("paper/glue")
     assert numbers == (3, 32, 512, 3e-5)
-    assert glue.init_from == "outputs/paper/mlm_sane/learned-seed1"
+    assert glue.init_from == "outputs/paper/mlm_tuned_lr/learned-seed1"
     matching, numbers = found("paper/chinese/matching")
     assert numbers == (20, 4, 1024, 6e-6)
     assert (matching.task["pooling"], matching.init_from) == ("mean", "outputs/paper/chinese/learned-seed1-stage6")
@@ -99,13 +100,13 @@ def test_stages_are_those_of_table_4():
         (512, 512, 30_000),
     ]  # fmt: skip
     for before, config in pairwise(configs):
-        assert (config.init_from, config.optimizer.carry) == (str(before.output_dir), True)
-    assert (configs[0].init_from, configs[0].optimizer.carry) == (None, False)
+        assert (config.init_from, config.load_optimizer_state) == (str(before.output_dir), True)
+    assert (configs[0].init_from, configs[0].load_optimizer_state) == (None, False)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Folder with texts, labelled texts, triplets, and GLUE tasks, of one file each."""
+    """Folder with texts, labeled texts, triplets, and GLUE tasks, of one file each."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("paper")
     words = ["oak", "sea", "pan", "今天", "法院", "合同", "天气", "law"]
 
@@ -122,7 +123,7 @@ def data(tmp_path_factory):
             (folder / place / f"{file}.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
     write("text", ["text"], lambda n: n)
-    write("labelled", ["text"], lambda n: n % 3)
+    write("labeled", ["text"], lambda n: n % 3)
     write("pairs", ["en", "de"], lambda n: n)
     write("triplets", "ABC", lambda n: "BC"[n % 2])
     for name in ("mrpc", "stsb"):
@@ -139,7 +140,7 @@ def smoke(data, tmp_path, monkeypatch):
         "mlm": ["data=text", f"data.path={data / 'text'}", "tokenizer=wordpiece"],
         "glue": [f"data.path={data / 'glue'}", "data.glue_task=mrpc"],
         "matching": [f"data.path={data / 'triplets'}"],
-        "long": [f"data.path={data / 'labelled'}"],
+        "long": [f"data.path={data / 'labeled'}"],
         "char_lm": ["data=text", f"data.path={data / 'text'}"],
         "translation": ["data=parallel", f"data.path={data / 'pairs'}"],
         "stage": [f"data.path={data / 'text'}"],
@@ -163,6 +164,7 @@ def smoke(data, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_each_recipe_runs(smoke, recipe, tmp_path):
     """Catches a recipe that composes and does not run, and a trial of it that lies where its real runs will."""
@@ -171,16 +173,18 @@ def test_each_recipe_runs(smoke, recipe, tmp_path):
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["smoke"]
 
 
+@pytest.mark.slow
 def test_the_regression_of_glue_runs(smoke):
     """Catches a recipe whose task does not follow the data."""
     assert "validation_spearman" in metrics(smoke("paper/glue", "data.glue_task=stsb"))[-1]
 
 
+@pytest.mark.slow
 def test_one_after_another(smoke):
     """Catches a stage that does not go on where the one before it ended, and tasks that cannot start from the last."""
     folder = smoke(STAGES[0], "paths.output_dir=outputs/1")
     for number, stage in enumerate(STAGES[1:], start=2):
-        folder = smoke(stage, f"init_from={folder}", "optimizer.carry=true", f"paths.output_dir=outputs/{number}")
+        folder = smoke(stage, f"init_from={folder}", "load_optimizer_state=true", f"paths.output_dir=outputs/{number}")
     steps = torch.load(next((folder / "checkpoints").glob("*")) / "optimizer.bin")["state"][0]["step"]
     assert steps == 2 * len(STAGES)
     smoke("paper/chinese/matching", f"init_from={folder}", "paths.output_dir=outputs/matching")

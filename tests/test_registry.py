@@ -1,7 +1,10 @@
 """The registry: names to classes, and the words it has for typing errors."""
 
+import importlib
+
 import pytest
 
+from roformer.attention import ATTENTION_BACKENDS
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS
 from roformer.registry import Registry, did_you_mean
@@ -93,6 +96,31 @@ def test_did_you_mean(word, hint):
 
 def test_value_of_another_type_is_refused() -> None:
     """Catches a word where a number belongs, which would end in a traceback somewhere inside."""
-    with pytest.raises(UserError, match=r"base='abc' is not possible \(allowed: float\)"):
-        POSITION_ENCODINGS.check({"name": "rope", "base": "abc"})
-    assert POSITION_ENCODINGS.check({"name": "rope", "base": 500}) == {"base": 500}  # a whole number is a float, too
+    with pytest.raises(UserError, match=r"rope_theta='abc' is not possible \(allowed: float\)"):
+        POSITION_ENCODINGS.check({"name": "rope", "rope_theta": "abc"})
+    # a whole number is a float, too
+    assert POSITION_ENCODINGS.check({"name": "rope", "rope_theta": 500}) == {"rope_theta": 500}
+
+
+def test_old_names_are_refused_with_the_new_one():
+    """Catches an old name that is taken in silence, and a hint that guesses by spelling: base is near to nothing."""
+    with pytest.raises(UserError, match="has no setting 'base'; it is now called 'rope_theta'"):
+        POSITION_ENCODINGS.check({"name": "rope", "base": 500.0})
+    with pytest.raises(UserError, match="unknown attention backend 'performer'; it is now called 'favor_plus'"):
+        ATTENTION_BACKENDS.check({"name": "performer"})
+    assert POSITION_ENCODINGS.check({"name": "sandwich", "base": 500.0}) == {"base": 500.0}
+
+
+def test_every_module_of_a_package_registers(tmp_path, monkeypatch):
+    """Catches a list of modules: a class in a new file would not be found."""
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "__init__.py").write_text(
+        "from roformer.registry import Registry\nZOO = Registry('animal')\nZOO.discover(__path__, __name__)\n"
+    )
+    for name in ("lion", "owl"):
+        (tmp_path / "zoo" / f"{name}.py").write_text(
+            f"from zoo import ZOO\n\n@ZOO.register('{name}')\nclass Animal:\n    pass\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    zoo = importlib.import_module("zoo")
+    assert list(zoo.ZOO) == ["lion", "owl"]

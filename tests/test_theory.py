@@ -82,7 +82,7 @@ FORMS = {"eq. 15": lambda x, place: x @ matrix(place).T, "eq. 34": elementwise, 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_encoding_is_each_form_of_the_rotation(form, place):
     """Catches a sign, a pair or a frequency that differs from the paper's."""
-    encoding = RotaryPositionEncoding(ModelShape(hidden_size=SIZE), base=BASE)
+    encoding = RotaryPositionEncoding(ModelShape(hidden_size=SIZE), rope_theta=BASE)
     rotated = encoding.rotate(torch.from_numpy(QUERY)[None], encoding.prepare(torch.tensor([[place]])))
     np.testing.assert_allclose(rotated[0, 0], FORMS[form](QUERY, place), atol=1e-6)  # its tables are float32
 

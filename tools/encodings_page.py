@@ -1,4 +1,4 @@
-"""Writes docs/encodings.md, a page with every position encoding that is registered, and the picture beside it.
+"""Writes docs/encodings.md, a page with every position encoding that is registered, and its picture.
 
 python -m tools.encodings_page                 # docs/encodings.md and docs/encodings.svg
 """
@@ -39,11 +39,11 @@ def page() -> str:
     encodings = {name: build(name, BASE) for name in POSITION_ENCODINGS}
     cost = costs()
     table = [
-        "| encoding | what | parameters added | scores | time | memory | unchanged by a shift | longer than trained |",
+        "| encoding | what | parameters added | scores | time | memory | shift-invariant | longer than trained |",
         "|---|---|---:|---|---:|---:|---|---|",
         *(
             f"| [`{name}`](#{name}) | {title(encoding)} | {parameters(encoding):,} | {scores(encoding)} "
-            f"| {cost.get(name, ' | ')} | {'yes' if encoding.shift_invariant else 'no'} | {reach(encoding)} |"
+            f"| {cost.get(name, ' | ')} | {'yes' if encoding.traits.shift_invariant else 'no'} | {longer(encoding)} |"
             for name, encoding in encodings.items()
         ),
     ]
@@ -54,21 +54,22 @@ def page() -> str:
 HEAD = """
 # Position encodings
 
-Made by `python -m tools.encodings_page` from the docstrings; each encoding is one file in `roformer/position/` and one
-yaml in `conf/position/`, and all work with every backend of softmax attention, padded and packed, in encoders and
-decoders. Linear attention takes those that have nothing to add to scores.
+Each encoding is one file in `roformer/position/` and one yaml in `conf/position/`. All work with every backend of
+softmax attention, padded and packed, in encoders and decoders. Linear attention accepts those that add nothing to the
+scores. Their settings and defaults are on the page [Configuration](configuration.md#position). This page is generated
+from the docstrings by `make docs`.
 """
 FOOT = """
-*Parameters added*: to a model of base size (12 layers, hidden 768, 12 heads, 512 positions). *Scores*: `as they are`
-keeps the backend's fast path and its linear memory; `biased` adds a matrix of all pairs of tokens; `written out` needs
-the weights themselves, whatever the backend. *Time* and *memory*: of a training step of a small model at 512 tokens on
-a CPU, over those of `none`; all rounds, and how they were measured, are in [performance.md](performance.md). *Longer
-than trained*: `runs` says that it has no table that ends, not that it is any good there; that is measured, in
-[results](results/README.md), for eight of them.
+*Parameters added*: to a model of base size (12 layers, hidden size 768, 12 heads, 512 positions). *Scores*:
+`unchanged` keeps the backend's fast path and its linear memory; `bias` adds a matrix over all pairs of tokens;
+`explicit` needs the attention weights themselves, whatever the backend. *Time* and *memory*: of a training step of a
+small model at 512 tokens on a CPU, relative to `none`; all rounds are in [Performance](performance.md). *Longer than
+trained*: `accepted` means that no table ends, not that the model is good there. That is measured for eight of them in
+[Results](results/compare/README.md).
 
 ![Scores of equal queries and keys](encodings.svg)
 
-Scores of the first head for 48 queries (rows) and keys (columns) that are all alike, so that positions alone make the
+Scores of the first head for 48 queries (rows) and keys (columns) that are all equal, so only positions make a
 difference; for encodings that add to the embeddings, the products of what they add. Trained parameters are drawn at
 random.
 """
@@ -108,12 +109,12 @@ def parameters(encoding: PositionEncoding) -> int:
 def scores(encoding: PositionEncoding) -> str:
     """Which path attention takes with it."""
     if encoding.adds_to_values:
-        return "written out"
-    return "as they are" if score_matrix(encoding, BASE, tokens=4)[1] is None else "biased"
+        return "explicit"
+    return "unchanged" if score_matrix(encoding, BASE, tokens=4)[1] is None else "bias"
 
 
-def reach(encoding: PositionEncoding) -> str:
-    return "runs" if encoding.max_length is None else f"refused beyond {encoding.max_length:,}"
+def longer(encoding: PositionEncoding) -> str:
+    return "accepted" if encoding.traits.max_length is None else f"at most {encoding.traits.max_length:,}"
 
 
 def section(name: str, encoding: PositionEncoding) -> str:

@@ -1,4 +1,4 @@
-"""What the backends of softmax attention share: eq. 2 with positions, and how each computes its heart.
+"""Shared by the backends of softmax attention: eq. 2 with positions. Each backend adds its kernel.
 
 Shapes: as in ``_base``.
 """
@@ -8,36 +8,35 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from roformer.attention._base import AttentionBackend
-from roformer.position import PositionEncoding, PositionState
-
-
-def up_to_query(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Returns (queries, keys), True where the key is not after the query; the queries are the last of the tokens."""
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-
-
-def causal_mask(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
-    """Returns the mask, broadcastable to (B, H, Q, L), without the keys after each query."""
-    past = up_to_query(query.shape[2], key.shape[2], query.device)[None, None]
-    return past if mask is None else mask & past
+from roformer.attention._base import AttentionBackend, AttentionInputs
+from roformer.attention._query_subset import QuerySubset
+from roformer.attention.layout import with_causal_mask
 
 
 class SoftmaxAttention(AttentionBackend):
     """softmax(q k^T / sqrt(D) + bias) v (eq. 2)."""
 
-    def write_out(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
+    @abstractmethod
+    def scaled_dot_product(
+        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attends from (B, H, Q, D) to (B, H, L, D), Q <= L, without regard to positions.
+
+        Args:
+            query, key, value: rotated.
+            bias, mask: broadcastable to (B, H, Q, L).
+            causal: the queries are the last Q tokens, and attend to none after themselves.
+
+        Returns:
+            (B, H, Q, D), and the (B, H, Q, L) weights where the backend has them.
+        """
+
+    def eager_attention(
+        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor]:
-        """Attends as ``attend`` does, by eq. 2 as it stands, with memory for all (B, H, Q, L) weights."""
+        """As ``scaled_dot_product``, by eq. 2 as it stands, with memory for all (B, H, Q, L) weights."""
         if causal:
-            mask = causal_mask(mask, query, key)
+            mask = with_causal_mask(mask, query, key)
         scores = (query * query.shape[-1] ** -0.5) @ key.mT
         if bias is not None:
             scores = scores + bias
@@ -46,52 +45,36 @@ class SoftmaxAttention(AttentionBackend):
         weights = self.dropout(scores.softmax(dim=-1)).to(value.dtype)
         return weights @ value, weights
 
-    @abstractmethod
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Attends from (B, H, Q, D) to (B, H, L, D), Q <= L; returns (B, H, Q, D), and the (B, H, Q, L) weights where
-        it has them. With ``causal``, the queries are the last Q tokens, and see none after themselves."""
-
-    def attend_part(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        state: PositionState,
-        query_mask: Tensor | None,
-        *,
-        position: PositionEncoding,
-        mask: Tensor | None,
-        causal: bool,
-        layer: int,
-    ) -> tuple[Tensor, Tensor | None]:
-        bias = position.score_bias(query, key, state, layer=layer)
-        if position.terms > 1:
-            query = query * position.terms**-0.5
-        whole = position.adds_to_values or torch.compiler.is_compiling()  # a graph has no room for data's own numbers
-        if query_mask is None or whole:
-            attend = self.write_out if position.adds_to_values else self.attend
-            output, weights = attend(query, key, value, mask, bias, causal)
+    def attend(self, inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
+        position, query, mask = inputs.position, _scaled(inputs), inputs.layout.mask
+        bias = position.score_bias(inputs.query, inputs.key, inputs.state, layer=inputs.layer)
+        needs_weights = position.adds_to_values or inputs.output_attentions
+        all_queries = needs_weights or torch.compiler.is_compiling()  # a graph's shapes cannot depend on the mask
+        if inputs.query_mask is None or all_queries:
+            kernel = self.eager_attention if needs_weights else self.scaled_dot_product
+            output, weights = kernel(
+                query, inputs.key, inputs.value, bias=bias, mask=mask, causal=inputs.layout.causal
+            )
             if position.adds_to_values and weights is not None:
-                output = output + position.value_bias(weights, state, layer=layer)
+                output = output + position.value_bias(weights, inputs.state, layer=inputs.layer)
             output = output.transpose(1, 2).flatten(2)
-            return (output, weights) if query_mask is None else (output[query_mask], None)
-        if causal:
-            mask = causal_mask(mask, query, key)
-        counts = query_mask.sum(dim=1)
-        # the places of the wanted tokens in each row; where it has fewer than another, any others fill up
-        places = query_mask.byte().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(counts.max()))]
-        real = torch.arange(places.shape[1], device=places.device) < counts[:, None]
-        rows = places[:, None, :, None]
-        query = query.take_along_dim(rows, dim=2)
-        bias = bias if bias is None else bias.take_along_dim(rows, dim=2)
-        mask = mask if mask is None or mask.shape[2] == 1 else mask.take_along_dim(rows, dim=2)
-        output, _ = self.attend(query, key, value, mask, bias)
-        return output.transpose(1, 2).flatten(2)[real], None
+            return (output, weights) if inputs.query_mask is None else (output[inputs.query_mask], None)
+        if inputs.layout.causal:
+            mask = with_causal_mask(mask, query, inputs.key)
+        subset = QuerySubset.of(inputs.query_mask)
+        output, _ = self.scaled_dot_product(
+            subset.gather(query),
+            inputs.key,
+            inputs.value,
+            bias=None if bias is None else subset.gather(bias),
+            mask=None if mask is None else subset.gather_mask(mask),
+            causal=False,
+        )
+        return output.transpose(1, 2).flatten(2)[subset.valid], None
+
+
+def _scaled(inputs: AttentionInputs) -> Tensor:
+    """Returns the queries, multiplied such that the kernels' 1 / sqrt(D) gives the encoding's softmax scale."""
+    size = inputs.query.shape[-1]
+    scale = inputs.position.softmax_scale(size)
+    return inputs.query if scale == size**-0.5 else inputs.query * (scale * size**0.5)

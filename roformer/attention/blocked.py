@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from roformer.attention._base import ATTENTION_BACKENDS
-from roformer.attention._softmax import up_to_query
-from roformer.attention.eager import EagerAttention
+from roformer.attention._softmax import SoftmaxAttention
+from roformer.attention.layout import causal_mask
 from roformer.attention.sdpa import SdpaAttention
 from roformer.ops.dropout import draw_kept, survivor_scale
+from roformer.position import ModelShape
 
 _SHORT = 1024  # up to this length all weights are kept: computing them again would cost more than it saves
 _BLOCK = 1 << 21  # scores in a block: 4 MiB in bfloat16
@@ -21,27 +22,25 @@ Block = tuple[int, slice, slice, slice]
 
 
 @ATTENTION_BACKENDS.register("blocked")
-class BlockedAttention(EagerAttention, SdpaAttention):
+class BlockedAttention(SoftmaxAttention):
     """The same result as ``eager``; beyond 1,024 tokens the weights live only as long as their block.
 
     The backward pass computes them again, as FlashAttention does (Dao et al. 2022, arXiv:2205.14135), but with plain
     matrix products over whole rows of keys: on CPUs these run several times as fast as PyTorch's own flash kernel in
-    bfloat16. On other devices, whose kernels are better, it is ``sdpa``.
+    bfloat16. On other devices, whose kernels are better, ``sdpa`` does the work.
     """
 
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
+    def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
+        super().__init__(shape, dropout, rotary_value)
+        self.sdpa = SdpaAttention(shape, dropout, rotary_value)
+
+    def scaled_dot_product(
+        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor | None]:
         if query.device.type != "cpu":
-            return SdpaAttention.attend(self, query, key, value, mask, bias, causal)
+            return self.sdpa.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=causal)
         if key.shape[2] <= _SHORT or torch.compiler.is_compiling():  # which would unroll the blocks
-            return EagerAttention.attend(self, query, key, value, mask, bias, causal)[0], None
+            return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)[0], None
         dropout = self.dropout.p if self.training else 0.0
         output: Tensor = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
             query, key, value, mask, bias, dropout, causal
@@ -147,7 +146,7 @@ def _weights(
     if mask is not None:
         scores.masked_fill_(~_part(mask, block), torch.finfo(scores.dtype).min)
     if causal:
-        past = up_to_query(scores.shape[1], scores.shape[2], scores.device)
+        past = causal_mask(scores.shape[1], scores.shape[2], scores.device)
         scores.masked_fill_(~past, torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
 

@@ -1,4 +1,4 @@
-"""Attention written out: the readable reference, and the only backend that returns its weights."""
+"""Attention in plain products: the readable reference."""
 
 from torch import Tensor
 
@@ -10,13 +10,7 @@ from roformer.attention._softmax import SoftmaxAttention
 class EagerAttention(SoftmaxAttention):
     """Eq. 2 as it stands. Needs memory for all (B, H, L, L) scores."""
 
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
+    def scaled_dot_product(
+        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor | None]:
-        return self.write_out(query, key, value, mask, bias, causal)
+        return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)

@@ -1,18 +1,20 @@
 """Linear attention with rotations: eq. 19 of the paper, in time and memory linear in the length.
 
 Source: RoFormer paper, section 3.3, eq. 18 and 19; Katharopoulos et al. 2020, arXiv:2006.16236 (the feature map).
-Checked against: eq. 19 written out over all pairs of tokens in float64.
+Checked against: eq. 19 over all pairs of tokens in float64.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, of_queries
+from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs
 from roformer.errors import UserError
-from roformer.position import ModelShape, PositionEncoding, PositionState
+from roformer.position import ModelShape, PositionEncoding
 
 _BLOCK = 16  # chunks whose sums are added up by one product
 _CHUNK = 64  # tokens: within a chunk all pairs are written out, beyond it sums of keys and values are enough
@@ -32,8 +34,11 @@ class LinearAttention(AttentionBackend):
         UserError: if there is to be dropout.
     """
 
-    fitting: ClassVar[str] = "rope, xpos, sinusoidal, learned, none"
-    """Encodings that a user may choose instead of one that is refused."""
+    refused_rotations: ClassVar[Mapping[str, str]] = {
+        "scaled": "the denominator of linear attention is not rotated, so an encoding that scales queries "
+        "and keys would scale the output"
+    }
+    """Kinds of rotation (``Traits.rotation``) that this operator cannot honor, and why."""
 
     def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
         super().__init__(shape, dropout, rotary_value)
@@ -44,47 +49,28 @@ class LinearAttention(AttentionBackend):
             )
 
     @classmethod
-    def check(cls, position: PositionEncoding) -> None:
-        if position.adds_to_scores:
-            raise UserError(
-                "linear attention has no scores that this position encoding could add to: choose one that rotates or "
-                f"adds to the embeddings ({cls.fitting}), or attention=sdpa"
-            )
-        if cls.turn is LinearAttention.turn and position.magnitude != 1:
-            raise UserError(
-                "the denominator of linear attention is not rotated, so that an encoding that also scales (rope_yarn, "
-                "rope_longrope) would scale the output: choose rope, rope_linear or rope_ntk, or attention=sdpa"
-            )
+    def refusal(cls, position: PositionEncoding) -> str | None:
+        if position.adds_to_scores or position.adds_to_values:
+            return "linear attention has no scores that this position encoding could add to"
+        return cls.refused_rotations.get(position.traits.rotation)
 
     def features(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Maps queries (B, H, Q, D) and keys (B, H, L, D) to positive features, of any size."""
         return F.elu(query) + 1, F.elu(key) + 1
 
-    def turn(
-        self, query: Tensor, key: Tensor, value: Tensor, position: PositionEncoding, state: PositionState
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Leaves queries and keys as they are: their features are rotated, not they."""
-        return query, key, position.rotate(value, state) if self.rotary_value else value
+    def rotate_inputs(self, inputs: AttentionInputs) -> AttentionInputs:
+        """Rotates values only: of queries and keys, ``attend`` rotates the features."""
+        if not self.rotary_value:
+            return inputs
+        return replace(inputs, value=inputs.position.rotate(inputs.value, inputs.state))
 
-    def turn_features(
-        self, query: Tensor, key: Tensor, position: PositionEncoding, state: PositionState
-    ) -> tuple[Tensor, Tensor]:
-        """Returns features as they stand in the numerator of eq. 19."""
-        return position.rotate(query, of_queries(state, query)), position.rotate_key(key, state)
+    def rotate_features(self, query: Tensor, key: Tensor, inputs: AttentionInputs) -> tuple[Tensor, Tensor]:
+        """Returns the features of the numerator of eq. 19."""
+        return inputs.position.rotate(query, inputs.query_state), inputs.position.rotate_key(key, inputs.state)
 
-    def attend_part(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        state: PositionState,
-        query_mask: Tensor | None,
-        *,
-        position: PositionEncoding,
-        mask: Tensor | None,
-        causal: bool,
-        layer: int,
-    ) -> tuple[Tensor, Tensor | None]:
+    def attend(self, inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
+        query, key, value = inputs.query, inputs.key, inputs.value
+        mask, causal = inputs.layout.mask, inputs.layout.causal
         if mask is not None and mask.shape[2] > 1:
             raise UserError("linear attention knows padding, and packed documents where it is not compiled; no masks")
         dtype = value.dtype
@@ -94,21 +80,22 @@ class LinearAttention(AttentionBackend):
             query, key = self.features(query.to(precise), key.to(precise))
             if mask is not None:
                 key = key * mask.mT
-            turned = self.turn_features(query, key, position, state)
+            rotated_query, rotated_key = self.rotate_features(query, key, inputs)
             ones = value.new_ones(*value.shape[:-1], 1, dtype=low)
-            if turned[1] is key:  # weights add up to 1: one pass, and less is rounded of values around 0
+            if rotated_key is key:  # weights add up to 1: one pass, and less is rounded of values around 0
                 center = value.detach().to(precise).mean(dim=2, keepdim=True)
                 around = (value - center).to(low)
                 sums = _sums(query.to(low), key.to(low), torch.cat((around, ones), dim=-1), causal)
                 numerator, denominator = sums[..., :-1], sums[..., -1:]
             else:
-                numerator = _sums(turned[0].to(low), turned[1].to(low), value.to(low), causal)
-                denominator, center = _sums(query.to(low), key.to(low), ones, causal), value.new_zeros(())
+                numerator = _sums(rotated_query.to(low), rotated_key.to(low), value.to(low), causal)
+                denominator = _sums(query.to(low), key.to(low), ones, causal)
+                center = value.new_zeros(())
             tiny = torch.finfo(precise).tiny
-            # where all weights are 0, the center would stand alone, and in a causal model tell of later tokens
+            # where all weights are 0, only the center would remain, and in a causal model leak later tokens
             output = numerator / denominator.clamp(min=tiny) + center * (denominator > tiny)
         output = output.to(dtype).transpose(1, 2).flatten(2)
-        return output if query_mask is None else output[query_mask], None
+        return output if inputs.query_mask is None else output[inputs.query_mask], None
 
 
 def _sums(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:

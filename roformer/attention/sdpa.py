@@ -5,25 +5,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from roformer.attention._base import ATTENTION_BACKENDS
-from roformer.attention._softmax import SoftmaxAttention, causal_mask
+from roformer.attention._softmax import SoftmaxAttention
+from roformer.attention.layout import with_causal_mask
 
 
 @ATTENTION_BACKENDS.register("sdpa")
 class SdpaAttention(SoftmaxAttention):
     """The same result as ``eager``, in memory linear in the length wherever there is no bias."""
 
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None,
-        causal: bool = False,
+    def scaled_dot_product(
+        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor | None]:
         plain = causal and mask is None and bias is None and query.shape == key.shape  # the kernels' own causal mask
         if causal and not plain:
-            mask = causal_mask(mask, query, key)
+            mask = with_causal_mask(mask, query, key)
         if bias is not None:
             bias = bias.to(query.dtype)
             mask = bias if mask is None else bias.masked_fill(~mask, torch.finfo(bias.dtype).min)

@@ -1,6 +1,5 @@
 """How the entry points fail: one line that says what to change, and an exit status other than 0."""
 
-import logging
 import os
 import sys
 import traceback
@@ -14,7 +13,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from transformers.utils import logging as transformers_logging
 
 from roformer.config import CONF
 from roformer.errors import RunTakenError, UserError
@@ -22,34 +20,31 @@ from roformer.registry import did_you_mean
 
 P = ParamSpec("P")
 SWEEP_ERRORS: list[Exception] = []
-"""What runs of a sweep in this process have ended with."""
+"""The errors that ended runs of a sweep in this process."""
 
 
 def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
-    """Decorator: prints a user's mistake as one line and exits with 1; ours keeps its traceback.
+    """Decorator: prints a user's mistake as one line and exits with 1. A bug keeps its traceback.
 
-    It stands outside ``hydra.main``, for what is wrong with the configuration, and inside it, because Hydra comments
-    on every other exception that passes through. A run of a sweep that fails does not keep the others from running,
-    and one that another process is at is left to it.
+    Apply it outside ``hydra.main``, for mistakes in the configuration, and inside, because Hydra comments on every
+    other exception that passes through it. A sweep continues after a run that fails, and skips a run that another
+    process is training.
     """
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own, longer account and exits
-        transformers_logging.set_verbosity_error()  # their reports and progress bars are not ours
-        transformers_logging.disable_progress_bar()
-        logging.getLogger("accelerate").setLevel(logging.ERROR)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its own, longer report and exits
         try:
             function(*args, **kwargs)
         except (UserError, HydraException, OmegaConfBaseException) as error:
             if not _in_a_sweep():
                 sys.exit(f"error: {_one_line(error)}")
-            left = isinstance(error, RunTakenError)
-            print(f"left out: {error}" if left else f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+            kind = "skipped" if isinstance(error, RunTakenError) else "error"
+            print(f"{kind}: {_one_line(error)}", file=sys.stderr, flush=True)
             SWEEP_ERRORS.append(error)
             raise
         except KeyboardInterrupt:
-            print("interrupted; run the same command again to go on", file=sys.stderr)
+            print("interrupted; re-run the same command to resume", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
             if _in_a_sweep():
@@ -61,26 +56,26 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def _in_a_sweep() -> bool:
-    """Returns whether this is inside a run of a sweep that can go on after it. One that several processes train in
-    cannot: some of them may not know of the error."""
+    """Returns whether this is a run of a sweep that can continue after an error. A sweep whose runs are trained by
+    several processes cannot: some of the processes may not know of the error."""
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     return sweeping and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def _recipes(group: str) -> list[str]:
-    """Returns the files of a config group that lie in folders below it, as Hydra names them."""
+    """Returns all files of a config group, also those in folders below it, as Hydra names them."""
     root = CONF / group
     return sorted(str(file.relative_to(root).with_suffix("")) for file in root.rglob("*.yaml"))
 
 
 def _settings(file: Path) -> Collection[str]:
     content: dict[str, Any] = yaml.safe_load(file.read_text("utf-8")) or {}
-    own = content.get(file.parent.name)  # beside those of other groups, which some files change, too
+    own = content.get(file.parent.name)  # some files change settings of other groups, too
     return own if isinstance(own, dict) else content
 
 
 def _place_of(key: str, group: str) -> str:
-    """Says where a setting belongs that was given in the wrong place, or nothing where no file of ``conf/`` has it."""
+    """Returns a hint to the group of a setting that was given in the wrong place, or "" if no file has the setting."""
     files = [file for file in sorted(CONF.glob("*/*.yaml")) if key in _settings(file)]
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"
@@ -97,8 +92,8 @@ def _one_line(error: Exception) -> str:
         return f"unknown {group} '{name}'{did_you_mean(name, options)} (available: {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return (
-            f"cannot read the argument '{error.override}': write group.key=value, and a value that has blanks, ~ or "
-            "brackets in quotes of its own, such as 'data.path=\"my [new] folder\"'"
+            f"cannot read the argument '{error.override}': write group.key=value, and put a value with blanks, ~ or "
+            "brackets in a second pair of quotes, such as 'data.path=\"my [new] folder\"'"
         )
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):

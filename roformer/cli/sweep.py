@@ -1,4 +1,4 @@
-"""What a sweep tells: which of its runs is on, and how long the rest may take."""
+"""Progress of a sweep: the number of the current run, and an upper bound on the time left."""
 
 import math
 import os
@@ -15,13 +15,14 @@ from omegaconf import DictConfig
 from roformer.cli.errors import SWEEP_ERRORS
 from roformer.config import CONF
 from roformer.errors import RunTakenError
+from roformer.runs import RunFolder
 
 
 class SweepProgress(Callback):
-    """Prints a line before each run of a ``--multirun``, and at the end how many have failed.
+    """Prints a line before each run of a ``--multirun``, and the number of failed runs at the end.
 
-    The time left supposes that all runs still to come take as long as the longest so far: those that are finished
-    already take none.
+    The time left assumes that every remaining run takes as long as the longest so far. Runs that have finished
+    already take no time, so it is an upper bound.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class SweepProgress(Callback):
         self.longest = self.start = 0.0
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Counts the runs: every combination of what is swept, where the command line wins over a recipe."""
+        """Counts the combinations of all swept values; the command line takes precedence over a recipe."""
         self.process = os.getpid()
         swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         parsed = OverridesParser.create().parse_overrides([*swept, *config.hydra.overrides.task])
@@ -47,24 +48,22 @@ class SweepProgress(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         self.done += 1
         self.longest = max(self.longest, time.monotonic() - self.start)
-        # it has been told; Hydra would print all settings (a launcher with other processes needs it to learn of this)
+        # already printed; Hydra would print all settings. (A launcher with other processes needs the status.)
         if job_return.status is JobStatus.FAILED and os.getpid() == self.process:
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Ends with exit status 1 if a run has failed, or another process has not finished what was left to it."""
+        """Exits with status 1 if a run has failed, or another process has not finished a run that was skipped here."""
         taken = [error for error in SWEEP_ERRORS if isinstance(error, RunTakenError)]
         failed = len(SWEEP_ERRORS) - len(taken)
-        unfinished = sum(not (error.folder / "export" / "config.json").is_file() for error in taken)
-        if failed or unfinished:
-            counts = {"failed": failed, "are still with another process": unfinished}
-            told = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
-            sys.exit(f"error: of {self.done} runs {told}, see above; then run the same command again")
+        unfinished = sum(RunFolder(error.folder).status != "finished" for error in taken)
+        counts = {"failed": failed, "still running in another process": unfinished}
+        if problems := [f"{count}/{self.done} runs {state}" for state, count in counts.items() if count]:
+            sys.exit(f"error: {', '.join(problems)}; see the messages above, then re-run the same command")
 
 
 def _choices(override: Override) -> int | None:
-    """Returns how many values an override sweeps over, a glob over the files of its group; None where Hydra alone
-    knows."""
+    """Returns the number of values that an override sweeps over, or None if only Hydra can tell."""
     if not override.is_sweep_override():
         return 1
     if isinstance(value := override.value(), Glob):

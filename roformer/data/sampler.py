@@ -1,4 +1,4 @@
-"""Which rows a batch holds. In training it is a function of seed and step, so that resuming needs no state."""
+"""Chooses the rows of each batch. In training they depend on seed and step only, so resuming needs no state."""
 
 from functools import lru_cache
 
@@ -12,17 +12,25 @@ def _order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
 
 
 def batch_rows(seed: int, step: int, *, batch_size: int, rows: int) -> NDArray[np.int64]:
-    """Returns the (batch_size,) row numbers of batch ``step``, from 0; every epoch visits every row once.
+    """Returns the (batch_size,) row numbers of batch ``step`` (from 0); every epoch visits every row once.
 
-    Epochs follow each other without a gap, so that a batch may hold the end of one and the start of the next.
+    A batch may contain the end of one epoch and the start of the next.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     return np.array([_order(seed, place // rows, rows)[place % rows] for place in places.tolist()], dtype=np.int64)
 
 
 def batches_by_length(lengths: NDArray[np.int64], batch_tokens: int, *, padded: bool = False) -> list[list[int]]:
-    """Groups documents of like length into batches of at most ``batch_tokens`` tokens (or one long document), where
-    they are ``padded`` with their padding."""
+    """Groups documents of similar length into batches, longest first.
+
+    Args:
+        lengths: (documents,) numbers of tokens.
+        batch_tokens: maximum number of tokens in a batch; a single longer document is a batch of its own.
+        padded: whether padding to the longest document of the batch counts.
+
+    Returns:
+        Indices of the documents in each batch.
+    """
     batches: list[list[int]] = []
     total = 0
     for index in np.argsort(-lengths, kind="stable").tolist():

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from roformer.config import data_name
 from roformer.errors import UserError
 from roformer.results.records import Record, RunInfo
 
@@ -62,16 +62,15 @@ def seeds_of(records: Sequence[Record[Any]], labels: Mapping[str, str]) -> dict[
 def shared_settings(records: Sequence[Record[Any]]) -> dict[str, Any]:
     """Returns the settings that a reader needs to judge the comparison, from the first run."""
     config = records[0].config
-    optimizer = config["optimizer"]
     rates = {record.run.learning_rate for record in records}
-    selected = optimizer.get("grid") or len(rates) > 1
-    thetas = {record.run.position.get("base") for record in records if record.run.position["name"] == "rope"}
+    selected = config.get("lr_search_dir") or len(rates) > 1
+    thetas = {record.run.position.get("rope_theta") for record in records if record.run.position["name"] == "rope"}
     return {
-        "data": Path(config["data"].get("path") or config["data"].get("dataset") or config["data"]["name"]).name,
+        "data": data_name(config["data"]),
         "task": config["task"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
         **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
-        "learning_rate": "best of a grid" if selected else optimizer["learning_rate"],
+        "learning_rate": "best of a grid" if selected else config["optimizer"]["learning_rate"],
         "schedule": config["scheduler"]["name"],
         **{key: config["model"][key] for key in _SIZES},
         "attention": config["attention"]["name"],
@@ -85,7 +84,7 @@ def _compared(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         items = settings.items() if isinstance(settings, dict) else [(None, settings)]
         for key, value in items:
             name = f"{group}.{key}" if key else group
-            selected = name == "optimizer.learning_rate" and config[group].get("grid")  # by one rule for all
+            selected = name == "optimizer.learning_rate" and config.get("lr_search_dir")  # by one rule for all
             if group not in _VARIES and name not in _VARIES and not selected:
                 yield prefix + name, str(value)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from roformer.build import build_task
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation.comparability import label_runs
@@ -21,11 +20,13 @@ from roformer.report.page import headline, warnings, write_report
 from roformer.results.comparison import comparison_to_json
 from roformer.results.records import Record
 from roformer.results.schema import from_json, to_json
+from roformer.runs import RunFolder
+from roformer.runs.provenance import file_digest, provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
 from roformer.sections import in_page_order
 from roformer.sections.evaluator import Evaluator, LoadedRun, discover
-from roformer.training.provenance import file_digest, provenance
+from roformer.tasks.factory import build_task
 
 SCHEMA_VERSION = 2  # of results files
 
@@ -114,7 +115,8 @@ def _results_file(run: Run, name: str, evaluator: Evaluator[Any, Any], folder: P
     if evaluator.scope == "data":
         key = _key(evaluator.version, run.data_fingerprint, run.config["task"])
         return folder / name / f"{run.config['data']['name']}-{key}.json", key
-    files = [file_digest(file) for file in (run.export / "model.safetensors", run.folder / "metrics.jsonl")]
+    trained = RunFolder(run.folder)
+    files = [file_digest(file) for file in (trained.exported_weights, trained.metrics_file)]
     config = evaluator.config
     key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
     return folder / name / f"{run.name}.json", key

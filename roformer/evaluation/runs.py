@@ -1,16 +1,16 @@
 """Finished runs, as evaluation sees them: what ``train.py`` left in an output folder."""
 
 import glob
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roformer.config import read_config
+from roformer.config import data_name
 from roformer.data import SOURCES
 from roformer.errors import UserError
 from roformer.results.records import RunInfo
+from roformer.runs import RunFolder
 from roformer.tasks import TASKS
 
 
@@ -34,7 +34,7 @@ class Run:
 
     @property
     def export(self) -> Path:
-        return self.folder / "export"
+        return RunFolder(self.folder).export
 
     @property
     def task(self) -> str:
@@ -53,7 +53,7 @@ class Run:
         since the comparison selects, of several learning rates."""
         data, rate = self.config["data"], self.config["optimizer"]["learning_rate"]
         is_scored = self.family == "downstream"
-        dataset = data.get("glue_task") or Path(data.get("dataset") or data.get("path") or data["name"]).stem
+        dataset = data.get("glue_task") or data_name(data)
         return RunInfo(
             name=self.name,
             task=self.task,
@@ -76,25 +76,18 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
         UserError: if no pattern matches a finished run, or two runs have the same name.
     """
     folders = sorted({Path(match) for pattern in patterns for match in glob.glob(pattern)})
-    begun = [folder for folder in folders if (folder / "config.yaml").is_file()]
-    finished = [folder for folder in begun if (folder / "export" / "config.json").is_file()]
+    begun = [folder for folder in map(RunFolder, folders) if folder.has_config]
+    finished = [folder for folder in begun if folder.status == "finished"]
     if not finished:
         found = f"{len(begun)} unfinished" if begun else f"{len(folders)} other"
         raise UserError(
             f"runs={patterns} matches no finished run ({found} folders); give output folders of train.py, such as "
             "outputs/*"
         )
-    names = Counter(folder.name for folder in finished)
+    names = Counter(folder.path.name for folder in finished)
     if (twice := names.most_common(1)[0])[1] > 1:
         raise UserError(
             f"runs={patterns} matches {twice[1]} folders named {twice[0]}; results go by that name, so rename"
         )
-    runs = [
-        Run(
-            folder,
-            read_config(folder / "config.yaml"),
-            json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
-        )
-        for folder in finished
-    ]
-    return runs, [folder for folder in begun if folder not in finished]
+    runs = [Run(folder.path, folder.config or {}, folder.provenance) for folder in finished]
+    return runs, [folder.path for folder in begun if folder not in finished]

@@ -1,27 +1,15 @@
-"""The RoFormer as transformers models, known to ``AutoConfig``, ``AutoModel`` and their kin."""
+"""The RoFormer as transformers models. Each name is imported when it is first read."""
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-)
+from typing import TYPE_CHECKING
 
-from roformer.model.causal import RoFormerForCausalLM
-from roformer.model.configuration import RoFormerConfig
-from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-from roformer.model.heads import RoFormerForMaskedLM, RoFormerForSequenceClassification
-from roformer.model.seq2seq import RoFormerForConditionalGeneration
+from roformer.lazy import lazy_names
 
-AutoConfig.register(RoFormerConfig.model_type, RoFormerConfig)
-# The mappings compare class names first, and stock RoFormer's are the same; exist_ok lets ours stand beside them.
-AutoModel.register(RoFormerConfig, RoFormerModel, exist_ok=True)
-AutoModelForCausalLM.register(RoFormerConfig, RoFormerForCausalLM, exist_ok=True)
-AutoModelForMaskedLM.register(RoFormerConfig, RoFormerForMaskedLM, exist_ok=True)
-AutoModelForSeq2SeqLM.register(RoFormerConfig, RoFormerForConditionalGeneration, exist_ok=True)
-AutoModelForSequenceClassification.register(RoFormerConfig, RoFormerForSequenceClassification, exist_ok=True)
+if TYPE_CHECKING:
+    from roformer.model.causal import RoFormerForCausalLM
+    from roformer.model.configuration import RoFormerConfig
+    from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
+    from roformer.model.heads import RoFormerForMaskedLM, RoFormerForSequenceClassification
+    from roformer.model.seq2seq import RoFormerForConditionalGeneration
 
 __all__ = [
     "RoFormerConfig",
@@ -32,3 +20,16 @@ __all__ = [
     "RoFormerModel",
     "RoFormerPreTrainedModel",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "RoFormerConfig": "roformer.model.configuration",
+        "RoFormerForCausalLM": "roformer.model.causal",
+        "RoFormerForConditionalGeneration": "roformer.model.seq2seq",
+        "RoFormerForMaskedLM": "roformer.model.heads",
+        "RoFormerForSequenceClassification": "roformer.model.heads",
+        "RoFormerModel": "roformer.model.encoder",
+        "RoFormerPreTrainedModel": "roformer.model.encoder",
+    },
+)

@@ -3,16 +3,16 @@
 Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V vocabulary.
 """
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
-from roformer.model.heads import RoFormerLanguageModel
+from roformer.model.heads import RoFormerLanguageModel, has_label
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
 
@@ -25,7 +25,7 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
 
     def __init__(self, config: RoFormerConfig) -> None:
         if not config.is_decoder:
-            raise UserError("RoFormerForCausalLM reads from left to right: set is_decoder=True in its configuration")
+            raise UserError("RoFormerForCausalLM is a causal decoder: set is_decoder=True in its configuration")
         super().__init__(config)
 
     @can_return_tuple
@@ -49,41 +49,50 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         """Predicts the next tokens; the inputs are those of ``RoFormerModel.forward``.
 
         Args:
-            labels: (B, L) or (1, T), as a rule ``input_ids`` themselves: the model shifts them. -100 at tokens that
-                are not to be predicted, as the first of each packed document must be.
+            labels: (B, L) or (1, T), usually ``input_ids`` themselves: the model shifts them. -100 at tokens that are
+                not to be predicted, as the first of each packed document must be.
             use_cache: return a cache of this text if none was given.
             logits_to_keep: compute the logits of so many last tokens only; 0 for all.
             sparse_prediction: compute logits only of tokens that have a label, (N, V), from the tokens before them.
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
-            loss in nats a predicted token (if there are labels), logits, and the cache if there is one.
-
-        Raises:
-            UserError: if the inputs contradict each other.
+            loss in nats per predicted token (if there are labels), logits, and the cache if there is one.
         """
-        if sparse_prediction and labels is None:
-            raise UserError("sparse_prediction computes logits where there are labels; give labels")
+        next_tokens = None if labels is None else F.pad(labels[:, 1:], (0, 1), value=IGNORE_INDEX)
+        predicted = has_label(next_tokens) if sparse_prediction else None
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         outputs = self.roformer(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
-            output_attentions, output_hidden_states, past_key_values=past_key_values,
-        )  # fmt: skip
-        hidden_states, following = outputs.last_hidden_state, None
-        if labels is not None:
-            # of each token, the next one
-            following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORE_INDEX)
-        if sparse_prediction:
-            assert following is not None
-            predicted = following != IGNORE_INDEX
-            hidden_states, following = hidden_states[predicted], following[predicted]
-        elif logits_to_keep and labels is None:
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            cu_seqlens=cu_seqlens,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            past_key_values=past_key_values,
+        )
+        return self._predict(outputs, next_tokens, predicted, logits_to_keep, num_items_in_batch)
+
+    def _predict(
+        self,
+        outputs: BaseModelOutputWithPast,
+        next_tokens: Tensor | None,
+        predicted: Tensor | None,
+        logits_to_keep: int,
+        num_items_in_batch: int | Tensor | None,
+    ) -> CausalLMOutputWithPast:
+        """Computes logits of the ``predicted`` tokens, of the last ones or of all, and the loss against (B, L)."""
+        hidden_states, loss = outputs.last_hidden_state, None
+        if predicted is not None and next_tokens is not None:
+            hidden_states, next_tokens = hidden_states[predicted], next_tokens[predicted]
+        elif logits_to_keep and next_tokens is None:
             hidden_states = hidden_states[:, -logits_to_keep:]
         logits = self.head(hidden_states)
-        loss = None
-        if following is not None:
-            loss = mean_loss(logits.flatten(0, -2), following.flatten(), num_items_in_batch)
+        if next_tokens is not None:
+            loss = mean_loss(logits.flatten(0, -2), next_tokens.flatten(), num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,

@@ -3,13 +3,15 @@
 from dataclasses import fields
 from typing import Any, Literal
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 from transformers.activations import ACT2FN
 
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.errors import UserError
+from roformer.model.auto_classes import register_models
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.registry import check_type, did_you_mean
+from roformer.renamed import current_model_config
 
 Pooling = Literal["cls", "mean"]
 
@@ -45,9 +47,9 @@ class RoFormerConfig(PretrainedConfig):
         decoder_layers: of such a model, and of no other; None means as many as of the encoder.
         label_smoothing: probability that its loss spreads evenly over the vocabulary, in training.
         rotary_value: rotate the values as well as queries and keys.
-        position: ``{"name": "rope", "base": 10000.0}``: the encoding's name and its settings.
+        position: ``{"name": "rope", "rope_theta": 10000.0}``: the encoding's name and its settings.
         attention_backend: a name in ``roformer/attention``.
-        attention_settings: what that backend takes besides, such as ``{"num_features": 512}`` for ``performer``.
+        attention_settings: settings of that backend, such as ``{"num_features": 512}`` for ``favor_plus``.
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
             with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
         pooling: what a classifier reads: ``cls``, the first token, or ``mean`` over all tokens.
@@ -99,6 +101,12 @@ class RoFormerConfig(PretrainedConfig):
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
         self._check_values()
+        register_models()
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Reads what ``config.json`` holds, including names of version 0.1; keywords are as in transformers."""
+        return super().from_dict(current_model_config(config_dict), **kwargs)
 
     @property
     def shape(self) -> ModelShape:
@@ -157,3 +165,6 @@ class RoFormerConfig(PretrainedConfig):
         if self.rotary_value and self.position["name"] != "rope":
             raise UserError(f"rotary_value needs position rope, got '{self.position['name']}'")
         self.shape  # noqa: B018  # raises where the heads do not divide the hidden size
+
+
+AutoConfig.register(RoFormerConfig.model_type, RoFormerConfig)

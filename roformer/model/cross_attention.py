@@ -6,7 +6,7 @@ Shapes: B batch, L length in the decoder, S in the encoder, C hidden size, H hea
 from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs, SequenceLayout
 from roformer.model.configuration import RoFormerConfig
 from roformer.ops.dropout import Dropout
 from roformer.position import PositionEncoding
@@ -39,7 +39,7 @@ class RoFormerCrossAttention(nn.Module):
         *,
         past_key_values: EncoderDecoderCache | None = None,
     ) -> Tensor:
-        """Maps (B, L, C) to (B, L, C), reading (B, S, C); keys and values of the encoder are made once a cache."""
+        """Maps (B, L, C) to (B, L, C), reading (B, S, C); a cache keeps the encoder's keys and values."""
         query = self.query(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         if past_key_values is not None and past_key_values.is_updated.get(self.layer):
             cached = past_key_values.cross_attention_cache.layers[self.layer]
@@ -55,5 +55,9 @@ class RoFormerCrossAttention(nn.Module):
             if past_key_values is not None:
                 key, value = past_key_values.cross_attention_cache.update(key, value, self.layer)
                 past_key_values.is_updated[self.layer] = True
-        context, _ = self.backend(query, key, value, position=self.position, state=(), layout=layout, layer=self.layer)
+        context, _ = self.backend(
+            AttentionInputs(
+                query=query, key=key, value=value, position=self.position, state=(), layout=layout, layer=self.layer
+            )
+        )
         return self.norm(hidden_states + self.dropout(self.output(context)))

@@ -3,6 +3,8 @@
 Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embedding size, H heads, D head size.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -14,7 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs, SequenceLayout, document_ids
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.cross_attention import RoFormerCrossAttention
@@ -81,22 +83,26 @@ class RoFormerLayer(GradientCheckpointingLayer):
         past_key_values: Cache | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_layout: SequenceLayout | None = None,
+        output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
 
-        With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only. With
-        ``past_key_values``, whose keys are not rotated, its tokens come before these; these are added to it.
+        With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only. The tokens of
+        ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
         """
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         )
         if past_key_values is not None:
-            own = getattr(past_key_values, "self_attention_cache", past_key_values)  # beside that of the encoder
+            own = getattr(past_key_values, "self_attention_cache", past_key_values)  # an encoder-decoder has two
             key, value = own.update(key, value, self.layer)
         context, weights = self.backend(
-            query, key, value, position=position, state=state, layout=layout, layer=self.layer, query_mask=query_mask
-        )
+            AttentionInputs(
+                query=query, key=key, value=value, position=position, state=state, layout=layout, layer=self.layer,
+                query_mask=query_mask, output_attentions=output_attentions,
+            )
+        )  # fmt: skip
         if query_mask is not None:
             hidden_states = hidden_states[query_mask]
         attended = self.dropout(self.attention_output(context))
@@ -142,6 +148,21 @@ class RoFormerModel(RoFormerPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embeddings.word_embeddings = value
 
+    @contextmanager
+    def using_position(self, position: PositionEncoding) -> Iterator[None]:
+        """Runs the model with another position encoding within a ``with`` block.
+
+        Raises:
+            UserError: if the attention backend cannot honor it.
+        """
+        ATTENTION_BACKENDS[self.config.attention_backend].check(position)
+        own = self.position
+        self.position = position.to(self.device).train(self.training)
+        try:
+            yield
+        finally:
+            self.position = own
+
     @can_return_tuple
     def forward(
         self,
@@ -162,62 +183,77 @@ class RoFormerModel(RoFormerPreTrainedModel):
 
         Args:
             input_ids: (B, L) token numbers; or give ``inputs_embeds``, (B, L, E).
-            attention_mask: (B, L), 0 at padding. Not with ``cu_seqlens``.
-            token_type_ids: (B, L); all 0 if not given.
-            position_ids: (B, L) in tokens, whole or fractional, any offset; if not given 0, 1, 2 ..., from the first
+            attention_mask: (B, L), with a cache (B, P + L), 0 at padding. Not with ``cu_seqlens``.
+            token_type_ids: (B, L); all 0 by default.
+            position_ids: (B, L) in tokens, whole or fractional, any offset; by default 0, 1, 2 ... from the first
                 token that is no padding, and from 0 again in each packed document.
-            cu_seqlens: (documents + 1,) cumulative lengths of packed documents, from 0 to T. No token attends
-                across two documents.
-            output_attentions: return the weights of each layer; needs ``attention_backend`` eager and no packing.
+            cu_seqlens: (documents + 1,) cumulative lengths of packed documents, which do not attend to each other.
+            output_attentions: return the weights of each layer; needs softmax attention, which then runs eagerly.
             output_hidden_states: return the embeddings and the output of each layer.
-            query_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C). Its keys
-                and values are those of all tokens, so that nothing else changes.
-            past_key_values: of P tokens that stand before these; these are added to it. ``attention_mask``, if there
-                is one, is then (B, P + L), and positions go on from one token to the next. Only in a decoder.
-            encoder_hidden_states: (B, S, C) what an encoder made of another text; needed, and only taken, with
-                ``config.add_cross_attention``. ``encoder_attention_mask`` (B, S) is 0 at its padding.
+            query_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C).
+            past_key_values: cache of the P tokens before these, which are added to it. Only in a decoder.
+            encoder_hidden_states: (B, S, C) output of an encoder; needed with ``config.add_cross_attention``.
+            encoder_attention_mask: (B, S), 0 at the encoder's padding.
 
         Raises:
             UserError: if the inputs contradict each other.
         """
         inputs_embeds = self._embed_inputs(input_ids, inputs_embeds)
-        if query_mask is not None and (query_mask.shape != inputs_embeds.shape[:2] or query_mask.dtype != torch.bool):
-            raise UserError(
-                f"query_mask must be boolean and {tuple(inputs_embeds.shape[:2])}, got {query_mask.dtype} and "
-                f"{tuple(query_mask.shape)}"
-            )
-        if self.config.add_cross_attention != (encoder_hidden_states is not None):
-            raise UserError("encoder_hidden_states are for models with add_cross_attention, and needed there")
-        past = self._check_past(past_key_values, cu_seqlens, query_mask)
+        past = self._check_inputs(inputs_embeds, query_mask, encoder_hidden_states, past_key_values, cu_seqlens)
         layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens, past)
-        position_ids = self.position.place(position_ids)
+        position_ids = self.position.map_positions(position_ids)
         state = self.position.prepare(position_ids)
-        hidden_states = self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:])
-        encoder_layout = SequenceLayout.padded(encoder_attention_mask)
-        want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        want_hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return self._run_layers(
+            self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:]),
+            output_attentions=self.config.output_attentions if output_attentions is None else output_attentions,
+            output_hidden_states=bool(
+                self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+            ),
+            query_mask=query_mask,
+            state=state,
+            layout=layout,
+            past_key_values=past_key_values,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_layout=SequenceLayout.padded(encoder_attention_mask),
+        )
 
+    def _run_layers(
+        self,
+        hidden_states: Tensor,
+        *,
+        output_attentions: bool,
+        output_hidden_states: bool,
+        state: PositionState,
+        layout: SequenceLayout,
+        query_mask: Tensor | None,
+        past_key_values: Cache | None,
+        encoder_hidden_states: Tensor | None,
+        encoder_layout: SequenceLayout,
+    ) -> BaseModelOutputWithPast:
         all_hidden_states, all_attentions = [hidden_states], []
         for number, layer in enumerate(self.layers, start=1):
-            wanted = query_mask if number == len(self.layers) else None
             hidden_states, weights = layer(
-                hidden_states, position=self.position, state=state, layout=layout, query_mask=wanted,
-                past_key_values=past_key_values, encoder_hidden_states=encoder_hidden_states,
+                hidden_states,
+                position=self.position,
+                state=state,
+                layout=layout,
+                query_mask=query_mask if number == len(self.layers) else None,
+                past_key_values=past_key_values,
+                encoder_hidden_states=encoder_hidden_states,
                 encoder_layout=encoder_layout,
-            )  # fmt: skip
-            if want_attentions and weights is None:
-                raise UserError(
-                    "output_attentions needs attention_backend='eager', padded, not packed, input, and no query_mask"
-                )
-            if want_attentions:
+                output_attentions=output_attentions,
+            )
+            if output_attentions and weights is None:
+                raise UserError("output_attentions needs softmax attention, padded, not packed, input, no query_mask")
+            if output_attentions:
                 all_attentions.append(weights)
-            if want_hidden:
+            if output_hidden_states:
                 all_hidden_states.append(hidden_states)
         return BaseModelOutputWithPast(
             last_hidden_state=hidden_states,
             past_key_values=past_key_values,
-            hidden_states=tuple(all_hidden_states) if want_hidden else None,
-            attentions=tuple(all_attentions) if want_attentions else None,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
         )
 
     def _embed_inputs(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
@@ -228,8 +264,22 @@ class RoFormerModel(RoFormerPreTrainedModel):
         assert input_ids is not None
         return self.embeddings.word_embeddings(input_ids)
 
-    def _check_past(self, past_key_values: Cache | None, cu_seqlens: Tensor | None, query_mask: Tensor | None) -> int:
-        """Returns how many tokens are cached."""
+    def _check_inputs(
+        self,
+        inputs: Tensor,
+        query_mask: Tensor | None,
+        encoder_hidden_states: Tensor | None,
+        past_key_values: Cache | None,
+        cu_seqlens: Tensor | None,
+    ) -> int:
+        """Returns the number of cached tokens."""
+        if query_mask is not None and (query_mask.shape != inputs.shape[:2] or query_mask.dtype != torch.bool):
+            raise UserError(
+                f"query_mask must be boolean and {tuple(inputs.shape[:2])}, got {query_mask.dtype} and "
+                f"{tuple(query_mask.shape)}"
+            )
+        if self.config.add_cross_attention != (encoder_hidden_states is not None):
+            raise UserError("encoder_hidden_states are for models with add_cross_attention, and needed there")
         if past_key_values is None:
             return 0
         if not self.config.is_decoder or cu_seqlens is not None or query_mask is not None:
@@ -246,9 +296,9 @@ class RoFormerModel(RoFormerPreTrainedModel):
         cu_seqlens: Tensor | None,
         past: int,
     ) -> tuple[SequenceLayout, Tensor]:
-        """Returns who may see whom, and positions (B or 1, past + L)."""
+        """Returns the layout, and positions (B or 1, past + L)."""
         batch, length = inputs.shape[:2]
-        causal = self.config.is_decoder
+        causal = self.config.is_decoder and length > 1  # a single token is the last one and attends to all
         tokens = torch.arange(past + length, device=inputs.device)[None]
         if cu_seqlens is None:
             layout = SequenceLayout.padded(attention_mask, causal=causal)
@@ -270,7 +320,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
         if position_ids.dim() != 2 or position_ids.shape[0] not in (1, batch) or position_ids.shape[1] != length:
             raise UserError(f"position_ids must be ({batch}, {length}), got {tuple(position_ids.shape)}")
         if past:
-            # before the text there is padding only, which nothing sees: any position will do that every table has
+            # nothing attends to the padding before the text: any position that every table has will do
             before = (position_ids[:, :1] - torch.arange(past, 0, -1, device=inputs.device)).clamp(min=0)
             position_ids = torch.cat((before, position_ids), dim=1)
         return layout, position_ids

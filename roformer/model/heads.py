@@ -15,11 +15,22 @@ from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutp
 
 from roformer.attention import document_ids
 from roformer.errors import UserError
-from roformer.model import interop
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
+from roformer.model.interop import from_stock, to_stock
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 from roformer.ops.dropout import Dropout
+
+
+def has_label(labels: Tensor | None) -> Tensor:
+    """Returns True for each token that is to be predicted, for ``sparse_prediction``.
+
+    Raises:
+        UserError: if there are no labels.
+    """
+    if labels is None:
+        raise UserError("sparse_prediction computes logits where there are labels; give labels")
+    return labels != IGNORE_INDEX
 
 
 class RoFormerLMHead(nn.Module):
@@ -67,7 +78,7 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
     def __init__(self, config: RoFormerConfig) -> None:
         if config.is_decoder:
             raise UserError(
-                "RoFormerForMaskedLM reads to both sides, and this configuration has is_decoder: use "
+                "RoFormerForMaskedLM is a bidirectional encoder, and this configuration has is_decoder: use "
                 "RoFormerForCausalLM (AutoModelForCausalLM)"
             )
         super().__init__(config)
@@ -93,21 +104,25 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
             sparse_prediction: compute logits, and the output of the last layer, only where there is a label: (N, V)
                 instead of (B, L, V).
             num_items_in_batch: divide the summed loss by this instead of by the labels in this call (transformers'
-                name), so that the parts of a batch add up to its mean.
+                name): the losses of the parts of a batch then add up to its mean.
 
         Returns:
-            loss in nats a predicted token (if there are labels), and logits.
+            loss in nats per predicted token (if there are labels), and logits.
         """
-        predicted = None
-        if sparse_prediction:
-            if labels is None:
-                raise UserError("sparse_prediction computes logits where there are labels; give labels")
-            predicted = labels != IGNORE_INDEX
+        predicted = has_label(labels) if sparse_prediction else None
+        if labels is not None and predicted is not None:
             labels = labels[predicted]
         outputs = self.roformer(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
-            output_attentions, output_hidden_states, predicted,
-        )  # fmt: skip
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            cu_seqlens=cu_seqlens,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            query_mask=predicted,
+        )
         logits = self.head(outputs.last_hidden_state)
         loss = None
         if labels is not None:
@@ -118,25 +133,25 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
 
     @classmethod
     def from_transformers(cls, path_or_model: str | PreTrainedModel, **settings: Any) -> "RoFormerForMaskedLM":
-        """Reads a stock transformers RoFormer: a folder, a hub name, or a model in memory.
+        """Reads a Hugging Face RoFormer: a folder, a hub name, or a model in memory.
 
         Args:
             path_or_model: what to read.
             settings: overrides for ``RoFormerConfig``, such as ``attention_backend="eager"``.
 
         Raises:
-            UserError: if it is not a stock RoFormer encoder with an MLM head.
+            UserError: if it is not a Hugging Face RoFormer encoder with an MLM head.
         """
-        return interop.from_transformers(cls, path_or_model, settings)
+        return from_stock(cls, path_or_model, settings)
 
     def to_transformers(self) -> StockRoFormerForMaskedLM:
-        """Returns the stock model with the same weights, up to ``max_position_embeddings`` tokens long.
+        """Returns the Hugging Face model with the same weights, for up to ``max_position_embeddings`` tokens.
 
         Raises:
-            UserError: if the position encoding has no stock equivalent: only rope does, interleaved, with base
-                10000 and no partial factor.
+            UserError: if that model has no such position encoding: it has rope only, interleaved, with rope_theta
+                10000 on all channels.
         """
-        return interop.to_transformers(self)
+        return to_stock(self)
 
 
 class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
@@ -168,20 +183,26 @@ class RoFormerForSequenceClassification(RoFormerPreTrainedModel):
         """Classifies each sequence, or each packed document; the inputs are those of ``RoFormerModel.forward``.
 
         Args:
-            labels: (B,) or (documents,): class numbers; or what the only logit is to be, a number with
+            labels: (B,) or (documents,): class numbers; or targets of the only logit, a number with
                 ``config.problem_type`` regression, a probability with multi_label_classification.
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
-            loss a sequence (if there are labels), the squared error or else in nats; and logits (B or documents,
+            loss per sequence (if there are labels), in nats or as squared error; and logits (B or documents,
             num_labels).
         """
         outputs = self.roformer(
-            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, cu_seqlens,
-            output_attentions, output_hidden_states,
-        )  # fmt: skip
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            cu_seqlens=cu_seqlens,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
         pooled = self._pool(outputs.last_hidden_state, attention_mask, cu_seqlens)
-        with torch.autocast(pooled.device.type, enabled=False):  # in bfloat16 near scores would tie
+        with torch.autocast(pooled.device.type, enabled=False):  # in bfloat16 close scores would tie
             logits = self.classifier(self.dropout(pooled.to(self.classifier.weight.dtype)))
         loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
         return SequenceClassifierOutput(

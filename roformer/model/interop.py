@@ -1,6 +1,6 @@
-"""To and from the RoFormer of transformers, whose query, key and value projections are three separate layers."""
+"""To and from Hugging Face RoFormer ("stock"), whose query, key and value projections are three separate layers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
+from roformer.model.encoder import RoFormerPreTrainedModel
 
-if TYPE_CHECKING:
-    from roformer.model.heads import RoFormerForMaskedLM
+MaskedLM = TypeVar("MaskedLM", bound=RoFormerPreTrainedModel)
 
 _SHARED_SETTINGS = (
     "vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -21,7 +21,13 @@ _SHARED_SETTINGS = (
     "initializer_range", "layer_norm_eps", "rotary_value", "pad_token_id", "tie_word_embeddings",
 )  # fmt: skip
 
-_STOCK_POSITION = {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0, "pairs": "all"}
+_STOCK_POSITION = {
+    "name": "rope",
+    "rope_theta": 10000.0,
+    "layout": "interleaved",
+    "partial_rotary_factor": 1.0,
+    "frequency_band": "all",
+}
 
 # Our module -> the stock module with the same parameters, outside the layers and inside one.
 _MODULES = {
@@ -58,25 +64,25 @@ def _read_stock(path: str) -> StockRoFormerForMaskedLM:
         config = StockConfig.from_pretrained(path)
         if config.model_type != StockConfig.model_type:
             raise UserError(
-                f"from_transformers reads a stock RoFormerForMaskedLM; '{path}' holds a model of type "
+                f"from_transformers reads a Hugging Face RoFormerForMaskedLM; '{path}' holds a model of type "
                 f"'{config.model_type}'"
             )
         stock, loaded = StockRoFormerForMaskedLM.from_pretrained(path, config=config, output_loading_info=True)
     except OSError as error:
-        raise UserError(f"no stock RoFormer at '{path}': {str(error).splitlines()[0]}") from error
+        raise UserError(f"no Hugging Face RoFormer at '{path}': {str(error).splitlines()[0]}") from error
     missing = sorted(set(loaded["missing_keys"]) - {"roformer.encoder.embed_positions.weight"})
     if missing:
         raise UserError(f"'{path}' has no weights for {missing[0]}; from_transformers needs encoder and MLM head")
     return stock
 
 
-def from_transformers(
-    cls: "type[RoFormerForMaskedLM]", path_or_model: str | PreTrainedModel, settings: dict[str, Any]
-) -> "RoFormerForMaskedLM":
+def from_stock(cls: type[MaskedLM], path_or_model: str | PreTrainedModel, settings: dict[str, Any]) -> MaskedLM:
     """See ``RoFormerForMaskedLM.from_transformers``."""
     stock = path_or_model if isinstance(path_or_model, PreTrainedModel) else _read_stock(path_or_model)
     if not isinstance(stock, StockRoFormerForMaskedLM) or stock.config.is_decoder:
-        raise UserError(f"from_transformers reads a stock RoFormerForMaskedLM encoder, got {type(stock).__name__}")
+        raise UserError(
+            f"from_transformers reads a Hugging Face RoFormerForMaskedLM encoder, got {type(stock).__name__}"
+        )
 
     shared = {name: getattr(stock.config, name) for name in _SHARED_SETTINGS}
     model = cls(RoFormerConfig(**{**shared, "position": _STOCK_POSITION, **settings}))
@@ -94,17 +100,19 @@ def from_transformers(
     return model.to(stock.device, stock.dtype).train(stock.training)
 
 
-def to_transformers(model: "RoFormerForMaskedLM") -> StockRoFormerForMaskedLM:
+def to_stock(model: RoFormerPreTrainedModel) -> StockRoFormerForMaskedLM:
     """See ``RoFormerForMaskedLM.to_transformers``."""
     if {**_STOCK_POSITION, **(model.config.position or {})} != _STOCK_POSITION:
         raise UserError(
-            f"stock RoFormer has no equivalent of position {model.config.position}; it knows rope only, interleaved, "
-            "with base 10000 on all channels"
+            f"Hugging Face RoFormer has no equivalent of position {model.config.position}; it has rope only, "
+            "interleaved, with rope_theta 10000 on all channels"
         )
     config = model.config
     operator = issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention)
     if config.scale_embedding or not config.normalize_embedding or not operator:
-        raise UserError("stock RoFormer here is an encoder with softmax attention and normed embeddings; this is not")
+        raise UserError(
+            "Hugging Face RoFormer is an encoder with softmax attention and normed embeddings; this model is not"
+        )
     stock = StockRoFormerForMaskedLM(StockConfig(**{name: getattr(model.config, name) for name in _SHARED_SETTINGS}))
     ours = model.state_dict()
     theirs = stock.state_dict()  # keeps the stock model's own table of angles

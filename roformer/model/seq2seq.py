@@ -16,9 +16,10 @@ from transformers.utils.generic import can_return_tuple
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
+from roformer.model.heads import has_label
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
-_LONGEST = 256  # tokens that generate() writes, unless it is told otherwise; the start token is one
+_MAX_LENGTH = 256  # tokens that generate() writes by default; the start token is one
 
 
 class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin):
@@ -46,7 +47,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         )
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
-        self.generation_config.max_length = min(_LONGEST, self.decoder.position.max_length or _LONGEST)
+        self.generation_config.max_length = min(_MAX_LENGTH, self.decoder.position.traits.max_length or _MAX_LENGTH)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word_embeddings
@@ -81,46 +82,32 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         Args:
             input_ids: (B, S) the source; or ``inputs_embeds`` (B, S, C), or ``encoder_outputs``.
             attention_mask: (B, S), 0 at padding, on either side.
-            decoder_input_ids: (B, L) the target behind its start token; made of the labels if not given.
+            decoder_input_ids: (B, L) the target after its start token; by default made from the labels.
             decoder_attention_mask: (B, L), 0 at padding; with a cache, of its tokens as well.
             labels: (B, L) the target, -100 at padding.
-            past_key_values: of the tokens of the target before these; these are added to it.
+            past_key_values: cache of the target's tokens before these, which are added to it.
             use_cache: return a cache if none was given.
             sparse_prediction: compute logits only where there are labels: (N, V).
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
-            loss in nats a predicted token (if there are labels; smoothed in training), logits, the cache if there is
-            one, and what the encoder made of the source.
-
-        Raises:
-            UserError: if the inputs contradict each other.
+            loss in nats per predicted token (if there are labels; smoothed in training), logits, the cache if there is
+            one, and the encoder's output.
         """
         if encoder_outputs is None:
-            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds)
-        if decoder_input_ids is None:
-            if labels is None:
-                raise UserError("the decoder needs decoder_input_ids, or labels to make them of")
-            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+            encoder_outputs = self.encoder(
+                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds
+            )
         if use_cache and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())
         hidden_states = self.decoder(
-            decoder_input_ids,
-            decoder_attention_mask,
+            input_ids=self._decoder_inputs(labels) if decoder_input_ids is None else decoder_input_ids,
+            attention_mask=decoder_attention_mask,
             past_key_values=past_key_values,
             encoder_hidden_states=encoder_outputs.last_hidden_state,
             encoder_attention_mask=attention_mask,
         ).last_hidden_state
-        if sparse_prediction:
-            if labels is None:
-                raise UserError("sparse_prediction computes logits where there are labels; give labels")
-            predicted = labels != IGNORE_INDEX
-            hidden_states, labels = hidden_states[predicted], labels[predicted]
-        logits = self.lm_head(hidden_states)
-        loss = None
-        if labels is not None:
-            smoothing = self.config.label_smoothing if self.training else 0.0
-            loss = mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch, smoothing=smoothing)
+        logits, loss = self._predict(hidden_states, labels, sparse_prediction, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
@@ -128,8 +115,30 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
         )
 
+    def _predict(
+        self,
+        hidden_states: Tensor,
+        labels: Tensor | None,
+        sparse_prediction: bool,
+        num_items_in_batch: int | Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns logits, and the loss if there are labels."""
+        if sparse_prediction:
+            predicted = has_label(labels)
+            hidden_states, labels = hidden_states[predicted], None if labels is None else labels[predicted]
+        logits = self.lm_head(hidden_states)
+        if labels is None:
+            return logits, None
+        smoothing = self.config.label_smoothing if self.training else 0.0
+        return logits, mean_loss(logits.flatten(0, -2), labels.flatten(), num_items_in_batch, smoothing=smoothing)
+
+    def _decoder_inputs(self, labels: Tensor | None) -> Tensor:
+        if labels is None:
+            raise UserError("the decoder needs decoder_input_ids, or labels to make them of")
+        return self.prepare_decoder_input_ids_from_labels(labels)
+
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Puts the start token before (B, L) labels, and leaves the last one out."""
+        """Puts the start token before (B, L) labels, and drops the last one."""
         start = self.config.decoder_start_token_id
         if start is None:
             raise UserError("set decoder_start_token_id in the configuration: the token that every target begins with")

@@ -1,15 +1,16 @@
-"""The contract of a position encoding.
+"""The contract of a position encoding: hooks that a model calls, and traits that others read.
 
 Shapes here and in every encoding: B batch, H heads, L length, Q queries, D head size, E embedding size.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
 from roformer.errors import UserError
 from roformer.registry import Registry
+from roformer.renamed import POSITION_SETTINGS
 
 PositionState: TypeAlias = tuple[Tensor, ...]
 """What one forward pass computes once for all layers: tensors of shape (B or 1, H or 1, L, anything)."""
@@ -25,7 +26,7 @@ class ModelShape:
         embedding_size: E, width of the token embeddings; None means ``hidden_size``.
         max_position_embeddings: rows of a table of positions, for the encodings that have one.
         num_hidden_layers: for the encodings that have parameters in each layer.
-        causal: no token sees those after it, so that an encoding needs nothing for them.
+        causal: no token attends to a later one, so an encoding needs no parameters for them.
 
     Raises:
         UserError: if the heads do not divide the hidden size.
@@ -49,44 +50,54 @@ class ModelShape:
         return self.hidden_size // self.num_attention_heads
 
 
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """Properties of an encoding that backends, checks, tests and docs read without running it.
+
+    Attributes:
+        shift_invariant: adding a constant to all positions changes no output.
+        rotation: effect of ``rotate`` and ``rotate_key`` on the length of a vector. ``none``: they do nothing;
+            ``isometric``: the length stays; ``scaled``: it is multiplied by one number; ``decaying``: by numbers that
+            depend on the position.
+        causal: whether a decoder can start from the parameters of an encoder (``same_parameters``), or uses them for
+            other distances (``own_parameters``).
+        max_length: rows of the table of positions, beyond which positions are refused; None without a table.
+    """
+
+    shift_invariant: bool
+    rotation: Literal["none", "isometric", "scaled", "decaying"] = "none"
+    causal: Literal["same_parameters", "own_parameters"] = "same_parameters"
+    max_length: int | None = None
+
+
 class PositionEncoding(nn.Module):
     """Where the order of tokens enters the model. Override only what an encoding uses; every default is a no-op.
 
-    An attention backend calls ``rotate``, ``score_bias`` and ``value_bias`` itself, so that a backend may rotate
-    elsewhere than before the product (eq. 19 of the paper). Tables are computed in the forward pass and not kept as
-    buffers: ``model.to(torch.bfloat16)`` would round a buffer, and loading with transformers 5 leaves it unset.
+    An attention backend calls ``rotate``, ``score_bias`` and ``value_bias`` itself, because it may rotate elsewhere
+    than before the product (eq. 19 of the paper). Tables are computed in the forward pass and not kept as buffers:
+    ``model.to(torch.bfloat16)`` would round a buffer, and loading with transformers 5 leaves it unset.
     """
 
-    shift_invariant: ClassVar[bool]
-    """True if adding a constant to all positions changes no output."""
+    scales: ClassVar["type[PositionEncoding] | None"] = None
+    """The encoding that this one extends to longer texts, with the same parameters: ``rope`` for ``rope_yarn``."""
 
-    max_length: int | None = None
-    """Positions from here on are refused; None for an encoding without a table."""
-
-    terms: ClassVar[int] = 1
-    """How many terms of like size the scores have, the product of query and key among them: it is divided by
-    sqrt(terms D), and what ``score_bias`` adds should be, too."""
-
-    keeps_lengths: ClassVar[bool] = True
-    """False if ``rotate`` and ``rotate_key`` change the lengths of vectors, by numbers that depend on the position."""
-
-    magnitude: float = 1.0
-    """What ``rotate`` and ``rotate_key`` multiply vectors by; scalings for long texts sharpen attention with it."""
-
-    one_sided_if_causal: ClassVar[bool] = False
-    """True if in a causal model the same parameters stand for other distances, so that it cannot start from an
-    encoder's."""
-
-    adds_to_values: ClassVar[bool] = False
-    """True if ``value_bias`` has something to add; attention is then written out, for that needs its weights."""
+    @property
+    def traits(self) -> Traits:
+        """To be given by each encoding (``traits = Traits(...)``); a wrapper derives them from what it wraps."""
+        raise NotImplementedError(f"{type(self).__name__} has no traits")
 
     @property
     def adds_to_scores(self) -> bool:
-        """Whether ``score_bias`` or ``value_bias`` has something to add, which linear attention cannot."""
-        return type(self).score_bias is not PositionEncoding.score_bias or self.adds_to_values
+        """Whether ``score_bias`` may return something."""
+        return type(self).score_bias is not PositionEncoding.score_bias
 
-    def place(self, position_ids: Tensor) -> Tensor:
-        """Returns the positions (B or 1, L) that all other methods get; called first, once a forward pass."""
+    @property
+    def adds_to_values(self) -> bool:
+        """Whether ``value_bias`` returns something; attention then runs eagerly, because it needs the weights."""
+        return type(self).value_bias is not PositionEncoding.value_bias
+
+    def map_positions(self, position_ids: Tensor) -> Tensor:
+        """Returns the positions (B or 1, L) that all other hooks get; called first, once per forward pass."""
         return position_ids
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
@@ -94,7 +105,7 @@ class PositionEncoding(nn.Module):
         return hidden_states
 
     def prepare(self, position_ids: Tensor) -> PositionState:
-        """Maps positions (B or 1, L), in tokens, to what every layer shares; called once a forward pass."""
+        """Maps positions (B or 1, L), in tokens, to the state that all layers share; called once per forward pass."""
         return ()
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
@@ -102,11 +113,15 @@ class PositionEncoding(nn.Module):
         return x
 
     def rotate_key(self, x: Tensor, state: PositionState) -> Tensor:
-        """Rotates keys, as queries unless an encoding says otherwise: (B, H, L, D) -> (B, H, L, D)."""
+        """Rotates keys, as queries unless an encoding overrides it: (B, H, L, D) -> (B, H, L, D)."""
         return self.rotate(x, state)
 
+    def softmax_scale(self, head_size: int) -> float:
+        """Returns the factor of query-key products, 1 / sqrt(D) by default; ``score_bias`` applies it to its own."""
+        return head_size**-0.5
+
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor | None:
-        """Returns what is added to the scaled scores, (B or 1, H or 1, Q, L), or None for nothing.
+        """Returns the bias that is added to the scaled scores, (B or 1, H or 1, Q, L), or None.
 
         Args:
             query: (B, H, Q, D), rotated, of the last Q of the L tokens: all, unless a text grows token by token.
@@ -121,4 +136,4 @@ class PositionEncoding(nn.Module):
         raise NotImplementedError
 
 
-POSITION_ENCODINGS: Registry[PositionEncoding] = Registry("position encoding")
+POSITION_ENCODINGS: Registry[PositionEncoding] = Registry("position encoding", old_settings=POSITION_SETTINGS)

@@ -1,4 +1,4 @@
-"""What encodings of distances share: m - n for each query at m and key at n, and choosing by it."""
+"""Shared by encodings of relative positions: m - n for each query at m and key at n, and lookup by it."""
 
 import torch
 from torch import Tensor
@@ -12,14 +12,14 @@ def positions_state(position_ids: Tensor) -> PositionState:
     return (position_ids[:, None, :, None].float(),)
 
 
-def distances(state: PositionState, query: Tensor) -> Tensor:
+def relative_positions(state: PositionState, query: Tensor) -> Tensor:
     """Returns m - n, (B or 1, 1, Q, L): query m in the rows, key n in the columns.
 
     One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
 
     Args:
-        state: what ``positions_state`` returned for the L tokens.
-        query: (B, H, Q, anything), a row for each of the last Q tokens.
+        state: from ``positions_state``, of the L tokens.
+        query: (B, H, Q, anything), one row for each of the last Q tokens.
     """
     (positions,) = state
     if positions.shape[0] > 1 and not torch.compiler.is_compiling() and bool((positions == positions[:1]).all()):
@@ -27,13 +27,13 @@ def distances(state: PositionState, query: Tensor) -> Tensor:
     return positions[:, :, -query.shape[2] :] - positions.mT
 
 
-def clipped(distance: Tensor, furthest: int) -> Tensor:
-    """Maps distances to whole numbers from 0 to 2 ``furthest``: what is further away counts as ``furthest``."""
+def clip_and_shift(distance: Tensor, furthest: int) -> Tensor:
+    """Clips distances to [-``furthest``, ``furthest``] and shifts them to whole numbers from 0 to 2 ``furthest``."""
     return distance.round().clamp(-furthest, furthest).long() + furthest
 
 
-def whole_range(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Returns all distances that occur, lowest to highest (K,), and the place of each in that list, (B or 1, 1, Q, L).
+def unique_offsets(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Returns all distances that occur, lowest to highest (K,), and the index of each in that list, (B or 1, 1, Q, L).
 
     Raises:
         UserError: if a distance is fractional.
@@ -44,6 +44,6 @@ def whole_range(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return torch.arange(int(lowest), int(highest) + 1, device=distance.device), (distance - lowest).long()
 
 
-def choose(scores: Tensor, index: Tensor) -> Tensor:
-    """Takes from (B, H, Q, K) scores, for each query and key, that which ``index`` (B or 1, 1, Q, L) says."""
+def gather_bias(scores: Tensor, index: Tensor) -> Tensor:
+    """Picks from (B, H, Q, K) scores, for each query and key, the one at ``index`` (B or 1, 1, Q, L)."""
     return scores.gather(-1, index.expand(*scores.shape[:2], -1, -1))

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import distances, positions_state
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._relative import positions_state, relative_positions
 
 
 @POSITION_ENCODINGS.register("alibi")
@@ -24,7 +24,7 @@ class AlibiPositionEncoding(PositionEncoding):
             ones on, instead of one fixed slope for both.
     """
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, asymmetric: bool = False) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class AlibiPositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = distances(state, query)
+        distance = relative_positions(state, query)
         fixed = slopes(self.heads).to(distance.device)[:, None, None]
         if self.log_changes is None:
             return -fixed * distance.abs()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
 
 
 @POSITION_ENCODINGS.register("cope")
@@ -28,7 +28,7 @@ class ContextualPositionEncoding(PositionEncoding):
         UserError: if the count is not positive.
     """
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, max_count: int = 64) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ContextualPositionEncoding(PositionEncoding):
         self.after = None if shape.causal else nn.Embedding(rows, shape.head_size)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        gates = (query @ key.mT * query.shape[-1] ** -0.5).float().sigmoid()
+        gates = (query @ key.mT * self.softmax_scale(query.shape[-1])).float().sigmoid()
         places = torch.arange(key.shape[2], device=query.device)
         distance = places[-query.shape[2] :, None] - places
         # of a key before the query all keys from it on count, of one after it all up to it
@@ -53,7 +53,7 @@ class ContextualPositionEncoding(PositionEncoding):
 
     def _interpolated(self, query: Tensor, embedding: nn.Embedding, counts: Tensor, layer: int) -> Tensor:
         table = embedding.weight.unflatten(0, (-1, self.max_count + 1))[layer]
-        products = query @ table.to(query.dtype).T * query.shape[-1] ** -0.5
+        products = query @ table.to(query.dtype).T * self.softmax_scale(query.shape[-1])
         counts = counts.clamp(max=self.max_count)
         below, above = counts.floor().long(), counts.ceil().long()
         return torch.lerp(products.gather(-1, below).float(), products.gather(-1, above).float(), counts - below)

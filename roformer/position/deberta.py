@@ -7,8 +7,8 @@ Checked against: DeBERTa-v2 in transformers.
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import choose, distances, positions_state
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._relative import gather_bias, positions_state, relative_positions
 
 
 @POSITION_ENCODINGS.register("deberta")
@@ -24,8 +24,7 @@ class DebertaPositionEncoding(PositionEncoding):
         UserError: if the distance is not positive.
     """
 
-    shift_invariant = True
-    terms = 3
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, max_distance: int = 128) -> None:
         super().__init__()
@@ -36,16 +35,19 @@ class DebertaPositionEncoding(PositionEncoding):
         self.keys = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(shape.num_hidden_layers))
         self.queries = nn.ModuleList(nn.Linear(size, size) for _ in range(shape.num_hidden_layers))
 
+    def softmax_scale(self, head_size: int) -> float:
+        return (3 * head_size) ** -0.5
+
     def prepare(self, position_ids: Tensor) -> PositionState:
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = distances(state, query).round().long()
+        distance = relative_positions(state, query).round().long()
         to_row = (distance + self.max_distance).clamp(0, 2 * self.max_distance - 1)
-        content_to_position = choose(query @ self._heads(self.keys[layer], query).mT, to_row)
+        content_to_position = gather_bias(query @ self._heads(self.keys[layer], query).mT, to_row)
         # key n asks for m - n as well, so that the row of (n, m) is that of (m, n)
-        position_to_content = choose(key @ self._heads(self.queries[layer], key).mT, to_row.mT).mT
-        return (content_to_position + position_to_content) * (self.terms * query.shape[-1]) ** -0.5
+        position_to_content = gather_bias(key @ self._heads(self.queries[layer], key).mT, to_row.mT).mT
+        return (content_to_position + position_to_content) * self.softmax_scale(query.shape[-1])
 
     def _heads(self, project: nn.Module, like: Tensor) -> Tensor:
         """Returns (H, 2 k, D)."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import distances, positions_state
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._relative import positions_state, relative_positions
 
 
 @POSITION_ENCODINGS.register("fire")
@@ -30,7 +30,7 @@ class FirePositionEncoding(PositionEncoding):
         UserError: if a number is not positive.
     """
 
-    shift_invariant = False  # m stands in the denominator
+    traits = Traits(shift_invariant=False)  # m is in the denominator
 
     def __init__(
         self, shape: ModelShape, *, width: int = 32, threshold: float = 512.0, compression: float = 0.1
@@ -49,7 +49,8 @@ class FirePositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         (positions,) = state
-        distance, compression = distances(state, query), self.compression * self.compression_change.float().exp()
+        distance = relative_positions(state, query)
+        compression = self.compression * self.compression_change.float().exp()
         threshold = self.threshold * self.threshold_change.float().exp()
         furthest = torch.maximum(positions[: distance.shape[0], :, -query.shape[2] :], threshold)
         share = distance.sign() * (compression * distance.abs()).log1p() / (compression * furthest).log1p()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import distances, positions_state
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._relative import positions_state, relative_positions
 
 Variant = Literal["log", "power"]
 
@@ -29,7 +29,7 @@ class KerplePositionEncoding(PositionEncoding):
         UserError: if the variant is unknown.
     """
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, variant: Variant = "log") -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class KerplePositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = distances(state, query).abs()
+        distance = relative_positions(state, query).abs()
         scale = nn.functional.softplus(self.scale[layer])[:, None, None]
         if self.variant == "log":
             return -scale * (nn.functional.softplus(self.shape[layer])[:, None, None] * distance).log1p()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, Traits
 
 
 @POSITION_ENCODINGS.register("learned")
@@ -20,12 +20,13 @@ class LearnedPositionEncoding(PositionEncoding):
             model was trained at keep their random start: it runs there, but has learned nothing about them.
     """
 
-    shift_invariant = False
-
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        self.max_length = shape.max_position_embeddings
-        self.table = nn.Embedding(self.max_length, shape.embedding_size or shape.hidden_size)
+        self.table = nn.Embedding(shape.max_position_embeddings, shape.embedding_size or shape.hidden_size)
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(shift_invariant=False, max_length=self.table.num_embeddings)
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         """Raises ``UserError`` if a position is fractional or beyond the table (the latter not when compiled)."""
@@ -37,6 +38,7 @@ class LearnedPositionEncoding(PositionEncoding):
         if checked and int(position_ids.max()) >= self.table.num_embeddings:
             raise UserError(
                 f"position {int(position_ids.max())} is beyond the table of learned positions; raise "
-                f"max_position_embeddings (now {self.max_length}) and train anew, or use an encoding without a table"
+                f"max_position_embeddings (now {self.table.num_embeddings}) and train anew, or use an encoding "
+                "without a table"
             )
         return hidden_states + self.table(position_ids)

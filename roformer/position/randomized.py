@@ -11,46 +11,53 @@ import torch
 from torch import Tensor
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
 
 
 @POSITION_ENCODINGS.register("randomized")
 class RandomizedPositionEncoding(PositionEncoding):
-    """In training, gives the tokens of each document positions drawn from 0 ... ``longest`` - 1, in their order, so
-    that the encoding inside knows all of these before a text is that long. In evaluation positions are what they
-    are (the paper draws them there, too; then no two passes would give the same result).
+    """In training, gives the tokens of each document positions drawn from 0 ... ``max_sampled_position`` - 1, in their
+    order: the base encoding then meets all of these positions in short texts. In evaluation positions stay as they are
+    (the paper draws them there, too; then no two passes would give the same result).
 
     Args:
-        shape: sizes of the model; ``longest`` takes the place of ``max_position_embeddings``.
-        of: settings of the encoding inside.
-        longest: in tokens.
+        shape: sizes of the model; ``max_sampled_position`` replaces ``max_position_embeddings``.
+        base_encoding: name and settings of the encoding that gets the drawn positions.
+        max_sampled_position: in tokens.
 
     Raises:
-        UserError: if ``of`` is no position encoding, or another randomized one.
+        UserError: if ``base_encoding`` is no position encoding, or another randomized one.
     """
 
-    shift_invariant = False
-
-    def __init__(self, shape: ModelShape, *, of: dict[str, Any], longest: int = 2048) -> None:
+    def __init__(self, shape: ModelShape, *, base_encoding: dict[str, Any], max_sampled_position: int = 2048) -> None:
         super().__init__()
-        if of.get("name") == "randomized":
-            raise UserError("randomized: of must be another encoding")
-        self.inner = POSITION_ENCODINGS.build(of, dataclasses.replace(shape, max_position_embeddings=longest))
-        self.longest = longest
-        self.max_length = longest
-        for name in ("terms", "adds_to_values", "keeps_lengths", "magnitude"):
-            setattr(self, name, getattr(self.inner, name))
+        if base_encoding.get("name") == "randomized":
+            raise UserError("randomized: base_encoding must be another encoding")
+        shape = dataclasses.replace(shape, max_position_embeddings=max_sampled_position)
+        self.inner = POSITION_ENCODINGS.build(base_encoding, shape)
+        self.max_sampled_position = max_sampled_position
+
+    @property
+    def traits(self) -> Traits:
+        return dataclasses.replace(self.inner.traits, shift_invariant=False, max_length=self.max_sampled_position)
 
     @property
     def adds_to_scores(self) -> bool:
         return self.inner.adds_to_scores
 
-    def place(self, position_ids: Tensor) -> Tensor:
-        """Raises ``UserError`` if a document is longer than the positions there are, or its positions fractional."""
+    @property
+    def adds_to_values(self) -> bool:
+        return self.inner.adds_to_values
+
+    def map_positions(self, position_ids: Tensor) -> Tensor:
+        """Raises ``UserError`` if a document is longer than ``max_sampled_position``, or its positions fractional."""
         if not self.training:
             return position_ids
-        if position_ids.is_floating_point() or int(position_ids.max()) >= self.longest:
-            raise UserError(f"randomized positions are whole and below longest={self.longest}; raise it")
+        if position_ids.is_floating_point() or int(position_ids.max()) >= self.max_sampled_position:
+            raise UserError(
+                "randomized takes whole positions below max_sampled_position; raise it (now "
+                f"{self.max_sampled_position})"
+            )
         rows = []
         for row in position_ids:
             starts = [0, *((row.diff() <= 0).nonzero().flatten() + 1).tolist()]  # a document begins where they fall
@@ -59,7 +66,7 @@ class RandomizedPositionEncoding(PositionEncoding):
         return torch.stack(rows)
 
     def _drawn(self, count: int, device: torch.device) -> Tensor:
-        return torch.randperm(self.longest, device=device)[:count].sort().values
+        return torch.randperm(self.max_sampled_position, device=device)[:count].sort().values
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         return self.inner.embed(hidden_states, position_ids)
@@ -72,6 +79,9 @@ class RandomizedPositionEncoding(PositionEncoding):
 
     def rotate_key(self, x: Tensor, state: PositionState) -> Tensor:
         return self.inner.rotate_key(x, state)
+
+    def softmax_scale(self, head_size: int) -> float:
+        return self.inner.softmax_scale(head_size)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor | None:
         return self.inner.score_bias(query, key, state, layer=layer)

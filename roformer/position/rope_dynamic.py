@@ -14,44 +14,48 @@ from roformer.position.rope import Layout, RotaryPositionEncoding
 
 @POSITION_ENCODINGS.register("rope_dynamic")
 class DynamicRotaryPositionEncoding(RotaryPositionEncoding):
-    """Raises the base as ``rope_ntk`` does, for texts beyond ``original_length`` only, the more the longer they are.
+    """Raises ``rope_theta`` as ``rope_ntk`` does, but only for texts beyond
+    ``original_max_position_embeddings``, and the more the longer they are.
 
     Documents of a batch share the frequencies of the longest of them.
 
     Args:
-        shape, base, layout, partial_factor: as in ``rope``.
-        factor: how fast the base grows with the length.
-        original_length: tokens trained at.
+        shape, rope_theta, layout, partial_rotary_factor: as in ``rope``.
+        factor: how fast ``rope_theta`` grows with the length.
+        original_max_position_embeddings: training length in tokens.
 
     Raises:
         UserError: as ``rope`` does, or if the factor is below 1 or only one pair is rotated.
     """
 
+    scales = RotaryPositionEncoding
+
     def __init__(
         self,
         shape: ModelShape,
         *,
-        base: float = 10000.0,
+        rope_theta: float = 10000.0,
         layout: Layout = "interleaved",
-        partial_factor: float = 1.0,
+        partial_rotary_factor: float = 1.0,
         factor: float = 4.0,
-        original_length: int = 512,
+        original_max_position_embeddings: int = 512,
     ) -> None:
-        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
         if self.rotary_size == 2:
             raise UserError(
-                "rope_dynamic needs two pairs of channels at least: widen the heads or raise partial_factor"
+                "rope_dynamic needs two pairs of channels at least: widen the heads or raise partial_rotary_factor"
             )
-        if not factor >= 1 or original_length < 1:  # nan, too
+        if not factor >= 1 or original_max_position_embeddings < 1:  # nan, too
             raise UserError(
-                f"rope_dynamic: factor and original_length must be at least 1, got {factor} and {original_length}"
+                "rope_dynamic: factor and original_max_position_embeddings must be at least 1, got "
+                f"{factor} and {original_max_position_embeddings}"
             )
-        self.factor, self.original_length = factor, original_length
+        self.factor, self.original_max_position_embeddings = factor, original_max_position_embeddings
 
     def frequencies(self, position_ids: Tensor) -> Tensor:
         frequencies = super().frequencies(position_ids)
-        stretch = (self.reach(position_ids) / self.original_length).clamp(min=1).to(frequencies.dtype)
-        growth = self.factor * stretch - (self.factor - 1)
-        # theta_i of base x growth^(R / (R - 2)) is theta_i x growth^(-2 i / (R - 2))
+        extension = self.max_extent(position_ids) / self.original_max_position_embeddings
+        growth = self.factor * extension.clamp(min=1).to(frequencies.dtype) - (self.factor - 1)
+        # theta_i of rope_theta x growth^(R / (R - 2)) is theta_i x growth^(-2 i / (R - 2))
         exponents = torch.arange(0, self.rotary_size, 2, dtype=frequencies.dtype, device=position_ids.device)
         return frequencies * growth ** (-exponents / (self.rotary_size - 2))

@@ -13,12 +13,12 @@ from roformer.position.rope import Layout, RotaryPositionEncoding
 
 @POSITION_ENCODINGS.register("rope_learned")
 class LearnedRotaryPositionEncoding(RotaryPositionEncoding):
-    """As ``rope``, but the R/2 angles a token are trained, shared by all layers and heads: the logarithm of what each
-    is multiplied by, which a rounding to bfloat16 hurts less than the angle itself.
+    """As ``rope``, but with R/2 trained frequencies, shared by all layers and heads. The parameter is the logarithm of
+    a factor on each, which rounding to bfloat16 hurts less than the frequency itself.
 
     Args:
-        shape, layout, partial_factor: as in ``rope``.
-        base: of the frequencies at the start.
+        shape, layout, partial_rotary_factor: as in ``rope``.
+        rope_theta: of the initial frequencies.
 
     Raises:
         UserError: as ``rope`` does.
@@ -28,11 +28,11 @@ class LearnedRotaryPositionEncoding(RotaryPositionEncoding):
         self,
         shape: ModelShape,
         *,
-        base: float = 10000.0,
+        rope_theta: float = 10000.0,
         layout: Layout = "interleaved",
-        partial_factor: float = 1.0,
+        partial_rotary_factor: float = 1.0,
     ) -> None:
-        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
         self.log_change = nn.Parameter(torch.zeros(self.rotary_size // 2))
 
     def frequencies(self, position_ids: Tensor) -> Tensor:

@@ -13,26 +13,28 @@ from roformer.position.rope import Layout, RotaryPositionEncoding
 
 @POSITION_ENCODINGS.register("rope_linear")
 class LinearRotaryPositionEncoding(RotaryPositionEncoding):
-    """Divides all positions by ``factor``, so that a text that many times as long has the angles of training.
+    """Divides all positions by ``factor``: a text ``factor`` times as long has the angles of training.
 
     Args:
-        shape, base, layout, partial_factor: as in ``rope``.
-        factor: length to reach over length trained at.
+        shape, rope_theta, layout, partial_rotary_factor: as in ``rope``.
+        factor: target length / training length.
 
     Raises:
         UserError: as ``rope`` does, or if the factor is below 1.
     """
 
+    scales = RotaryPositionEncoding
+
     def __init__(
         self,
         shape: ModelShape,
         *,
-        base: float = 10000.0,
+        rope_theta: float = 10000.0,
         layout: Layout = "interleaved",
-        partial_factor: float = 1.0,
+        partial_rotary_factor: float = 1.0,
         factor: float = 4.0,
     ) -> None:
-        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
         if not factor >= 1:  # nan, too
             raise UserError(f"rope_linear: factor must be at least 1, got {factor}")
         self.factor = factor

@@ -15,42 +15,45 @@ from roformer.position.rope import Layout, RotaryPositionEncoding
 
 @POSITION_ENCODINGS.register("rope_llama3")
 class Llama3RotaryPositionEncoding(RotaryPositionEncoding):
-    """Slows down the pairs that turn less than ``low_turns`` times over the original length by ``factor``, leaves
-    those that turn more than ``high_turns`` times alone, and mixes in between, linearly in the number of turns.
+    """Divides by ``factor`` the frequencies of pairs that make less than ``low_freq_factor`` turns over the original
+    length, keeps those that make more than ``high_freq_factor``, and interpolates in between, linearly in the turns.
 
     Args:
-        shape, base, layout, partial_factor: as in ``rope``.
-        factor: length to reach over length trained at.
-        original_length: tokens trained at.
-        low_turns, high_turns: ``low_freq_factor`` and ``high_freq_factor`` of Llama.
+        shape, rope_theta, layout, partial_rotary_factor: as in ``rope``.
+        factor: target length / training length.
+        original_max_position_embeddings: training length in tokens.
+        low_freq_factor, high_freq_factor: in turns over the original length; 1 and 4 in Llama 3.1.
 
     Raises:
         UserError: as ``rope`` does, or if a number is out of range.
     """
 
+    scales = RotaryPositionEncoding
+
     def __init__(
         self,
         shape: ModelShape,
         *,
-        base: float = 10000.0,
+        rope_theta: float = 10000.0,
         layout: Layout = "interleaved",
-        partial_factor: float = 1.0,
+        partial_rotary_factor: float = 1.0,
         factor: float = 8.0,
-        original_length: int = 512,
-        low_turns: float = 1.0,
-        high_turns: float = 4.0,
+        original_max_position_embeddings: int = 512,
+        low_freq_factor: float = 1.0,
+        high_freq_factor: float = 4.0,
     ) -> None:
-        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
-        if not factor >= 1 or original_length < 1 or not high_turns > low_turns > 0:
+        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
+        if not factor >= 1 or original_max_position_embeddings < 1 or not high_freq_factor > low_freq_factor > 0:
             raise UserError(
-                "rope_llama3 needs factor and original_length of at least 1 and high_turns > low_turns > 0, got "
-                f"{factor}, {original_length}, {high_turns} and {low_turns}"
+                "rope_llama3 needs factor and original_max_position_embeddings of at least 1 and high_freq_factor > "
+                f"low_freq_factor > 0, got {factor}, {original_max_position_embeddings}, {high_freq_factor} and "
+                f"{low_freq_factor}"
             )
-        self.factor, self.original_length = factor, original_length
-        self.low_turns, self.high_turns = low_turns, high_turns
+        self.factor, self.original_max_position_embeddings = factor, original_max_position_embeddings
+        self.low_freq_factor, self.high_freq_factor = low_freq_factor, high_freq_factor
 
     def frequencies(self, position_ids: Tensor) -> Tensor:
         frequencies = super().frequencies(position_ids)
-        turns = self.original_length * frequencies / (2 * math.pi)
-        kept = ((turns - self.low_turns) / (self.high_turns - self.low_turns)).clamp(0, 1)
+        turns = self.original_max_position_embeddings * frequencies / (2 * math.pi)
+        kept = ((turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)).clamp(0, 1)
         return frequencies * (kept + (1 - kept) / self.factor)

@@ -11,28 +11,30 @@ from roformer.position.rope import Layout, RotaryPositionEncoding
 
 @POSITION_ENCODINGS.register("rope_ntk")
 class NtkRotaryPositionEncoding(RotaryPositionEncoding):
-    """Raises the base such that the slowest pair turns ``factor`` times as slowly and the fastest as fast as before.
+    """Raises ``rope_theta`` such that the slowest pair rotates ``factor`` times as slowly and the fastest as before.
 
     Args:
-        shape, base, layout, partial_factor: as in ``rope``.
-        factor: length to reach over length trained at.
+        shape, rope_theta, layout, partial_rotary_factor: as in ``rope``.
+        factor: target length / training length.
 
     Raises:
         UserError: as ``rope`` does, or if the factor is below 1 or only one pair is rotated.
     """
 
+    scales = RotaryPositionEncoding
+
     def __init__(
         self,
         shape: ModelShape,
         *,
-        base: float = 10000.0,
+        rope_theta: float = 10000.0,
         layout: Layout = "interleaved",
-        partial_factor: float = 1.0,
+        partial_rotary_factor: float = 1.0,
         factor: float = 4.0,
     ) -> None:
-        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
         if self.rotary_size == 2:
-            raise UserError("rope_ntk needs two pairs of channels: widen the heads or raise partial_factor")
+            raise UserError("rope_ntk needs two pairs of channels: widen the heads or raise partial_rotary_factor")
         if not factor >= 1:  # nan, too
             raise UserError(f"rope_ntk: factor must be at least 1, got {factor}")
-        self.base *= factor ** (self.rotary_size / (self.rotary_size - 2))
+        self.rope_theta *= factor ** (self.rotary_size / (self.rotary_size - 2))

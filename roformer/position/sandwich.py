@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._waves import frequencies
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._frequencies import frequencies
 
 
 @POSITION_ENCODINGS.register("sandwich")
@@ -26,7 +26,7 @@ class SandwichPositionEncoding(PositionEncoding):
         UserError: if the size is odd or not positive, or the base is not above 1.
     """
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, size: int = 128, base: float = 10000.0) -> None:
         super().__init__()

@@ -7,13 +7,13 @@ Checked against: the formula token by token.
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import choose, clipped, distances, positions_state
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._relative import clip_and_shift, gather_bias, positions_state, relative_positions
 
 
 @POSITION_ENCODINGS.register("shaw")
 class ShawPositionEncoding(PositionEncoding):
-    """Adds to each key, and each value, a trained vector of its distance to the query, one a distance and layer.
+    """Adds to each key, and each value, a trained vector of its distance to the query, one per distance and layer.
 
     Args:
         shape: sizes of the model.
@@ -23,8 +23,7 @@ class ShawPositionEncoding(PositionEncoding):
         UserError: if the distance is not positive.
     """
 
-    shift_invariant = True
-    adds_to_values = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, max_distance: int = 16) -> None:
         super().__init__()
@@ -39,13 +38,13 @@ class ShawPositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        scores = query @ self._table(self.keys, layer).to(query.dtype).T * query.shape[-1] ** -0.5
-        return choose(scores, clipped(distances(state, query), self.max_distance))
+        scores = query @ self._table(self.keys, layer).to(query.dtype).T * self.softmax_scale(query.shape[-1])
+        return gather_bias(scores, clip_and_shift(relative_positions(state, query), self.max_distance))
 
     def value_bias(self, weights: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Sums the weights of each distance before it takes the vectors: (B, H, Q, L) -> (B, H, Q, 2 max + 1)."""
         table = self._table(self.values, layer).to(weights.dtype)
-        index = clipped(distances(state, weights), self.max_distance).expand_as(weights)
+        index = clip_and_shift(relative_positions(state, weights), self.max_distance).expand_as(weights)
         return weights.new_zeros(*weights.shape[:-1], len(table)).scatter_add(-1, index, weights) @ table
 
     def _table(self, embedding: nn.Embedding, layer: int) -> Tensor:

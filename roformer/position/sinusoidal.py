@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding
-from roformer.position._waves import frequencies
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, Traits
+from roformer.position._frequencies import frequencies
 
 
 @POSITION_ENCODINGS.register("sinusoidal")
@@ -26,7 +26,7 @@ class SinusoidalPositionEncoding(PositionEncoding):
         UserError: if the embedding size is odd or the base is not above 1.
     """
 
-    shift_invariant = False
+    traits = Traits(shift_invariant=False)
 
     def __init__(self, shape: ModelShape, *, base: float = 10000.0, scale: float = 0.02) -> None:
         super().__init__()

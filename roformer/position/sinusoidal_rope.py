@@ -7,7 +7,7 @@ Checked against: ``sinusoidal`` and ``rope``.
 
 from torch import Tensor
 
-from roformer.position._base import POSITION_ENCODINGS, ModelShape
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, Traits
 from roformer.position.rope import Layout, RotaryPositionEncoding
 from roformer.position.sinusoidal import SinusoidalPositionEncoding
 
@@ -17,20 +17,20 @@ class SinusoidalRotaryPositionEncoding(RotaryPositionEncoding):
     """Rotates as ``rope`` and adds as ``sinusoidal``.
 
     Args:
-        shape, base, layout: as in ``rope``; the waves have the same base.
+        shape, rope_theta, layout: as in ``rope``; ``rope_theta`` is the base of the sinusoids as well.
         scale: as in ``sinusoidal``.
 
     Raises:
         UserError: as both do.
     """
 
-    shift_invariant = False
+    traits = Traits(shift_invariant=False, rotation="isometric")
 
     def __init__(
-        self, shape: ModelShape, *, base: float = 10000.0, layout: Layout = "interleaved", scale: float = 0.02
+        self, shape: ModelShape, *, rope_theta: float = 10000.0, layout: Layout = "interleaved", scale: float = 0.02
     ) -> None:
-        super().__init__(shape, base=base, layout=layout)
-        self.waves = SinusoidalPositionEncoding(shape, base=base, scale=scale)
+        super().__init__(shape, rope_theta=rope_theta, layout=layout)
+        self.waves = SinusoidalPositionEncoding(shape, base=rope_theta, scale=scale)
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         return self.waves.embed(hidden_states, position_ids)

@@ -10,53 +10,54 @@ import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import distances, positions_state
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._relative import positions_state, relative_positions
 
 
 @POSITION_ENCODINGS.register("t5")
 class T5PositionEncoding(PositionEncoding):
-    """Adds a trained number a bucket of distances and head to the scores, the same in all layers.
+    """Adds a trained number per bucket of distances and head to the scores, the same in all layers.
 
     In an encoder half of the buckets are for keys after the query. Of those of a side, half hold one distance each;
     the others grow logarithmically up to ``max_distance`` tokens, and the last one holds what is further away.
 
     Args:
         shape: sizes of the model.
-        buckets: in all.
+        num_buckets: in total.
         max_distance: in tokens.
 
     Raises:
         UserError: if there are less than four buckets or an odd number, or they reach beyond ``max_distance``.
     """
 
-    shift_invariant = True
-    one_sided_if_causal = True
+    traits = Traits(shift_invariant=True, causal="own_parameters")
 
-    def __init__(self, shape: ModelShape, *, buckets: int = 32, max_distance: int = 128) -> None:
+    def __init__(self, shape: ModelShape, *, num_buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()
-        exact = buckets // (2 if shape.causal else 4)
-        if buckets < 4 or buckets % 4 or max_distance <= exact:
+        exact = num_buckets // (2 if shape.causal else 4)
+        if num_buckets < 4 or num_buckets % 4 or max_distance <= exact:
             raise UserError(
-                f"t5: buckets must be a multiple of 4 and max_distance above the {exact} that have one each, got "
-                f"{buckets} and {max_distance}"
+                f"t5: num_buckets must be a multiple of 4 and max_distance above the {exact} that have one each, got "
+                f"{num_buckets} and {max_distance}"
             )
-        self.buckets, self.max_distance, self.both_sides = buckets, max_distance, not shape.causal
-        self.table = nn.Embedding(buckets, shape.num_attention_heads)
+        self.num_buckets, self.max_distance, self.both_sides = num_buckets, max_distance, not shape.causal
+        self.table = nn.Embedding(num_buckets, shape.num_attention_heads)
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = distances(state, query)
-        buckets = bucket(distance, buckets=self.buckets, max_distance=self.max_distance, both_sides=self.both_sides)
-        bias: Tensor = self.table.weight.T[:, buckets[:, 0]]
+        distance = relative_positions(state, query)
+        numbers = bucket(
+            distance, num_buckets=self.num_buckets, max_distance=self.max_distance, both_sides=self.both_sides
+        )
+        bias: Tensor = self.table.weight.T[:, numbers[:, 0]]
         return bias.transpose(0, 1)
 
 
-def bucket(distance: Tensor, *, buckets: int, max_distance: int, both_sides: bool) -> Tensor:
-    """Maps distances m - n of queries m and keys n to whole numbers from 0 to ``buckets`` - 1."""
-    side = buckets // 2 if both_sides else buckets
+def bucket(distance: Tensor, *, num_buckets: int, max_distance: int, both_sides: bool) -> Tensor:
+    """Maps distances m - n of queries m and keys n to whole numbers from 0 to ``num_buckets`` - 1."""
+    side = num_buckets // 2 if both_sides else num_buckets
     exact = side // 2
     far = (distance.abs() if both_sides else distance.clamp(min=0)).round()
     grown = (far.clamp(min=1) / exact).log() / math.log(max_distance / exact) * (side - exact)

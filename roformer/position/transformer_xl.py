@@ -7,9 +7,9 @@ Checked against: the formula token by token.
 import torch
 from torch import Tensor, nn
 
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
-from roformer.position._relative import choose, distances, positions_state, whole_range
-from roformer.position._waves import frequencies
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
+from roformer.position._frequencies import frequencies
+from roformer.position._relative import gather_bias, positions_state, relative_positions, unique_offsets
 
 
 @POSITION_ENCODINGS.register("transformer_xl")
@@ -22,7 +22,7 @@ class TransformerXLPositionEncoding(PositionEncoding):
         base: wavelengths run from 2 pi to 2 pi base tokens.
     """
 
-    shift_invariant = True
+    traits = Traits(shift_invariant=True)
 
     def __init__(self, shape: ModelShape, *, base: float = 10000.0) -> None:
         super().__init__()
@@ -37,10 +37,10 @@ class TransformerXLPositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Raises ``UserError`` for fractional positions."""
-        values, index = whole_range(distances(state, query), "transformer_xl")
+        values, index = unique_offsets(relative_positions(state, query), "transformer_xl")
         angles = values[:, None] * frequencies(self.size, self.base, values.device)
         waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
         keys = self.project[layer](waves.to(self.content_bias.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         content = self.content_bias[layer].to(key.dtype) @ key.mT
         by_distance = (query + self.position_bias[layer].to(query.dtype)) @ keys.to(query.dtype).mT
-        return (content + choose(by_distance, index)) * query.shape[-1] ** -0.5
+        return (content + gather_bias(by_distance, index)) * self.softmax_scale(query.shape[-1])

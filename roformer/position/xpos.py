@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from roformer.errors import UserError
-from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionState
+from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionState, Traits
 from roformer.position.rope import Layout, RotaryPositionEncoding
 
 
@@ -21,7 +21,7 @@ class XposPositionEncoding(RotaryPositionEncoding):
     because people ask what comes of it.
 
     Args:
-        shape, base, layout, partial_factor: as in ``rope``.
+        shape, rope_theta, layout, partial_rotary_factor: as in ``rope``.
         scale_base: tokens; the larger, the slower the decay.
         gamma: the larger, the more alike the decay of all pairs.
 
@@ -29,33 +29,33 @@ class XposPositionEncoding(RotaryPositionEncoding):
         UserError: as ``rope`` does, or if one of the last two is not positive.
     """
 
-    keeps_lengths = False
+    traits = Traits(shift_invariant=True, rotation="decaying")
 
     def __init__(
         self,
         shape: ModelShape,
         *,
-        base: float = 10000.0,
+        rope_theta: float = 10000.0,
         layout: Layout = "interleaved",
-        partial_factor: float = 1.0,
+        partial_rotary_factor: float = 1.0,
         scale_base: float = 512.0,
         gamma: float = 0.4,
     ) -> None:
-        super().__init__(shape, base=base, layout=layout, partial_factor=partial_factor)
+        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
         if not scale_base > 0 or not gamma > 0:  # nan, too
             raise UserError(f"xpos: scale_base and gamma must be positive, got {scale_base} and {gamma}")
         self.scale_base, self.gamma = scale_base, gamma
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Returns what queries and what keys are multiplied by, both (B or 1, 1, L, R/2) in complex64."""
-        (turns,) = super().prepare(position_ids)
+        (freqs_cis,) = super().prepare(position_ids)
         with torch.autocast(position_ids.device.type, enabled=False):
             pairs = torch.arange(0, self.rotary_size, 2, device=position_ids.device) / self.rotary_size
             zeta = (pairs + self.gamma) / (1 + self.gamma)
             # in the middle of the text, for its ends would be out of range; the product is the same
             middle = position_ids.max() // 2
             growth = zeta ** ((position_ids[:, None, :, None] - middle) / self.scale_base)
-            return turns * growth, turns / growth
+            return freqs_cis * growth, freqs_cis / growth
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
         return super().rotate(x, state[:1])

@@ -11,8 +11,10 @@ NAMES = {"none": "no encoding", "rope": "RoPE", "sinusoidal_rope": "sinusoidal w
 
 
 def display_name(encoding: str) -> str:
-    """Returns the name the literature uses for a registry name, or the registry name with spaces."""
-    return NAMES.get(encoding, encoding.replace("_", " "))
+    """Returns the name the literature uses for a registry name, or the registry name with spaces; settings in brackets
+    behind it stay."""
+    name, bracket, settings = encoding.partition(" (")
+    return NAMES.get(name, name.replace("_", " ")) + bracket + settings
 
 
 def fixed(value: float, decimals: int, *, signed: bool = False) -> str:

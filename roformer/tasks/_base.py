@@ -1,4 +1,4 @@
-"""The contract of a task: its model, its batches, its metrics. The training loop knows nothing else."""
+"""The contract of a task: its model, its batches and its metrics, which is all that training needs to know."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -9,8 +9,9 @@ from tokenizers import processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batch_rows
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
@@ -18,41 +19,43 @@ from roformer.registry import Registry
 
 @dataclass(frozen=True)
 class Batch:
-    """One share of a batch: what the model's ``forward`` takes, and how many real tokens that is."""
+    """One share of a batch: keyword arguments of the model's ``forward``, and the number of non-padding tokens."""
 
     inputs: dict[str, Any]
     tokens: int
 
 
 class Task(ABC):
-    """What is trained, on what, and how it is judged.
+    """A training objective on a tokenized corpus, with its metrics.
 
     Args:
         corpus: the tokenized documents.
-        tokenizer: what made them.
-        seed: of the order of the rows and of all that is drawn for a batch.
+        tokenizer: the tokenizer that made them.
+        seed: seed of the order of the rows and of all draws for a batch.
 
     Raises:
         UserError: if there is no validation split.
-
-    Attributes:
-        best_metric: the key of ``evaluate``'s result that early stopping and the best checkpoint go by.
-        greater_is_better: which way that metric is better.
-        rows: sequences in one epoch.
     """
 
+    title: ClassVar[str]
+    """Short name in headings, as in "MLM test loss"."""
+    unit: ClassVar[str]
+    """What one prediction is made for; losses are means in nats per unit."""
+    family: ClassVar[Literal["language_modeling", "classification", "translation", "downstream"]]
+    """Which tasks a comparison summarizes in the same way; "downstream": one score per data set."""
     model_class: ClassVar[type[RoFormerPreTrainedModel]]
-    model_kind: ClassVar[dict[str, Any]] = {}
-    """What the configuration of ``model_class`` says of which tokens see which."""
-    text_frame: ClassVar[str] = "{cls} $A {sep}"
-    """How the exported tokenizer frames a text, as training does."""
+    architecture: ClassVar[dict[str, Any]] = {}
+    """Settings that make ``model_class`` an encoder, a decoder or both; empty if the task works with either."""
+    prompt_template: ClassVar[str] = "{cls} $A {sep}"
+    """Special tokens that the exported tokenizer adds to a text ($A), as in training."""
     padding_side: ClassVar[Literal["left", "right"]] = "right"
-    """Where the exported tokenizer pads a text."""
-    family: ClassVar[str]
-    """The family of tasks whose results compare with each other."""
+    """Padding side of the exported tokenizer."""
     best_metric: ClassVar[str]
+    """Key of ``evaluate``'s result that early stopping and the best checkpoint use."""
     greater_is_better: ClassVar[bool]
+    """Whether a greater ``best_metric`` is better."""
     rows: int
+    """Training sequences in one epoch."""
 
     def __init__(self, corpus: TokenizedCorpus, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         if "validation" not in corpus.splits:
@@ -61,45 +64,54 @@ class Task(ABC):
         self.tokenizer = tokenizer
         self.seed = seed
 
+    @classmethod
+    def check(cls, settings: dict[str, Any]) -> None:
+        """Raises ``UserError`` for settings that fit no data, such as sequences too short for any text."""
+        for key in ("sequence_length", "max_length"):
+            if settings.get(key, FRAME_TOKENS + 1) <= FRAME_TOKENS:
+                raise UserError(f"task.{key} must be at least {FRAME_TOKENS + 1}, got {settings[key]}")
+
     def summary(self) -> str:
-        """Returns a line that says what there is to train and to judge on."""
+        """Returns one line with the size of each split."""
         return "documents: " + ", ".join(f"{name} {len(split):,}" for name, split in self.corpus.splits.items())
 
     def model_settings(self) -> dict[str, Any]:
-        """Returns what this task adds to the model's configuration beside ``model_kind``, such as the labels."""
+        """Returns settings of the model's configuration that depend on the data, such as the labels."""
         return {}
 
     def exported_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Returns the tokenizer that is stored beside the model: it frames and pads texts as this task does. Classes
-        of transformers for one model each, such as that of ``tokenizer=words``, do what they always do."""
+        """Returns the tokenizer to store with the model, which adds special tokens and padding as this task does.
+
+        Model-specific classes of transformers, such as that of ``tokenizer=words``, are returned unchanged.
+        """
         if type(self.tokenizer) is not PreTrainedTokenizerFast:
             return self.tokenizer
         exported = copy.deepcopy(self.tokenizer)
         cls, sep = str(exported.cls_token), str(exported.sep_token)
-        single = [piece.format(cls=cls, sep=sep) for piece in self.text_frame.split()]
+        single = [piece.format(cls=cls, sep=sep) for piece in self.prompt_template.split()]
         exported.backend_tokenizer.post_processor = processors.TemplateProcessing(
             single=single,
-            pair=[*single, "$B:0", sep],  # all of token type 0
+            pair=[*single, "$B:0", sep],  # all tokens have type 0
             special_tokens=[(cls, exported.cls_token_id), (sep, exported.sep_token_id)],
         )
         exported.padding_side = self.padding_side
-        exported.init_kwargs["padding_side"] = self.padding_side  # else it is not saved
+        exported.init_kwargs["padding_side"] = self.padding_side  # otherwise it is not saved
         return exported
 
     @abstractmethod
     def num_items(self, step: int, batch_size: int) -> int:
-        """Returns the predictions in the whole of batch ``step``, by which its loss is divided."""
+        """Returns the number of predictions in the whole batch ``step``, by which its summed loss is divided."""
 
     @abstractmethod
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
-        """Returns the ``share``-th of ``shares`` equal parts of batch ``step``; depends on nothing but the seed."""
+        """Returns part ``share`` of ``shares`` equal parts of batch ``step``; depends on seed and step only."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """Returns the metrics on a whole split, in evaluation mode; the same masks for every model and seed."""
+        """Returns the metrics of a split, in evaluation mode; masks are the same for every model and seed."""
 
     def steps_per_epoch(self, batch_size: int) -> float:
-        """Returns the batches in which every sequence comes by once."""
+        """Returns the number of batches in which every sequence occurs once."""
         return self.rows / batch_size
 
     def _rows(self, step: int, batch_size: int) -> list[int]:

@@ -1,29 +1,29 @@
-"""Causal language modeling of bytes, in bits a byte (section 4.4 of the RoFormer paper, on Enwik8)."""
+"""Byte-level causal language modeling, in bits per byte (RoFormer paper, section 4.4, on Enwik8)."""
 
 import math
 
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.tasks._base import TASKS
 from roformer.tasks.causal_lm import CausalLanguageModeling
-from roformer.tokenizer.bytes import spells_bytes
+from roformer.tokenizer.bytes import is_byte_level
 
 
 @TASKS.register("char_lm")
 class CharacterLanguageModeling(CausalLanguageModeling):
-    """As ``causal_lm``, with a token for each byte.
+    """``causal_lm`` with one token per byte.
 
     Args:
         sequence_length, max_eval_rows: as in ``LanguageModeling``.
 
     Raises:
-        UserError: if the tokenizer has other tokens than bytes.
+        UserError: if a token is not a byte, or as in ``LanguageModeling``.
     """
 
-    unit = "byte"
+    title, unit = "Byte-level LM", "byte"
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class CharacterLanguageModeling(CausalLanguageModeling):
         max_eval_rows: int,
     ) -> None:
         super().__init__(corpus, tokenizer, seed, sequence_length=sequence_length, max_eval_rows=max_eval_rows)
-        if not spells_bytes(tokenizer):
-            raise UserError("task=char_lm counts bits a byte and needs tokenizer=bytes; for others task=causal_lm")
+        if not is_byte_level(tokenizer):
+            raise UserError("task=char_lm measures bits per byte and needs tokenizer=bytes (or use task=causal_lm)")
 
     def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> dict[str, float]:
-        """Returns also the bits a byte; of text in ASCII, and of Enwik8 as it is measured, bits a character."""
+        """Also returns bits per byte, which the literature on Enwik8 calls bits per character."""
         metrics = super().evaluate(model, split, batch_tokens)
         return {**metrics, f"{split}_bits_per_byte": metrics[f"{split}_loss"] / math.log(2)}

@@ -1,5 +1,4 @@
-"""Classification of whole documents, up to a length (RoFormer paper, section 4.5.4: long texts), or of pairs of texts
-(section 4.3: GLUE)."""
+"""Classification of documents (RoFormer paper, section 4.5.4: long texts) or text pairs (section 4.3: GLUE)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roformer.errors import UserError
+from roformer.extras import require
 from roformer.tasks._base import TASKS
 from roformer.tasks.sequences import Example, SequenceTask
 
@@ -17,9 +17,18 @@ if TYPE_CHECKING:
 
 @TASKS.register("classification")
 class Classification(SequenceTask):
-    """Predicts the label of a document, of one text or several."""
+    """Predicts the label of a document of one or several texts.
 
-    family = "classification"
+    Args:
+        max_length, pooling, classifier_dropout: as in ``SequenceTask``.
+
+    Raises:
+        UserError: if there are fewer than two labels, a label does not occur in the train split, or as in
+            ``SequenceTask``.
+    """
+
+    title, unit, family = "Classification", "document", "classification"
+
     best_metric = "validation_accuracy"
     greater_is_better = True
 
@@ -27,8 +36,8 @@ class Classification(SequenceTask):
         names = self.corpus.label_names
         if len(names) < 2:
             raise UserError(
-                f"classification needs data with two labels or more, this has {len(names)}; use data=docs_topics, or "
-                "data=labelled with data.path, data.text_column and data.label_column"
+                f"classification needs two labels or more, the data has {len(names)}; use data=docs_topics, or "
+                "data=labeled with data.path, data.text_column and data.label_column"
             )
         known = set(self.labels("train").tolist())
         for split in self.corpus.splits:
@@ -37,6 +46,11 @@ class Classification(SequenceTask):
                     f"label '{names[label]}' of the {split} split is not in the train split (labels there: "
                     f"{', '.join(names[each] for each in sorted(known))}); change the data or its split"
                 )
+
+    @classmethod
+    def check(cls, settings: dict[str, Any]) -> None:
+        super().check(settings)
+        require("sklearn", "task=classification")
 
     def model_settings(self) -> dict[str, Any]:
         names = self.corpus.label_names
@@ -47,14 +61,14 @@ class Classification(SequenceTask):
         return batch_size
 
     def examples(self, split: str, index: int) -> list[Example]:
-        return [(self.frame(*self.texts(split, index)), int(self.labels(split)[index]))]
+        return [(self.add_special_tokens(*self.texts(split, index)), int(self.labels(split)[index]))]
 
     def token_counts(self, split: str) -> "csr_matrix":
-        """Returns how often each document of a split has each token, among those that a model reads of it:
-        (documents, vocabulary)."""
+        """Returns the (documents, vocabulary) counts of each token in the truncated documents of a split."""
         from scipy.sparse import csr_matrix
 
-        documents = [self.frame(*self.texts(split, index)) for index in range(len(self.corpus.splits[split]))]
+        indices = range(len(self.corpus.splits[split]))
+        documents = [self.add_special_tokens(*self.texts(split, index)) for index in indices]
         starts = np.concatenate(([0], np.cumsum([len(document) for document in documents])))
         tokens = np.concatenate(documents)
         shape = (len(documents), len(self.tokenizer))
@@ -63,16 +77,16 @@ class Classification(SequenceTask):
         return counts
 
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.int64], float]:
-        """Returns the (documents,) predicted classes of a split in its order, and the mean loss in nats."""
+        """Returns the (documents,) predicted classes of a split, and the mean loss in nats."""
         scores, loss = self.score(model, split, batch_tokens)
         return scores[:, 0].argmax(-1), loss
 
     def answers(self, split: str) -> NDArray[np.int64]:
-        """Returns what ``predict`` should."""
+        """Returns the (documents,) correct classes of a split."""
         return self.labels(split)
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """Returns loss (nats a document), accuracy and macro-averaged F1 of a split."""
+        """Returns loss (nats per document), accuracy and macro-averaged F1 of a split."""
         from sklearn.metrics import f1_score
 
         predictions, loss = self.predict(model, split)

@@ -1,4 +1,4 @@
-"""What the language models share: rows of packed documents; and, with translation, the loss of predicted tokens."""
+"""Language modeling on rows of packed documents, and the loss and accuracy of predicted tokens."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,36 +13,34 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray, pack
 from roformer.data.packing import plan_rows
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.ops.cross_entropy import IGNORE_INDEX, token_losses
 from roformer.tasks._base import Batch, Task
 
-EVALUATION_SEED = 2104_09864  # one set of masks for every model that is ever compared
-Piece: TypeAlias = tuple[IntArray, IntArray]
-"""What the model sees of a piece, and its labels; both (length,)."""
+EVALUATION_SEED = 2104_09864  # the same masks for every model
+Segment: TypeAlias = tuple[IntArray, IntArray]
+"""Input ids of a segment and its labels; both (length,)."""
 
-_TRAINING, _EVALUATION = 0, 1  # keeps the two streams of random numbers apart
+_TRAINING, _EVALUATION = 0, 1  # separate streams of random numbers
 
 
 class LanguageModeling(Task):
     """Predicts tokens of packed documents.
 
     Args:
-        sequence_length: tokens in a row, special ones included.
-        max_eval_rows: rows of the validation and test split that are looked at, spread evenly over the corpus.
+        sequence_length: maximum number of tokens in a row, special tokens included.
+        max_eval_rows: number of rows to evaluate, evenly spaced in the validation or test split.
 
     Raises:
-        UserError: if no row is to be evaluated, a document has several texts, or a split is too small.
+        UserError: if ``max_eval_rows`` is below 1, documents have several texts, or a split has no tokens.
     """
 
     family = "language_modeling"
-    unit: ClassVar[str]
-    """What one prediction is about."""
     best_metric = "validation_loss"
     greater_is_better = False
-    sees_both_sides: ClassVar[bool]
-    """Whether tokens after a predicted one help to predict it."""
+    is_bidirectional: ClassVar[bool]
+    """Whether the model sees the tokens after a predicted one."""
 
     def __init__(
         self,
@@ -71,74 +69,85 @@ class LanguageModeling(Task):
         self.rows = len(self.plans["train"])
 
     @abstractmethod
-    def count(self, spans: NDArray[np.int64]) -> int:
-        """Returns how many tokens are predicted in a training row with these (pieces, 2) spans."""
+    def num_targets(self, spans: NDArray[np.int64]) -> int:
+        """Returns the number of predicted tokens in a training row with these (segments, 2) spans."""
 
     @abstractmethod
-    def label(self, original: IntArray, rng: np.random.Generator) -> Piece:
-        """Returns what the model sees of (length,) tokens, and the labels to predict."""
+    def make_labels(self, original: IntArray, rng: np.random.Generator) -> Segment:
+        """Returns input ids and labels for (length,) tokens without special tokens."""
 
     @abstractmethod
-    def frame(self, visible: IntArray, labels: IntArray, *, ends: bool = False) -> Piece:
-        """Puts the special tokens around a piece, which ``ends`` with its document or does not."""
+    def add_special_tokens(self, visible: IntArray, labels: IntArray, *, closes_document: bool = False) -> Segment:
+        """Returns a segment with its special tokens.
+
+        Args:
+            visible, labels: input ids and labels, (length,).
+            closes_document: whether the document ends with this segment.
+        """
 
     def num_items(self, step: int, batch_size: int) -> int:
         plan = self.plans["train"]
-        return sum(self.count(plan.row(row)) for row in self._rows(step, batch_size))
+        return sum(self.num_targets(plan.row(row)) for row in self._rows(step, batch_size))
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
         rows = list(enumerate(self._rows(step, batch_size)))[share::shares]
         return self.collate(
-            piece
+            segment
             for place, row in rows
-            for piece in self._labelled_row("train", row, np.random.default_rng([self.seed, _TRAINING, step, place]))
+            for segment in self._labeled_row("train", row, np.random.default_rng([self.seed, _TRAINING, step, place]))
         )
 
-    def _labelled_row(self, split: str, row: int, rng: np.random.Generator) -> list[Piece]:
-        """Returns the pieces of a row, their labels drawn as one."""
+    def _labeled_row(self, split: str, row: int, rng: np.random.Generator) -> list[Segment]:
+        """Returns the segments of a row; labels are drawn for the row as a whole."""
         tokens, spans = self.corpus.splits[split].tokens, self.plans[split].row(row)
-        visible, labels = self.label(np.concatenate([tokens[start:stop] for start, stop in spans]), rng)
+        visible, labels = self.make_labels(np.concatenate([tokens[start:stop] for start, stop in spans]), rng)
         bounds = np.cumsum(spans[:, 1] - spans[:, 0])[:-1]
-        pieces = zip(np.split(visible, bounds), np.split(labels, bounds), self.ends(split, spans), strict=True)
-        return [self.frame(*piece, ends=ends) for *piece, ends in pieces]
+        segments = zip(np.split(visible, bounds), np.split(labels, bounds), strict=True)
+        return [
+            self.add_special_tokens(*segment, closes_document=closes)
+            for segment, closes in zip(segments, self.closes_document(split, spans), strict=True)
+        ]
 
-    def ends(self, split: str, spans: NDArray[np.int64]) -> list[bool]:
-        """Returns of (pieces, 2) spans which end with their document."""
+    def closes_document(self, split: str, spans: NDArray[np.int64]) -> list[bool]:
+        """Returns for each of (segments, 2) spans whether its document ends with it."""
         offsets = self.corpus.splits[split].offsets
         return (offsets[np.searchsorted(offsets, spans[:, 1])] == spans[:, 1]).tolist()
 
-    def collate(self, pieces: Iterable[Piece]) -> Batch:
-        """Lays pieces end to end, longest first: attention takes pieces of one length as one batch."""
-        ordered = sorted(pieces, key=lambda piece: -len(piece[0]))
+    def collate(self, segments: Iterable[Segment]) -> Batch:
+        """Concatenates segments, longest first: attention batches segments of equal length."""
+        ordered = sorted(segments, key=lambda segment: -len(segment[0]))
         labels = torch.from_numpy(np.concatenate([labels for _, labels in ordered]))[None]
         inputs = pack([input_ids for input_ids, _ in ordered])
         return Batch({**inputs, "labels": labels, "sparse_prediction": True}, inputs["input_ids"].shape[1])
 
     def evaluation_batches(self, split: str, batch_tokens: int) -> Iterator[Batch]:
-        """Yields rows of a split in batches of about so many tokens, labelled once for all models."""
-        rows = spread(len(self.plans[split]), self.max_eval_rows)
+        """Yields rows of a split in batches of about ``batch_tokens`` tokens, with the same labels for every model."""
+        rows = evenly_spaced(len(self.plans[split]), self.max_eval_rows)
         size = max(1, batch_tokens // self.sequence_length)
         for start in range(0, len(rows), size):
+            seeds = [(row, [EVALUATION_SEED, _EVALUATION, row]) for row in rows[start : start + size]]
             yield self.collate(
-                piece
-                for row in rows[start : start + size]
-                for piece in self._labelled_row(split, row, np.random.default_rng([EVALUATION_SEED, _EVALUATION, row]))
+                segment
+                for row, seed in seeds
+                for segment in self._labeled_row(split, row, np.random.default_rng(seed))
             )
 
     def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> dict[str, float]:
-        """Returns the loss, in nats a predicted token, and the accuracy of a split."""
+        """Returns the loss (nats per predicted token) and the accuracy of a split."""
         loss, accuracy, _ = score_batches(model, self.evaluation_batches(split, batch_tokens))
         return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
 
 
-def spread(count: int, limit: int) -> list[int]:
-    """Returns at most ``limit`` of the numbers below ``count``, evenly spread: corpora are sorted by where they come
-    from, so that their first documents are no fair sample."""
+def evenly_spaced(count: int, limit: int) -> list[int]:
+    """Returns at most ``limit`` evenly spaced numbers below ``count``.
+
+    Corpora are often sorted by origin, so their first documents are not a fair sample.
+    """
     return np.linspace(0, count - 1, min(count, limit)).round().astype(int).tolist()
 
 
 def score_batches(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, float, int]:
-    """Returns the loss in nats a predicted token, the accuracy, and the number of predicted tokens."""
+    """Returns the loss (nats per predicted token), the accuracy, and the number of predicted tokens."""
     losses, correct = [], []
     for _, loss, right in predictions(model, batches):
         losses.append(loss)
@@ -149,8 +158,12 @@ def score_batches(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, fl
 
 @torch.no_grad()
 def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Mapping[str, Any], Tensor, Tensor]]:
-    """Yields of each batch its inputs, where the model is, and of its (predicted,) tokens the losses, in nats, and
-    whether they are the most probable ones; the model is in evaluation mode meanwhile."""
+    """Runs the model in evaluation mode.
+
+    Yields:
+        For each batch its inputs on the model's device, and of its predicted tokens, (predicted,) each, the losses in
+        nats and whether the label is the most probable token.
+    """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -165,12 +178,12 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Ma
 
 @dataclass(frozen=True)
 class TokenScores:
-    """Of each predicted token, in the order of the batches: (predicted,) each.
+    """Scores of predicted tokens in batch order, (predicted,) each.
 
     Attributes:
-        losses: in nats.
-        correct: whether the token is the most probable one.
-        position_ids: its place in its document, from 0, [CLS] included.
+        losses: cross-entropy in nats.
+        correct: whether the label is the most probable token.
+        position_ids: position in the segment, from 0 for [CLS].
     """
 
     losses: NDArray[np.float64]
@@ -179,8 +192,8 @@ class TokenScores:
 
 
 def score_tokens(model: nn.Module, batches: Iterable[Batch]) -> TokenScores:
-    """Returns loss, correctness and position of every predicted token of packed documents."""
-    found: list[list[Tensor]] = [[], [], []]  # fetched at the end: no batch waits for the device
+    """Returns loss, correctness and position of every predicted token of packed segments."""
+    found: list[list[Tensor]] = [[], [], []]  # moved to the CPU at the end, so no batch waits for the device
     for inputs, loss, right in predictions(model, batches):
         bounds, places = inputs["cu_seqlens"], (inputs["labels"][0] != IGNORE_INDEX).nonzero()[:, 0]
         found[0].append(loss)

@@ -1,4 +1,4 @@
-"""Which of two texts is nearer to a third? (RoFormer paper, section 4.5.4: CAIL2019-SCM.)"""
+"""Text-triplet matching: which of B and C is more similar to A? (RoFormer paper, section 4.5.4: CAIL2019-SCM.)"""
 
 from typing import Any, ClassVar
 
@@ -13,13 +13,20 @@ from roformer.tasks.sequences import Example, SequenceTask
 
 @TASKS.register("matching")
 class Matching(SequenceTask):
-    """Scores the pairs (A, B) and (A, C) of a triplet, each by itself: 1 for the near one, 0 for the other.
+    """Scores the pairs (A, B) and (A, C) of a triplet independently; the target is 1 for the similar pair, else 0.
 
-    The answer is the pair with the higher score (released fine-tuning script of the authors). The label of a document
-    is B or C, whichever is nearer to A.
+    The prediction is the pair with the higher score, as in the authors' fine-tuning script. The label of a document is
+    "B" or "C".
+
+    Args:
+        max_length, pooling, classifier_dropout: as in ``SequenceTask``.
+
+    Raises:
+        UserError: if documents do not have three texts, another label occurs, or as in ``SequenceTask``.
     """
 
-    family = "downstream"
+    title, unit, family = "Text-triplet matching", "text pair", "downstream"
+
     best_metric = "validation_accuracy"
     greater_is_better = True
     candidates: ClassVar[tuple[str, ...]] = ("B", "C")
@@ -27,12 +34,12 @@ class Matching(SequenceTask):
     def check_data(self) -> None:
         if self.corpus.texts != 1 + len(self.candidates):
             raise UserError(
-                f"matching needs three texts a document, this data has {self.corpus.texts}; use data=labelled with "
+                f"matching needs three texts per document, the data has {self.corpus.texts}; use data=labeled with "
                 "data.text_column=[A,B,C]"
             )
         if strange := set(self.corpus.label_names) - set(self.candidates):
             raise UserError(
-                f"matching needs labels B and C, whichever text is nearer to A, and found '{min(strange)}'; change "
+                f"matching needs labels B and C (the text more similar to A), found '{min(strange)}'; change "
                 "data.label_column"
             )
 
@@ -47,24 +54,24 @@ class Matching(SequenceTask):
         first, *others = self.texts(split, index)
         near = self.corpus.label_names[self.labels(split)[index]]
         return [
-            (self.frame(first, other), float(name == near))
+            (self.add_special_tokens(first, other), float(name == near))
             for name, other in zip(self.candidates, others, strict=True)
         ]
 
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.int64], float]:
-        """Returns for each document of a split, in its order, which candidate is nearer (0 for B, 1 for C), and the
-        mean loss of a pair in nats."""
+        """Returns the (documents,) predicted candidates of a split (0 for B, 1 for C), and the mean loss per pair in
+        nats."""
         scores, loss = self.score(model, split, batch_tokens)
         return scores[..., 0].argmax(axis=1), loss
 
     def answers(self, split: str) -> NDArray[np.int64]:
-        """Returns what ``predict`` should."""
+        """Returns the (documents,) correct candidates of a split."""
         places = np.array([self.candidates.index(name) for name in self.corpus.label_names])
         answers: NDArray[np.int64] = places[self.labels(split)]
         return answers
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """Returns the loss (nats a pair), and the share of triplets that are answered right."""
+        """Returns the loss (nats per pair) and the accuracy over triplets."""
         predictions, loss = self.predict(model, split)
         accuracy = float((predictions == self.answers(split)).mean())
         return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}

@@ -7,30 +7,30 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray, TokenMasker
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForMaskedLM
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks._base import TASKS
-from roformer.tasks.language_modeling import LanguageModeling, Piece
+from roformer.tasks.language_modeling import LanguageModeling, Segment
 
 
 @TASKS.register("mlm")
 class MaskedLanguageModeling(LanguageModeling):
-    """Predicts 15 % of the tokens from the rest.
+    """Predicts randomly masked tokens from the rest of their segment.
 
     Args:
         sequence_length, max_eval_rows: as in ``LanguageModeling``.
-        mask_probability: share of the ordinary tokens to predict.
+        mask_probability: fraction of ordinary tokens to predict, in (0, 1).
 
     Raises:
-        UserError: if the probability is not in (0, 1), no row is to be evaluated, or a split is too small.
+        UserError: if the probability is out of range, or as in ``LanguageModeling``.
     """
 
+    title, unit = "MLM", "masked token"
     model_class = RoFormerForMaskedLM
-    model_kind: ClassVar[dict[str, Any]] = {"is_decoder": False}
-    unit = "masked token"
-    sees_both_sides = True
+    architecture: ClassVar[dict[str, Any]] = {"is_decoder": False}
+    is_bidirectional = True
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class MaskedLanguageModeling(LanguageModeling):
             raise UserError(f"task.mask_probability must lie between 0 and 1, got {mask_probability}")
         self.masker = TokenMasker(tokenizer, mask_probability=mask_probability)
 
-    def count(self, spans: NDArray[np.int64]) -> int:
-        return self.masker.count(int(np.diff(spans).sum()))
+    def num_targets(self, spans: NDArray[np.int64]) -> int:
+        return self.masker.num_targets(int(np.diff(spans).sum()))
 
-    def label(self, original: IntArray, rng: np.random.Generator) -> Piece:
-        """Masks (length,) tokens: returns them as the model sees them, and those to predict."""
+    def make_labels(self, original: IntArray, rng: np.random.Generator) -> Segment:
+        """Returns (length,) tokens with some of them masked, and the original tokens there as labels."""
         original = original.astype(np.int64)
         chosen = self.masker.choose(len(original), rng)
         visible, labels = original.copy(), np.full_like(original, IGNORE_INDEX)
@@ -59,7 +59,7 @@ class MaskedLanguageModeling(LanguageModeling):
         labels[chosen] = original[chosen]
         return visible, labels
 
-    def frame(self, visible: IntArray, labels: IntArray, *, ends: bool = False) -> Piece:
-        """Puts [CLS] and [SEP], which are not predicted, around a piece: (length,) -> (length + 2,)."""
+    def add_special_tokens(self, visible: IntArray, labels: IntArray, *, closes_document: bool = False) -> Segment:
+        """Adds [CLS] and [SEP], which are not predicted: (length,) -> (length + 2,)."""
         inside = np.concatenate(([self.tokenizer.cls_token_id], visible, [self.tokenizer.sep_token_id]))
         return inside, np.concatenate(([IGNORE_INDEX], labels, [IGNORE_INDEX]))

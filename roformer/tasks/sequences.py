@@ -1,4 +1,4 @@
-"""What the tasks on whole documents share: what is read of a document, and how its scores come out of a model."""
+"""Fine-tuning tasks on whole documents: truncation, special tokens, and scores of the classification head."""
 
 from abc import abstractmethod
 from typing import Any, TypeAlias
@@ -9,29 +9,29 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.collators import IntArray, pack, texts_of
-from roformer.data.packing import SPECIAL_TOKENS
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.collators import IntArray, pack, split_texts
+from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batches_by_length
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForSequenceClassification
 from roformer.tasks._base import Batch, Task
 
 Example: TypeAlias = tuple[IntArray, int | float]
-"""Tokens of a sequence, special ones included, and its label."""
+"""Tokens of a sequence, special tokens included, and its label."""
 
 
 class SequenceTask(Task):
-    """Reads the first tokens of each document, and scores them with one head.
+    """Scores the beginning of each document with a classification head.
 
     Args:
-        max_length: tokens that are read of a sequence, special ones included; the rest is cut off, of several texts
-            from the longest.
-        pooling: what the head reads: ``mean`` over all tokens, as in the paper's script, or ``cls``.
+        max_length: maximum number of tokens in a sequence, special tokens included; longer documents are truncated,
+            of several texts the longest first.
+        pooling: input of the head: ``mean`` over all tokens, as in the authors' script, or ``cls``.
         classifier_dropout: dropout before the head.
 
     Raises:
-        UserError: if the data has no labels, or no token can be read.
+        UserError: if the data has no labels or does not fit the task, or ``max_length`` leaves no room for text.
     """
 
     model_class = RoFormerForSequenceClassification
@@ -49,10 +49,10 @@ class SequenceTask(Task):
         super().__init__(corpus, tokenizer, seed)
         if not corpus.label_names:
             raise UserError(
-                "this task needs data with labels: data=docs_topics, or data=labelled with data.path, "
+                "this task needs labeled data: data=docs_topics, or data=labeled with data.path, "
                 "data.text_column and data.label_column"
             )
-        least = SPECIAL_TOKENS + corpus.texts  # a token of each text, and a [SEP] between two
+        least = FRAME_TOKENS + corpus.texts  # one token per text, and a [SEP] between two texts
         if max_length < least:
             raise UserError(f"task.max_length must be at least {least}, got {max_length}")
         self.max_length = max_length
@@ -62,28 +62,28 @@ class SequenceTask(Task):
 
     @abstractmethod
     def check_data(self) -> None:
-        """Raises ``UserError`` if labels or texts of the corpus are not what this task is about."""
+        """Raises ``UserError`` if labels or texts of the corpus do not fit the task."""
 
     def model_settings(self) -> dict[str, Any]:
         return {"pooling": self.pooling, "classifier_dropout": self.classifier_dropout}
 
     @property
     def logits(self) -> int:
-        """How many there are for a sequence."""
+        """Number of logits per sequence."""
         return len(self.model_settings()["id2label"])
 
     @abstractmethod
     def examples(self, split: str, index: int) -> list[Example]:
-        """Returns the sequences that document ``index`` of a split makes: of every document as many."""
+        """Returns the sequences made from document ``index`` of a split, the same number for every document."""
 
     def labels(self, split: str) -> NDArray[np.int64]:
-        """Returns the (documents,) places of a split's labels among the ``label_names`` of the corpus."""
+        """Returns the (documents,) labels of a split as indices into the corpus's ``label_names``."""
         labels = self.corpus.splits[split].labels
-        assert labels is not None  # else there were no names
+        assert labels is not None  # label_names is not empty
         return labels
 
-    def frame(self, *texts: IntArray) -> IntArray:
-        """Returns the tokens of one sequence: [CLS] text [SEP], or [CLS] text [SEP] text [SEP]."""
+    def add_special_tokens(self, *texts: IntArray) -> IntArray:
+        """Returns the truncated texts as one sequence: [CLS] text [SEP], or [CLS] text [SEP] text [SEP]."""
         kept = truncate(texts, self.max_length - 1 - len(texts))
         separator = [self.tokenizer.sep_token_id]
         parts = [part for text in kept for part in (text, separator)]
@@ -92,21 +92,21 @@ class SequenceTask(Task):
     def texts(self, split: str, index: int) -> list[IntArray]:
         """Returns the tokens of each text of a document."""
         tokens = self.corpus.splits[split].document(index)
-        return texts_of(tokens, self.tokenizer) if self.corpus.texts > 1 else [tokens]
+        return split_texts(tokens, self.tokenizer) if self.corpus.texts > 1 else [tokens]
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
         indices = self._rows(step, batch_size)[share::shares]
         return self._collate([example for index in indices for example in self.examples("train", index)])
 
     def _collate(self, examples: list[Example]) -> Batch:
-        ordered = sorted(examples, key=lambda example: -len(example[0]))  # as in masked language modeling
+        ordered = sorted(examples, key=lambda example: -len(example[0]))  # attention batches sequences of equal length
         inputs = pack([tokens for tokens, _ in ordered])
         labels = torch.tensor([label for _, label in ordered])
         return Batch({**inputs, "labels": labels}, inputs["input_ids"].shape[1])
 
     @torch.no_grad()
     def score(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.float32], float]:
-        """Returns the logits of a split, (documents, sequences of each, logits), and the mean loss of a sequence."""
+        """Returns (documents, sequences per document, logits) logits of a split, and the mean loss per sequence."""
         was_training = model.training
         model.eval()
         device = next(model.parameters()).device
@@ -120,14 +120,13 @@ class SequenceTask(Task):
                 **{key: value.to(device) for key, value in inputs.items()}, num_items_in_batch=lengths.size
             )
             loss += outputs.loss.item()
-            scores[batch] = outputs.logits.float().cpu().numpy()  # in this order: both go by falling length
+            scores[batch] = outputs.logits.float().cpu().numpy()  # both are in order of decreasing length
         model.train(was_training)
         return scores.reshape(*lengths.shape, -1), loss
 
 
 def truncate(texts: tuple[IntArray, ...], length: int) -> list[IntArray]:
-    """Cuts texts so that they have ``length`` tokens together: the longest first, as BERT does with pairs (Devlin et
-    al. 2019, A.2)."""
+    """Truncates texts to ``length`` tokens in total, the longest first, as BERT does (Devlin et al. 2019, A.2)."""
     share, left = length, length
     for number, shortest in enumerate(sorted(len(text) for text in texts)):
         share = left // (len(texts) - number)

@@ -1,4 +1,4 @@
-"""Translation: a target text for a source text (section 4.1 of the RoFormer paper; Vaswani et al. 2017)."""
+"""Machine translation (RoFormer paper, section 4.1; Vaswani et al. 2017)."""
 
 import math
 from collections.abc import Sequence
@@ -12,36 +12,38 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.collators import IntArray, texts_of
-from roformer.data.preprocess import TokenizedCorpus
+from roformer.data.collators import IntArray, split_texts
 from roformer.data.sampler import batches_by_length
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForConditionalGeneration
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks._base import TASKS, Batch, Task
 from roformer.tasks.language_modeling import score_batches
 
-BEAMS, LENGTH_PENALTY = 4, 0.6  # of the search, in section 4.1 of the paper
-_LONGER = 50  # tokens that a translation may have more than its source, as in Vaswani et al., section 6.1
+BEAMS, LENGTH_PENALTY = 4, 0.6  # of beam search, section 4.1 of the paper
+_MAX_EXTRA = 50  # tokens by which a translation may exceed its source, as in Vaswani et al., section 6.1
 
 
 @TASKS.register("translation")
 class Translation(Task):
-    """Batches hold pairs of like length, ``trainer.batch_size`` tokens of the longer side with its padding.
+    """Predicts the target text of each pair.
+
+    A batch holds pairs of similar length, at most ``trainer.batch_size`` tokens of their longer side with padding.
 
     Args:
-        max_length: tokens of a source or a target, [SEP] included; longer pairs are not trained on, and in evaluation
-            cut.
-        label_smoothing: share of each label that is spread over the vocabulary in training.
+        max_length: maximum number of tokens in a source or target, [SEP] included; training skips longer pairs,
+            evaluation truncates them.
+        label_smoothing: probability mass that training distributes over the whole vocabulary.
 
     Raises:
-        UserError: if documents are no pairs, or all of them are too long.
+        UserError: if documents are not pairs, or all of them are too long.
     """
 
+    title, unit, family = "Translation", "target token", "translation"
     model_class = RoFormerForConditionalGeneration
-    model_kind: ClassVar[dict[str, Any]] = {"is_encoder_decoder": True}
-    text_frame = "$A {sep}"
-    family = "translation"
+    architecture: ClassVar[dict[str, Any]] = {"is_encoder_decoder": True}
+    prompt_template = "$A {sep}"
     best_metric = "validation_loss"
     greater_is_better = False
 
@@ -58,11 +60,11 @@ class Translation(Task):
         if corpus.texts != 2:
             raise UserError(
                 "translation needs documents of two texts: data=parallel with data.source and data.target, or a "
-                "data.text_column of two"
+                "data.text_column with two names"
             )
         self.max_length, self.label_smoothing = max_length, label_smoothing
         self.pairs = {name: self._lengths(name) for name in corpus.splits}
-        """Tokens of source and target of each document, [SEP] included: (documents, 2)."""
+        """Numbers of tokens of source and target, [SEP] included: (documents, 2)."""
         self.trained = np.flatnonzero(self.pairs["train"].max(axis=1) <= max_length)
         if not len(self.trained):
             raise UserError(f"every pair is longer than task.max_length={max_length} tokens; raise it")
@@ -78,8 +80,8 @@ class Translation(Task):
 
     def summary(self) -> str:
         longer = len(self.pairs["train"]) - self.rows
-        left_out = f"; {longer:,} of train are not trained on, longer than task.max_length={self.max_length} tokens"
-        return super().summary() + (left_out if longer else "")
+        skipped = f"; skipping {longer:,} of train, longer than task.max_length={self.max_length} tokens"
+        return super().summary() + (skipped if longer else "")
 
     def model_settings(self) -> dict[str, Any]:
         begin, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
@@ -90,16 +92,16 @@ class Translation(Task):
         return len(self._bounds(batch_size)) - 1
 
     def _find_bounds(self, batch_size: int) -> NDArray[np.int64]:
-        """Returns where batches begin and end in the pairs by length, whatever the order of equal ones.
+        """Returns the boundaries of batches in the pairs sorted by length, for any order of ties.
 
         Raises:
-            UserError: if a pair does not fit.
+            UserError: if a pair does not fit in a batch.
         """
         longest = self.pairs["train"][self.trained].max(axis=1)
         if longest.max() > batch_size:
             raise UserError(
-                f"trainer.batch_size={batch_size} tokens is less than one pair of {longest.max()}; raise it, or lower "
-                "task.max_length"
+                f"trainer.batch_size={batch_size} tokens is too small for a pair of {longest.max()}; raise it, or "
+                "lower task.max_length"
             )
         bounds, widest = [0], np.zeros(2, dtype=np.int64)
         ordered = self.pairs["train"][self.trained][self._by_length(np.arange(self.rows))]
@@ -112,12 +114,12 @@ class Translation(Task):
         return np.array([*bounds, self.rows])
 
     def _by_length(self, ties: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns the places of the trained pairs by rising length; ``ties`` orders those of equal length."""
+        """Returns the indices of the trained pairs by increasing length; ``ties`` orders pairs of equal length."""
         sources, targets = self.pairs["train"][self.trained].T
         return np.lexsort((ties, targets, sources))
 
     def _draw_epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
-        """Returns the documents of each batch of an epoch: which pairs of a length meet, and when, is drawn."""
+        """Returns the documents of each batch of an epoch; ties in length and the order of batches are random."""
         rng = np.random.default_rng([self.seed, epoch])
         ordered = self.trained[self._by_length(rng.permutation(self.rows))]
         batches = np.split(ordered, self._bounds(batch_size)[1:-1])
@@ -134,12 +136,12 @@ class Translation(Task):
         documents = self._documents(step, batch_size).tolist()
         if own := documents[share::shares]:
             return self.collate("train", own)
-        nothing = self.collate("train", documents[:1])  # fewer pairs than shares: this one predicts nothing
+        nothing = self.collate("train", documents[:1])  # fewer pairs than shares: nothing to predict
         nothing.inputs["labels"].fill_(IGNORE_INDEX)
         return Batch(nothing.inputs, 0)
 
     def collate(self, split: str, documents: Sequence[int]) -> Batch:
-        """Pads pairs to the longest of each side."""
+        """Pads sources and targets, each to their longest."""
         pairs = [self.pair(split, index) for index in documents]
         input_ids, mask = self._padded([source for source, _ in pairs])
         labels = pad_sequence([torch.from_numpy(target) for _, target in pairs], True, IGNORE_INDEX)
@@ -150,25 +152,25 @@ class Translation(Task):
         return Batch(inputs, tokens)
 
     def pair(self, split: str, index: int) -> tuple[IntArray, IntArray]:
-        """Returns the tokens of a source and its target, [SEP] at the end of both."""
+        """Returns the tokens of source and target, both ending with [SEP]."""
         end = [self.tokenizer.sep_token_id]
-        source, target = texts_of(self.corpus.splits[split].document(index), self.tokenizer)
+        source, target = split_texts(self.corpus.splits[split].document(index), self.tokenizer)
         cut = self.max_length - 1
         return tuple(np.concatenate((text[:cut], end)).astype(np.int64) for text in (source, target))  # type: ignore
 
     def _padded(self, texts: Sequence[IntArray]) -> tuple[Tensor, Tensor]:
-        """Returns (B, S) tokens, and their mask."""
+        """Returns (B, S) token ids and their attention mask."""
         lengths = torch.tensor([len(text) for text in texts])
         padded = pad_sequence([torch.from_numpy(text) for text in texts], True, self.tokenizer.pad_token_id)
         return padded, (torch.arange(padded.shape[1]) < lengths[:, None]).long()
 
     def by_length(self, split: str, batch_tokens: int, sides: slice = slice(2)) -> list[list[int]]:
-        """Returns the documents of a split in batches of at most so many tokens of the longer of ``sides``, padded."""
+        """Returns the documents of a split in batches of at most ``batch_tokens`` padded tokens on the longer side."""
         lengths = np.minimum(self.pairs[split][:, sides].max(axis=1), self.max_length)
         return batches_by_length(lengths, batch_tokens, padded=True)
 
     def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 4096) -> dict[str, float]:
-        """Returns the loss, in nats a target token, not smoothed, and the accuracy of the most probable token."""
+        """Returns the loss without label smoothing (nats per target token) and the token accuracy."""
         batches = (self.collate(split, documents) for documents in self.by_length(split, batch_tokens))
         loss, accuracy, _ = score_batches(model, batches)
         return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
@@ -183,17 +185,18 @@ class Translation(Task):
         length_penalty: float,
         batch_tokens: int = 4096,
     ) -> list[str]:
-        """Returns a translation of each document of a split, in its order."""
+        """Returns the translation of each document of a split."""
         device, translations = model.device, [""] * len(self.corpus.splits[split])
-        table = model.decoder.position.max_length or math.inf  # where positions end
-        for documents in self.by_length(split, max(1, batch_tokens // num_beams), slice(1)):  # knows no references
+        table = model.decoder.position.traits.max_length or math.inf  # number of positions, if limited
+        sources = slice(1)  # batches must not depend on the references
+        for documents in self.by_length(split, max(1, batch_tokens // num_beams), sources):
             input_ids, mask = self._padded([self.pair(split, index)[0] for index in documents])
             tokens = model.generate(
                 input_ids.to(device),
                 attention_mask=mask.to(device),
                 num_beams=num_beams,
                 length_penalty=length_penalty,
-                max_length=min(1 + input_ids.shape[1] + _LONGER, table),
+                max_length=min(1 + input_ids.shape[1] + _MAX_EXTRA, table),
                 do_sample=False,
             )
             texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)

@@ -1,6 +1,7 @@
-"""Tokenizers, one file each: trained on the corpus (``wordpiece``, ``words``, ``bpe``), ``bytes``, or loaded."""
+"""Tokenizers, one file each. The file's name is the name in ``conf/tokenizer/``."""
 
-from roformer.tokenizer import bpe, bytes, pretrained, wordpiece, words
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
 
-__all__ = ["TOKENIZERS", "TokenizerSource", "bpe", "bytes", "pretrained", "wordpiece", "words"]
+TOKENIZERS.discover(__path__, __name__)
+
+__all__ = ["TOKENIZERS", "TokenizerSource"]

@@ -1,4 +1,4 @@
-"""What gives a tokenizer: trained on the corpus, or loaded."""
+"""The contract of a tokenizer source, and what trained tokenizers share."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
 from roformer.data.cache import content_key
-from roformer.data.preprocess import split_documents
+from roformer.data.splits import split_documents
 from roformer.errors import UserError
 from roformer.io import atomic_folder
 from roformer.registry import Registry
@@ -21,54 +21,54 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order 
 NAMED_SPECIAL_TOKENS = dict(
     zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
 )  # as transformers calls them
-CONTINUED = "##"
+CONTINUED = "##"  # prefix of a token inside a word
 
 
 class TokenizerSource(ABC):
-    """A way to get a tokenizer that has the tokens [PAD], [CLS], [SEP] and [MASK], whatever they are called in it."""
+    """Trains or loads a tokenizer that has padding, CLS, SEP and MASK tokens, whatever it calls them."""
 
     @abstractmethod
     def prepare(
         self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
     ) -> PreTrainedTokenizerFast:
-        """Returns the tokenizer; what is trained sees the train split of ``source`` only, and is cached.
+        """Returns the tokenizer. If it is trained, then on the train split of ``source`` only; the result is cached.
 
         Raises:
-            UserError: if there is nothing to train on, or nothing to load.
+            UserError: if there is no text to train on, or no tokenizer to load.
         """
 
 
 class TrainedTokenizer(TokenizerSource):
-    """Trained on the train split of the corpus; the same corpus and settings give the same bytes.
+    """Trained on the train split of the corpus; the same corpus and settings give a byte-identical tokenizer.
 
     Args:
-        vocab_size: tokens, the five special ones included.
-        max_characters: train on so many characters at the head of the corpus; null for all of it.
+        vocab_size: number of tokens, including the five special tokens.
+        max_characters: train on the first so many characters of the corpus; null for all of it.
     """
 
     name: ClassVar[str]
-    format: ClassVar[int]
-    """Rises whenever the same text would give another vocabulary."""
-    made_by: ClassVar[tuple[str, ...]] = ("tokenizers",)
-    """Packages that the vocabulary depends on."""
+    cache_version: ClassVar[int]
+    """Raise it when the same text would yield another vocabulary."""
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    """Packages whose versions the vocabulary depends on."""
 
     def __init__(self, *, vocab_size: int, max_characters: int | None) -> None:
         self.vocab_size, self.max_characters = vocab_size, max_characters
 
     def settings(self) -> list[Any]:
-        """Returns all that the vocabulary depends on beside the corpus."""
+        """Returns the settings that the vocabulary depends on."""
         return [self.vocab_size, self.max_characters]
 
     def prepare(
         self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
     ) -> PreTrainedTokenizerFast:
-        """Trains at the first call, and reads the cached folder after that.
+        """Trains on the first call, and reads the cached folder after that.
 
         Raises:
             UserError: if the train split has no text, or a package is missing.
         """
         try:
-            versions = [self.format, *map(version, self.made_by)]
+            versions = [self.cache_version, *map(version, self.packages)]
         except PackageNotFoundError as error:
             raise UserError(f"tokenizer={self.name} needs {error.name}: pip install {error.name}") from error
         data = [source.fingerprint(), validation_fraction, test_fraction]
@@ -86,7 +86,7 @@ class TrainedTokenizer(TokenizerSource):
 
     @abstractmethod
     def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
-        """Returns the tokenizer. Each call of ``texts`` reads them anew, so that a corpus larger than memory works."""
+        """Returns the tokenizer; every call of ``texts`` streams the corpus from its start."""
 
     def _head(self, texts: Iterator[str]) -> Iterator[str]:
         characters = 0
@@ -98,13 +98,16 @@ class TrainedTokenizer(TokenizerSource):
 
 
 class SpellingTokenizer(TrainedTokenizer):
-    """Spells words that it lacks with the characters that it has.
+    """A vocabulary that contains an alphabet, so that unknown words are spelled by characters.
 
     Args:
         vocab_size, max_characters: as in ``TrainedTokenizer``.
-        alphabet_size: how many of the most frequent characters the vocabulary spells words with; each takes two
-            places (at the start of a word and inside), and a word with any other character becomes [UNK].
+        alphabet_size: number of characters in the alphabet, the most frequent ones; each takes two tokens (at the
+            start of a word and inside). A word with any other character becomes [UNK].
         lowercase: lower-case the text and strip accents, as BERT-uncased does.
+
+    Raises:
+        UserError: if the alphabet does not fit in the vocabulary.
     """
 
     def __init__(self, *, vocab_size: int, alphabet_size: int, lowercase: bool, max_characters: int | None) -> None:
@@ -112,8 +115,8 @@ class SpellingTokenizer(TrainedTokenizer):
         least = len(SPECIAL_TOKENS) + 2 * alphabet_size
         if alphabet_size < 1 or vocab_size < least:
             raise UserError(
-                f"tokenizer.vocab_size={vocab_size} does not hold an alphabet of {alphabet_size} characters twice and "
-                f"{len(SPECIAL_TOKENS)} special tokens (allowed: {least} or more; or change tokenizer.alphabet_size)"
+                f"tokenizer.vocab_size={vocab_size} is too small for {len(SPECIAL_TOKENS)} special tokens and two "
+                f"tokens per character of tokenizer.alphabet_size={alphabet_size} (allowed: {least} or more)"
             )
         self.alphabet_size, self.lowercase = alphabet_size, lowercase
 
@@ -121,7 +124,7 @@ class SpellingTokenizer(TrainedTokenizer):
         return [self.vocab_size, self.alphabet_size, self.lowercase, self.max_characters]
 
     def alphabet(self, texts: Iterator[str], normalizer: normalizers.Normalizer) -> list[str]:
-        """Returns the most frequent characters of normalized texts, sorted.
+        """Returns the most frequent characters of the normalized texts, sorted.
 
         Raises:
             UserError: if there are none.

@@ -1,4 +1,4 @@
-"""One token a byte of UTF-8: nothing to train, and no text that it cannot spell."""
+"""One token per byte of UTF-8: needs no training and represents every text."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from roformer.tokenizer._base import NAMED_SPECIAL_TOKENS, SPECIAL_TOKENS, TOKEN
 
 @TOKENIZERS.register("bytes")
 class BytesTokenizer(TokenizerSource):
-    """The five special tokens and 256 bytes."""
+    """A vocabulary of the five special tokens and 256 bytes."""
 
     def prepare(
         self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
@@ -27,7 +27,7 @@ class BytesTokenizer(TokenizerSource):
         )
 
 
-def spells_bytes(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Returns whether every token but the special ones is a byte."""
+def is_byte_level(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Returns whether the vocabulary consists of the 256 bytes and special tokens."""
     ordinary = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
     return ordinary == set(pre_tokenizers.ByteLevel.alphabet())

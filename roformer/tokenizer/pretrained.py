@@ -1,11 +1,11 @@
-"""A tokenizer that exists already, in a local folder or on the hub."""
+"""An existing tokenizer, from a local folder or the hub."""
 
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
-from roformer.data.preprocess import tokenizer_key
+from roformer.data.tokenize import tokenizer_key
 from roformer.errors import UserError
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
 
@@ -26,16 +26,16 @@ class PretrainedTokenizer(TokenizerSource):
     def prepare(
         self, source: Source, *, cache_dir: Path, validation_fraction: float, test_fraction: float
     ) -> PreTrainedTokenizerFast:
-        """Loads it; the corpus and the cache play no part.
+        """Loads the tokenizer; ignores the corpus and the cache.
 
         Raises:
-            UserError: if it cannot be loaded, is not a fast tokenizer that can be saved whole, or has no pad, cls, sep
+            UserError: if it cannot be loaded, is not a fast tokenizer that can be serialized, or lacks a pad, cls, sep
                 or mask token.
         """
         path = Path(self.path).expanduser()
         if not path.is_dir() and (path.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") > 1):
             raise UserError(
-                f"tokenizer.path={self.path} is no folder (give one, a hub name, or use tokenizer=wordpiece)"
+                f"tokenizer.path={self.path} is not a folder (give a folder or a hub name, or use tokenizer=wordpiece)"
             )
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else self.path)
@@ -47,20 +47,20 @@ class PretrainedTokenizer(TokenizerSource):
             ) from error
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise UserError(
-                f"tokenizer.path={self.path} is a {type(tokenizer).__name__}, which is not a fast tokenizer (give one "
-                "that has a tokenizer.json)"
+                f"tokenizer.path={self.path} is a {type(tokenizer).__name__}, not a fast tokenizer (use one that has "
+                "a tokenizer.json)"
             )
         try:
             tokenizer_key(tokenizer)
         except Exception as error:  # the library raises nothing narrower
             raise UserError(
-                f"tokenizer.path={self.path} splits words in Python ({type(tokenizer).__name__}), which its "
-                "tokenizer.json cannot hold; use another tokenizer, such as tokenizer=wordpiece"
+                f"tokenizer.path={self.path} splits words in Python ({type(tokenizer).__name__}) and cannot be "
+                "serialized; use another tokenizer, such as tokenizer=wordpiece"
             ) from error
         missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
         if missing:
             raise UserError(
-                f"tokenizer.path={self.path} has no {' and no '.join(missing)}; masked language modeling needs "
+                f"tokenizer.path={self.path} has no {' and no '.join(missing)}; the tasks need "
                 f"{', '.join(_NEEDED)} (use a tokenizer of the BERT family, or tokenizer=wordpiece)"
             )
         return tokenizer

@@ -1,4 +1,4 @@
-"""WordPiece, trained on the corpus at hand.
+"""WordPiece, trained on the corpus.
 
 Source: the vocabulary of BERT (Devlin et al. 2019, arXiv:1810.04805, section 3), by the ``tokenizers`` library.
 """
@@ -15,16 +15,16 @@ _MODEL_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
 @TOKENIZERS.register("wordpiece")
 class WordPieceTokenizer(SpellingTokenizer):
-    """Words at blanks, signs and Chinese characters; pieces of words by WordPiece."""
+    """Splits text at whitespace, punctuation and Chinese characters, and words by WordPiece."""
 
     name = "wordpiece"
-    format = 1
+    cache_version = 1
 
     def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
         normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
         alphabet = self.alphabet(texts(), normalizer)
-        # The trainer numbers "##a", "##b", ... in the order of a hash map, which differs between processes and decides
-        # ties between merges. Listed as special tokens, they get their numbers from us.
+        # The trainer numbers "##a", "##b", ... in the order of a hash map that differs between processes, and this
+        # order breaks ties between merges. Listing them as special tokens fixes their numbers.
         fixed = [*SPECIAL_TOKENS, *alphabet, *(CONTINUED + character for character in alphabet)]
         trainer = trainers.WordPieceTrainer(
             vocab_size=self.vocab_size,
@@ -34,10 +34,10 @@ class WordPieceTokenizer(SpellingTokenizer):
             continuing_subword_prefix=CONTINUED,
             show_progress=False,
         )
-        learner = _assemble(normalizer, {})
-        learner.train_from_iterator(texts(), trainer)
-        return PreTrainedTokenizerFast(  # anew, so that only the five are special
-            tokenizer_object=_assemble(normalizer, learner.get_vocab()),
+        trained = _assemble(normalizer, {})
+        trained.train_from_iterator(texts(), trainer)
+        return PreTrainedTokenizerFast(  # rebuilt, so that only the five are special
+            tokenizer_object=_assemble(normalizer, trained.get_vocab()),
             model_input_names=_MODEL_INPUTS,
             **NAMED_SPECIAL_TOKENS,
         )

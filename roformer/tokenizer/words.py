@@ -1,8 +1,8 @@
-"""Words of Chinese as tokens (RoFormer paper, section 4.5.1; WoBERT).
+"""Chinese words as tokens (RoFormer paper, section 4.5.1; WoBERT).
 
-Text is cut into words by Jieba without its model of new words, as the authors' scripts do; a word that the vocabulary
-lacks becomes characters, and what is not Chinese pieces of words. The class is transformers' own for RoFormer
-checkpoints, and so is what reads it back: ``AutoTokenizer``.
+Jieba splits text into words, without its HMM for new words, as in the authors' scripts. A word outside of the
+vocabulary is split into characters, and other text by WordPiece. The result is transformers' own
+``RoFormerTokenizer``, so ``AutoTokenizer`` can load it.
 """
 
 from collections import Counter
@@ -16,15 +16,15 @@ from roformer.tokenizer._base import CONTINUED, SPECIAL_TOKENS, TOKENIZERS, Spel
 
 @TOKENIZERS.register("words")
 class WordTokenizer(SpellingTokenizer):
-    """The most frequent characters of the corpus, alone and continued, then its most frequent words.
+    """A vocabulary of the most frequent characters, at the start of a word and inside, and the most frequent words.
 
     Raises:
-        UserError: if rjieba is not installed.
+        UserError: if rjieba is not installed, or the alphabet does not fit in the vocabulary.
     """
 
     name = "words"
-    format = 1
-    made_by = ("tokenizers", "rjieba")
+    cache_version = 1
+    packages = ("tokenizers", "rjieba")
 
     def train(self, texts: Callable[[], Iterator[str]]) -> PreTrainedTokenizerFast:
         import rjieba

@@ -1,1 +1,1 @@
-"""The training loop and what it stands on: precision, checkpoints, logs."""
+"""From a configuration to a trained model: the plan, the loop and its side effects."""

@@ -1,103 +1,51 @@
-"""What makes a run resumable: whole checkpoints or none, the newest few, and a check that the run is the same."""
+"""The checkpoints that a run resumes from."""
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from safetensors.torch import load_file
+from torch import nn
 
-from roformer.config import TrainConfig, first_difference, stored_config
-from roformer.errors import UserError
-from roformer.io import replace_folder
-
-_MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}  # between parts of a run
+from roformer.runs import RunFolder
 
 
-class CheckpointFolder:
-    """``step_00000100``, ``step_00000200``, ... of one run.
+class Checkpoints:
+    """The checkpoints of one run: the newest few are kept.
 
     Args:
-        folder: where they lie.
+        folder: of the run.
         keep: how many of the regular ones are kept, and what is newer than the oldest of them.
-        is_regular: of a step, whether its checkpoint is one that every run of these settings writes; those that a
-            signal made are not. None: all are.
+        is_regular: of a step, whether every run of these settings writes a checkpoint there; those that a signal
+            caused are not regular. None: all are.
     """
 
-    def __init__(self, folder: Path, *, keep: int, is_regular: Callable[[int], bool] | None = None) -> None:
+    def __init__(self, folder: RunFolder, *, keep: int, is_regular: Callable[[int], bool] | None = None) -> None:
         self.folder = folder
         self.keep = keep
         self.is_regular = is_regular or (lambda step: True)
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Saves one checkpoint, whole or not at all, and deletes the oldest beyond ``keep``."""
-        replace_folder(self.folder / f"step_{step:08d}", write)
+        with self.folder.new_checkpoint(step) as draft:
+            write(draft)
         kept = self._regular()[-self.keep :]
-        for old in (folder for folder in self._all() if kept and folder < kept[0]):
-            shutil.rmtree(old)
+        for old in [other for other in self.folder.checkpoints if kept and other < kept[0]]:
+            self.folder.remove_checkpoint(old)
 
-    def latest(self) -> Path | None:
-        """Returns the newest checkpoint, or None."""
-        return self._all()[-1] if self._all() else None
-
-    def averaged_weights(self, count: int) -> dict[str, torch.Tensor]:
-        """Returns the mean of each weight, in float32 at least, over the newest ``count`` regular checkpoints."""
+    def load_average(self, model: nn.Module, count: int) -> None:
+        """Gives the model the mean of each weight over the newest ``count`` regular checkpoints, summed in float32 at
+        least."""
         total: dict[str, torch.Tensor] = {}
-        folders = self._regular()[-count:]
-        for folder in folders:
-            for name, weight in load_file(folder / "model.safetensors").items():
+        steps = self._regular()[-count:]
+        for step in steps:
+            for name, weight in load_file(self.folder.checkpoints[step] / "model.safetensors").items():
                 precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
                 total[name] = total[name] + precise if name in total else precise
-        return {name: weight / len(folders) for name, weight in total.items()}
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in total:
+                    parameter.copy_(total[name] / len(steps))
 
-    def _regular(self) -> list[Path]:
-        return [folder for folder in self._all() if self.is_regular(int(folder.name.removeprefix("step_")))]
-
-    def _all(self) -> list[Path]:
-        return sorted(self.folder.glob("step_*"))
-
-
-def stored_moments(init_from: str, shapes: Sequence[torch.Size]) -> dict[int, Any]:
-    """Returns the optimizer's state at the end of the run ``init_from``, by parameter.
-
-    Args:
-        init_from: output folder of the run.
-        shapes: of the parameters that the state is for, in their order.
-
-    Raises:
-        UserError: if the run's checkpoints are not there, its export is an earlier state, or it had other parameters.
-    """
-    latest = CheckpointFolder(Path(init_from) / "checkpoints", keep=1).latest()
-    if latest is None:
-        raise UserError(
-            f"optimizer.carry needs a checkpoint in init_from={init_from}, and there is none; give the output folder "
-            "of a run, or set optimizer.carry to false"
-        )
-    config = stored_config(Path(init_from))
-    trainer = config["trainer"] if config else {}
-    if trainer.get("early_stopping_patience") is not None or trainer.get("average_checkpoints", 1) > 1:
-        raise UserError(
-            f"init_from={init_from} exported its best state or a mean, and its optimizer is that of the last; set "
-            "optimizer.carry to false"
-        )
-    moments: dict[int, Any] = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")["state"]
-    if [moments[number]["exp_avg"].shape for number in sorted(moments)] != list(shapes):
-        raise UserError(
-            f"the optimizer of init_from={init_from} is not for these parameters, such as those of another task; set "
-            "optimizer.carry to false"
-        )
-    return moments
-
-
-def check_same_run(stored: dict[str, Any], config: TrainConfig) -> None:
-    """Raises ``UserError`` if the folder holds a run with other settings, naming the first that differs."""
-    averaged = config.trainer.average_checkpoints > 1  # which ones, save_steps decides
-    but = _MAY_CHANGE - {"trainer.save_steps", "trainer.keep_checkpoints"} if averaged else _MAY_CHANGE
-    if found := first_difference(stored, yaml.safe_load(config.to_yaml()), but=but):
-        key, old, new = found
-        raise UserError(
-            f"{config.output_dir} holds a run with {key}={old}, now it is {new}; set it back, choose another "
-            "paths.output_dir, or delete that folder"
-        )
+    def _regular(self) -> list[int]:
+        return [step for step in self.folder.checkpoints if self.is_regular(step)]

@@ -1,48 +1,15 @@
-"""What a run tells while it trains: ``metrics.jsonl``, and a progress bar or plain lines."""
+"""Mean loss and throughput between two lines of ``metrics.jsonl``."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class MetricsFile:
-    """``metrics.jsonl``: one JSON object a logged step, appended as it happens.
-
-    Args:
-        file: where it lies.
-        resumed_at: step of the checkpoint that a run goes on from; later lines are dropped, for it writes them anew.
-    """
-
-    def __init__(self, file: Path, *, resumed_at: int) -> None:
-        self.file = file
-        kept = [line for line in read_metrics(file) if line["step"] <= resumed_at]
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-    def write(self, line: dict[str, float]) -> None:
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
-
-
-def read_metrics(file: Path) -> list[dict[str, float]]:
-    """Returns the lines of a ``metrics.jsonl``; a last line that a crash cut short is dropped."""
-    lines = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines
-
-
-class Meter:
-    """Mean loss, tokens a second and the share of the time spent waiting for data, of the steps since the last line,
-    the time of checkpoints left out."""
+class ThroughputMeter:
+    """Mean loss, tokens per second and the share of time spent waiting for data, over the steps since the last line;
+    evaluations and checkpoints do not count."""
 
     def __init__(self) -> None:
         self.restart()
@@ -55,7 +22,7 @@ class Meter:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Counts time from now on, beside what has been counted."""
+        """Counts time from now on, in addition to what has been counted."""
         self._start = time.perf_counter()
 
     def update(self, loss: torch.Tensor, tokens: int) -> None:
@@ -93,37 +60,3 @@ class Meter:
         self._loss = torch.tensor(state["loss"])
         self._steps, self._tokens, self._seconds = int(state["steps"]), int(state["tokens"]), state["seconds"]
         self._waited = state["waited"]
-
-
-class Display:
-    """A progress bar on a terminal; elsewhere a line at each evaluation."""
-
-    def __init__(self, name: str, *, start: int, total: int, enabled: bool) -> None:
-        self.console = Console(quiet=not enabled, highlight=False)
-        self.name, self.total = name, total
-        self._progress = Progress(
-            TextColumn(f"[bold]{name}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(),
-            console=self.console, disable=not self.console.is_terminal,
-        )  # fmt: skip
-        self._bar = self._progress.add_task(name, total=total, completed=start, numbers="")
-
-    def __enter__(self) -> "Display":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def advance(self, step: int) -> None:
-        self._progress.update(self._bar, completed=step)
-
-    def show(self, line: dict[str, float]) -> None:
-        """Shows a line of ``metrics.jsonl``."""
-        numbers = f"loss {line['loss']:.3f}  {line['tokens_per_second']:,.0f} tokens/s"
-        self._progress.update(self._bar, numbers=numbers)
-        validation = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key.startswith("validation"))
-        if validation:
-            self.console.print(
-                f"{self.name}  step {line['step']}/{self.total}  {numbers}  {validation}", soft_wrap=True
-            )

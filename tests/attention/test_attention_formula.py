@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from tests.choices import each_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 B, H, L, D = 2, 3, 5, 4
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H)
@@ -51,10 +54,14 @@ def attend(backend, heads, position, mask, layer=0, causal=False, **settings):
     module = ATTENTION_BACKENDS[backend](SHAPE, **{"dropout": 0.0, "rotary_value": False, **settings})
     state = position.prepare(torch.arange(L)[None])
     layout = SequenceLayout.padded(mask, causal=causal)
-    output, weights = module(*heads, position=position, state=state, layout=layout, layer=layer)
+    query, key, value = heads
+    output, weights = module(
+        AttentionInputs(query=query, key=key, value=value, position=position, state=state, layout=layout, layer=layer)
+    )
     return output.unflatten(-1, (H, D)).transpose(1, 2), weights
 
 
+@each_backend
 @pytest.mark.parametrize("mask", [None, MASK, MASK.bool()], ids=["all", "numbers", "boolean"])
 @pytest.mark.parametrize("layer", [0, 2])
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
@@ -69,6 +76,7 @@ def test_backend_is_equation_2(backend, heads, bias, mask, layer, causal):
         torch.testing.assert_close(weights, expected_weights)
 
 
+@each_backend
 @pytest.mark.parametrize("shape", [(1, 1), (1, H), (B, 1)])
 def test_bias_may_be_shared_by_batch_or_heads(backend, heads, bias, shape):
     """Catches a bias and a mask that are combined in a shape that fits only one of them."""
@@ -77,6 +85,7 @@ def test_bias_may_be_shared_by_batch_or_heads(backend, heads, bias, shape):
     torch.testing.assert_close(given, equation_2(*heads, MASK, shared.expand(B, H, L, L))[0])
 
 
+@each_backend
 def test_plain_causal_attention(backend, heads):
     """Catches a kernel of its own for this case that sees other keys."""
     given, _ = attend(backend, heads, PositionEncoding(), None, causal=True)
@@ -84,6 +93,7 @@ def test_plain_causal_attention(backend, heads):
     torch.testing.assert_close(given, expected)
 
 
+@each_backend
 @pytest.mark.parametrize("queries", [1, 3])
 @pytest.mark.parametrize("rotary_value", [False, True])
 def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_value):
@@ -97,6 +107,7 @@ def test_last_queries_see_the_text_before_them(backend, heads, queries, rotary_v
     torch.testing.assert_close(last, whole[:, :, L - queries :])
 
 
+@each_backend
 @pytest.mark.parametrize("rotary_value", [False, True])
 def test_backend_rotates_as_equation_16(backend, heads, rotary_value):
     """Catches a backend that rotates only one of query and key, or the values against the setting."""
@@ -108,17 +119,19 @@ def test_backend_rotates_as_equation_16(backend, heads, rotary_value):
     torch.testing.assert_close(given, equation_2(query, key, value, MASK, torch.zeros(B, H, L, L))[0].float())
 
 
+@each_backend
 def test_dropout_keeps_the_mean(backend):
     """Catches dropout of the wrong share, or without the factor that keeps the expected output."""
     module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.25, rotary_value=False).train()
     torch.manual_seed(0)
     zeros, value = torch.zeros(1, 4, 200, 8), torch.zeros(1, 4, 200, 8)
     value[..., 0, :] = 200.0  # every weight is 1/200: an output is 0 where its first weight is dropped, else 1/0.75
-    output, _ = module.attend(zeros, zeros, value, None, None)
+    output, _ = module.scaled_dot_product(zeros, zeros, value, bias=None, mask=None, causal=False)
     assert output.mean().item() == pytest.approx(1, abs=0.05)
     assert (output[..., 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
+@each_backend
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("shape", [(1, 1), (B, H)])
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
@@ -129,25 +142,28 @@ def test_gradients_are_those_of_the_formula(backend, heads, bias, dropout, shape
 
     def attend(*tensors):
         torch.manual_seed(0)  # the same elements are dropped in every call
-        return module.attend(*tensors[:3], mask, tensors[3], causal)[0]
+        return module.scaled_dot_product(*tensors[:3], bias=tensors[3], mask=mask, causal=causal)[0]
 
     leaves = [x.clone().requires_grad_() for x in (*heads, bias[: shape[0], : shape[1]])]
     assert torch.autograd.gradcheck(attend, leaves)
 
 
+@each_backend
 def test_dropout_is_drawn_anew(backend):
     """Catches one pattern of dropped weights in every call, or in every block of a call."""
     module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.5, rotary_value=False).train()
     value = torch.randn(2, 3, L, 8, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros_like(value)
     torch.manual_seed(0)
-    first, second = (module.attend(zeros, zeros, value, None, None)[0] for _ in range(2))
+    plain = {"bias": None, "mask": None, "causal": False}
+    first, second = (module.scaled_dot_product(zeros, zeros, value, **plain)[0] for _ in range(2))
     assert not torch.equal(first, second)
     value = value[:1, :1].expand_as(value)
-    rows = module.attend(zeros, zeros, value, None, None)[0].flatten(0, 2)
+    rows = module.scaled_dot_product(zeros, zeros, value, **plain)[0].flatten(0, 2)
     assert len(rows.unique(dim=0)) > len(rows) // 2
 
 
+@each_backend
 def test_row_of_padding_only_is_no_nan(backend, heads):
     """Catches a softmax over nothing, whose nan would spread from one empty row to the loss."""
     mask = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]])

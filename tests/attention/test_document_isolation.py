@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from roformer.model import RoFormerModel
+from tests.choices import each_hook_and_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 @pytest.fixture
@@ -16,17 +19,20 @@ def alone(model, documents):
     return torch.cat([model(document[None]).logits[0] for document in documents])
 
 
+@each_hook_and_backend
 def test_packed_is_one_document_at_a_time(model, documents, packed):
     """Catches attention across documents, positions that run on, and documents that change places."""
     torch.testing.assert_close(model(**packed).logits[0], alone(model, documents), atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 def test_padded_is_one_document_at_a_time(model, documents, padded):
     """Catches attention to padding."""
     logits = model(**padded).logits[padded["attention_mask"].bool()]
     torch.testing.assert_close(logits, alone(model, documents), atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 def test_padding_may_stand_on_the_left(model, documents):
     """Catches a mask that is read as a length: only the mask, with its own positions, says what is padding."""
     document = documents[6]
@@ -36,6 +42,7 @@ def test_padding_may_stand_on_the_left(model, documents):
     torch.testing.assert_close(logits, model(document[None]).logits, atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 def test_other_documents_do_not_matter(model, packed):
     """Catches the smallest leak: exchanging the tokens of one document must not touch a bit of the others."""
     start, stop = packed["cu_seqlens"][6:8].tolist()
@@ -48,6 +55,7 @@ def test_other_documents_do_not_matter(model, packed):
     torch.testing.assert_close(second[outside], first[outside], atol=1e-6, rtol=0)
 
 
+@each_hook_and_backend
 @pytest.mark.parametrize("lengths", [(4, 4, 4), (1, 1, 1, 1), (12,), (1, 11), (3, 2, 3, 4)], ids=str)
 def test_any_lengths(encoding, backend, lengths, tiny_model):
     """Catches lengths that the grouping of equal neighbors gets wrong, such as all equal or all single tokens."""
@@ -57,6 +65,7 @@ def test_any_lengths(encoding, backend, lengths, tiny_model):
     torch.testing.assert_close(packed, alone(model, tokens.split(lengths)), atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 def test_packed_positions_may_be_given(model, packed):
     """Catches position_ids that are ignored beside cu_seqlens."""
     lengths = packed["cu_seqlens"].diff().tolist()
@@ -78,6 +87,7 @@ def test_bounds_may_be_32_bit(tiny_model, packed):
     torch.testing.assert_close(narrow, model(**packed).last_hidden_state)
 
 
+@each_hook_and_backend
 def test_gradients_of_packed_are_those_of_padded(model, packed, padded):
     """Catches gradients that are lost or doubled where a packed row is cut and joined."""
     gradients = []

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import ModelShape, PositionEncoding
+from tests.choices import each_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 B, H, L, D = 3, 2, 7, 4
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H)
@@ -36,7 +39,13 @@ def attend(backend, tensors, layout, position, query_mask):
     module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.0, rotary_value=False)
     state = position.prepare(torch.arange(tensors[0].shape[2])[None])
     leaves = [x.clone().requires_grad_() for x in tensors]
-    output, _ = module(*leaves, position=position, state=state, layout=layout, layer=0, query_mask=query_mask)
+    query, key, value = leaves
+    output, _ = module(
+        AttentionInputs(
+            query=query, key=key, value=value, position=position, state=state, layout=layout, layer=0,
+            query_mask=query_mask,
+        )
+    )  # fmt: skip
     return output, leaves
 
 
@@ -52,6 +61,7 @@ def assert_same_part(backend, tensors, layout, position, wanted):
         torch.testing.assert_close(leaf.grad, other.grad)
 
 
+@each_backend
 @pytest.mark.parametrize("position", [PositionEncoding(), Biased()], ids=["plain", "biased"])
 @pytest.mark.parametrize("mask", [None, PADDING], ids=["whole", "padded"])
 @pytest.mark.parametrize(
@@ -62,6 +72,7 @@ def test_rows_of_a_batch(backend, queries, position, mask, wanted):
     assert_same_part(backend, queries, SequenceLayout.padded(mask), position, wanted)
 
 
+@each_backend
 @pytest.mark.parametrize("position", [PositionEncoding(), Biased()], ids=["plain", "biased"])
 def test_packed_documents(backend, queries, position):
     """Catches a mask that is cut at other places than the documents, of which one is not wanted at all."""
@@ -71,10 +82,16 @@ def test_packed_documents(backend, queries, position):
     assert_same_part(backend, tensors, SequenceLayout.packed(LENGTHS, B * L), position, wanted)
 
 
+@each_backend
 def test_only_wanted_queries_are_computed(backend, queries, monkeypatch):
     """Catches a part that is cut from the whole: that costs the whole."""
     shapes, cls = [], ATTENTION_BACKENDS[backend]
-    whole = cls.attend
-    monkeypatch.setattr(cls, "attend", lambda self, q, *rest: shapes.append(q.shape[2]) or whole(self, q, *rest))
+    kernel = cls.scaled_dot_product
+
+    def watched(self, query, key, value, **more):
+        shapes.append(query.shape[2])
+        return kernel(self, query, key, value, **more)
+
+    monkeypatch.setattr(cls, "scaled_dot_product", watched)
     attend(backend, queries, SequenceLayout.padded(None), PositionEncoding(), WANTED)
     assert shapes == [int(WANTED.sum(1).max())]

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from roformer.attention import SequenceLayout
-from roformer.attention._base import document_ids
+from roformer.attention import SequenceLayout, document_ids
 from roformer.errors import UserError
 
 

@@ -3,13 +3,13 @@
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from roformer.data import SOURCES, Document, docstrings
-from roformer.data.docs_topics import name_pattern
+from roformer.data import SOURCES, Document
+from roformer.data.sources import _docstrings as docstrings
+from roformer.data.sources.docs_topics import name_pattern
 from roformer.errors import UserError
 
 TOPICS = {"accelerate": ["accelerate"], "rich": ["rich"]}
@@ -35,6 +35,7 @@ def test_docs_are_long_enough_distinct_and_in_a_fixed_order() -> None:
     assert all(document.label is None and document.split is None for document in first)
 
 
+@pytest.mark.slow
 def test_packages_are_read_without_being_imported() -> None:
     """Catches an extraction that runs other people's code; in a new process, where nothing is imported yet."""
     code = """
@@ -103,6 +104,7 @@ def test_a_repeated_docstring_is_kept_at_its_first_place(tmp_path: Path, monkeyp
     assert texts == ["", "Shared.\n\nonly first", "only second"]
 
 
+@pytest.mark.slow
 def test_many_processes_give_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a pool that returns files in the order in which they finish."""
     alone = list(docstrings.module_texts(["rich"]))
@@ -135,11 +137,16 @@ def test_fingerprint_follows_settings_and_versions_without_parsing(monkeypatch: 
     assert fingerprint() != before
 
 
-@pytest.mark.parametrize("make", [lambda name: docs(packages=[name]), lambda name: topics(libraries={name: ["x"]})])
-def test_a_package_that_is_not_installed_is_named(make: Callable[[str], object]) -> None:
-    """Catches a corpus that silently shrinks."""
-    with pytest.raises(UserError, match=r"'no_such_package'.*make install"):
-        make("no_such_package")
+def test_a_package_that_is_not_installed_is_skipped_aloud(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a default corpus that needs every optional package, and one that shrinks in silence."""
+    assert docs(packages=["no_such_package", "accelerate"]) == docs()
+    assert capsys.readouterr().err.startswith("data.packages: skipping no_such_package: not installed")
+
+
+def test_a_class_that_is_not_installed_is_named() -> None:
+    """Catches a classification that silently loses a class."""
+    with pytest.raises(UserError, match=r"'no_such_package'.*roformer-lab\[all\]"):
+        topics(libraries={"no_such_package": ["x"]})
 
 
 def test_a_corpus_without_documents_says_what_to_change() -> None:

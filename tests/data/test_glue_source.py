@@ -5,7 +5,7 @@ import json
 import pytest
 
 from roformer.data import SOURCES
-from roformer.data.glue import GLUE
+from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
 
 
@@ -63,7 +63,7 @@ def test_names_of_development_sets(root):
         glue("rte", root)
     hidden = root / "cola" / "validation.jsonl"
     hidden.write_text(hidden.read_text().replace('"label": 1', '"label": -1'))
-    with pytest.raises(UserError, match=r"a file of the test split hides its labels \(-1\)"):
+    with pytest.raises(UserError, match=r"a file of the test split has hidden labels \(-1\)"):
         list(glue("cola", root).documents())
 
 

@@ -74,7 +74,7 @@ def test_numbers_may_be_negative(tmp_path: Path) -> None:
 
 
 def test_unsupervised_splits_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a third kind of split that would be trained on as labelled text."""
+    """Catches a third kind of split that would be trained on as labeled text."""
     loaded = {name: datasets.Dataset.from_list(rows(name)) for name in ("unsupervised", "validation", "train")}
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: loaded)
     assert [document.text for document in hub("x").documents()] == ["train", "validation"]
@@ -162,5 +162,5 @@ def test_a_mixture_checks_its_parts() -> None:
 
 def test_a_broken_expression_is_refused(tmp_path: Path) -> None:
     """Catches a traceback of ``re`` after the download."""
-    with pytest.raises(UserError, match=r"data.document_start=\( is no regular expression"):
+    with pytest.raises(UserError, match=r"data.document_start=\( is not a regular expression"):
         hub(tmp_path, document_start="(")

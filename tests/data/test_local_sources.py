@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from roformer.data import SOURCES, Document, Source
-from roformer.data.local import split_named
-from roformer.data.tables import read_rows
+from roformer.data.sources._local_files import split_named
+from roformer.data.sources._tables import read_rows
 from roformer.errors import UserError
 
 ROWS = [
@@ -33,9 +33,9 @@ def text(path: Path, **changes: Any) -> Source:
     return SOURCES.build({"name": "text", "path": str(path), "text_column": "text", **changes})
 
 
-def labelled(path: Path, **changes: Any) -> Source:
+def labeled(path: Path, **changes: Any) -> Source:
     return SOURCES.build(
-        {"name": "labelled", "path": str(path), "text_column": "text", "label_column": "label", **changes}
+        {"name": "labeled", "path": str(path), "text_column": "text", "label_column": "label", **changes}
     )
 
 
@@ -52,7 +52,7 @@ def test_every_format_gives_the_same_documents(tmp_path: Path, suffix: str) -> N
     path = tmp_path / f"corpus{suffix}"
     WRITERS[suffix](pandas.DataFrame(ROWS), path)
     assert list(text(path).documents()) == [Document(row["text"]) for row in ROWS]
-    assert list(labelled(path).documents()) == [Document(row["text"], label=row["label"]) for row in ROWS]
+    assert list(labeled(path).documents()) == [Document(row["text"], label=row["label"]) for row in ROWS]
 
 
 def test_json_with_one_object_a_line_is_read(tmp_path: Path) -> None:
@@ -68,13 +68,13 @@ def test_empty_and_missing_cells_are_left_out(tmp_path: Path, suffix: str) -> No
     rows = [{"text": None, "label": "a"}, {"text": " ", "label": "a"}, {"text": "kept", "label": None}, ROWS[0]]
     WRITERS[suffix](pandas.DataFrame(rows), path)
     assert [document.text for document in text(path).documents()] == ["kept", "one, two"]
-    assert list(labelled(path).documents()) == [Document("one, two", label="a")]
+    assert list(labeled(path).documents()) == [Document("one, two", label="a")]
 
 
 def test_labels_become_strings(tmp_path: Path) -> None:
     """Catches integer classes that sort or compare otherwise than the rest of the package expects."""
     pandas.DataFrame({"text": ["x", "y"], "label": [10, 9]}).to_parquet(tmp_path / "a.parquet")
-    assert [document.label for document in labelled(tmp_path).documents()] == ["10", "9"]
+    assert [document.label for document in labeled(tmp_path).documents()] == ["10", "9"]
 
 
 def test_a_single_text_file_is_separated_by_blank_lines(tmp_path: Path) -> None:
@@ -133,17 +133,17 @@ def test_only_whole_split_names_count(name: str, split: str | None) -> None:
 def test_a_folder_per_class_is_read(tmp_path: Path) -> None:
     """Catches a wrong label, and text beside the class folders that gets one."""
     write(tmp_path, {"pos/1.txt": "good\n\nvery", "neg/1.txt": "bad", "readme.txt": "no"})
-    assert list(labelled(tmp_path).documents()) == [
+    assert list(labeled(tmp_path).documents()) == [
         Document("bad", label="neg"),
         Document("good\n\nvery", label="pos"),
     ]
 
 
 def test_the_layout_of_aclimdb_is_read(tmp_path: Path) -> None:
-    """Catches splits taken for classes, and the unlabelled folder taken for a third class."""
+    """Catches splits taken for classes, and the unlabeled folder taken for a third class."""
     write(tmp_path, {f"{s}/{c}/0_1.txt": f"{s} {c}" for s in ("train", "test") for c in ("pos", "neg", "unsup")})
     write(tmp_path, {"train/urls_pos.txt": "no", "imdb.vocab": "no"})
-    found = {(document.split, document.label, document.text) for document in labelled(tmp_path).documents()}
+    found = {(document.split, document.label, document.text) for document in labeled(tmp_path).documents()}
     assert found == {(s, c, f"{s} {c}") for s in ("train", "test") for c in ("pos", "neg")}
 
 
@@ -159,7 +159,7 @@ def test_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -> No
 
 MISTAKES = {
     "missing": (lambda root: root / "nowhere", r"nowhere does not exist"),
-    "unsupported file": (lambda root: write(root, {"a.pdf": ""}) / "a.pdf", r"a\.pdf is not a file.*\.parquet"),
+    "unsupported file": (lambda root: write(root, {"a.pdf": ""}) / "a.pdf", r"a\.pdf.*supported:.*\.parquet"),
     "unsupported folder": (lambda root: write(root, {"a.pdf": ""}), r"no supported file in the folder"),
     "empty": (lambda root: write(root, {"a.txt": " \n"}), r"no documents in data\.path"),
     "column": (lambda root: write(root, {"a.csv": "texts,label\nx,y"}), r"'text'; did you mean 'texts'.*texts"),
@@ -170,7 +170,7 @@ MISTAKES = {
     "parquet": (lambda root: write(root, {"a.parquet": "no"}), r"a\.parquet is not a readable parquet file"),
     "csv": (lambda root: write(root, {"a.csv": 'text\n"x'}), r"a\.csv is not a readable table"),
     "empty csv": (lambda root: write(root, {"a.csv": ""}), r"a\.csv is not a readable table"),
-    "number": (lambda root: write(root, {"a.jsonl": '{"text": 3}'}), r"column 'text' holds int and not text"),
+    "number": (lambda root: write(root, {"a.jsonl": '{"text": 3}'}), r"column 'text' contains int"),
 }
 
 
@@ -195,14 +195,14 @@ def test_text_files_without_classes_are_refused(tmp_path: Path) -> None:
     """Catches labels invented out of the name of the corpus folder or of a split."""
     write(tmp_path, {"a.txt": "x", "train/b.txt": "y"})
     with pytest.raises(UserError, match=r"no folder per class"):
-        labelled(tmp_path)
+        labeled(tmp_path)
 
 
 def test_rows_without_labels_are_refused(tmp_path: Path) -> None:
     """Catches a classification corpus that is empty after the nulls are gone."""
     write(tmp_path, {"a.jsonl": json.dumps({"text": "x", "label": None})})
     with pytest.raises(UserError, match=r"no row has both"):
-        list(labelled(tmp_path).documents())
+        list(labeled(tmp_path).documents())
 
 
 def test_a_parquet_file_is_not_kept_in_memory(tmp_path):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from roformer.data.packing import SPECIAL_TOKENS, RowPlan, plan_rows
+from roformer.data.packing import FRAME_TOKENS, RowPlan, plan_rows
 from roformer.errors import UserError
 
 
@@ -14,7 +14,7 @@ def offsets_of(lengths: np.ndarray | list[int]) -> np.ndarray:
 
 
 def sizes_of(plan: RowPlan, row: int) -> np.ndarray:
-    return plan.row(row)[:, 1] - plan.row(row)[:, 0] + SPECIAL_TOKENS
+    return plan.row(row)[:, 1] - plan.row(row)[:, 0] + FRAME_TOKENS
 
 
 def fill_of(plan: RowPlan, sequence_length: int) -> float:

@@ -63,7 +63,7 @@ def test_packed_documents_lie_end_to_end():
 )
 def test_exactly_so_many_tokens_are_chosen(masker, tokens, expected):
     """Catches a choice by coin flips, whose number no other process could know, and rows without any prediction."""
-    assert masker.count(tokens) == expected
+    assert masker.num_targets(tokens) == expected
     for seed in range(20):
         chosen = masker.choose(tokens, np.random.default_rng(seed)) if tokens else []
         assert len(set(chosen)) == expected

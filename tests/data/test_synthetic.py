@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from roformer.data import SOURCES
-from roformer.data.synthetic import ListopsSource, OrderSource, RecallSource
+from roformer.data.sources.listops import ListopsSource
+from roformer.data.sources.order import OrderSource
+from roformer.data.sources.recall import RecallSource
 from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
 
@@ -141,14 +143,15 @@ def test_listops_of_other_lengths():
 @pytest.mark.parametrize(
     ("name", "changes", "line"),
     [
-        ("recall", {"length": 7}, "data=recall needs a length of at least 8"),
+        ("recall", {"length": 7}, "data=recall needs length >= 8"),
         ("recall", {"pairs": 20}, "pairs must lie between 2 and 19, got 20"),
-        ("recall", {"keys": 0}, "keys of at least 1, got 0"),
-        ("order", {"documents": 0}, "documents of at least 1"),
-        ("order", {"seed": -1}, "a seed of at least 0"),
-        ("listops", {"arguments": 1}, "arguments of at least 2"),
+        ("recall", {"keys": 0}, "keys >= 1, got 0"),
+        ("order", {"documents": 0}, "documents >= 1"),
+        ("order", {"seed": -1}, "seed >= 0"),
+        ("listops", {"arguments": 1}, "arguments >= 2"),
     ],
 )
 def test_numbers_out_of_range_are_one_line(name, changes, line):
+    """Catches settings for which documents cannot be made, or all look the same."""
     with pytest.raises(UserError, match=line):
         SOURCES.build({**SETTINGS[name], **changes})

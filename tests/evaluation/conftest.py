@@ -13,7 +13,7 @@ from roformer.results.schema import from_json
 from roformer.sections import in_page_order
 from roformer.sections.evaluator import discover
 from roformer.tasks import TASKS
-from tests.workshop import Workshop, evaluation
+from tests.tiny_runs import evaluation
 
 ENCODINGS, SEEDS = ("rope", "none"), (1, 2)
 
@@ -32,7 +32,8 @@ CONFIG = {
     "data": {"name": "text"},
     "tokenizer": {"name": "wordpiece"},
     "task": {"name": "mlm", "sequence_length": 32},
-    "optimizer": {"learning_rate": 0.001, "grid": None},
+    "lr_search_dir": None,
+    "optimizer": {"learning_rate": 0.001},
     "scheduler": {"name": "linear"},
     "trainer": {"batch_size": 8, "max_steps": 40, "num_train_epochs": 1, "precision": "fp32"},
     "tracker": {"name": "none"},
@@ -160,21 +161,16 @@ def classifier_results(result):
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
-
-
-@pytest.fixture(scope="session")
-def runs(workshop):
+def runs(tiny_runs):
     """Two encodings with two seeds each: MLM runs, and classifiers that start from them."""
     folders = []
     for position in ENCODINGS:
         for seed in SEEDS:
             name, chosen = f"{position}-seed{seed}", (f"position={position}", f"seed={seed}")
-            pretrained = workshop.train(workshop.folder / "compared" / f"mlm-{name}", *chosen)
+            pretrained = tiny_runs.train(tiny_runs.folder / "compared" / f"mlm-{name}", *chosen)
             start = (f"init_from={pretrained}", "optimizer.learning_rate=0.01")
-            finetuned = workshop.folder / "compared" / f"topics-{name}"
-            folders += [pretrained, workshop.train(finetuned, *chosen, *start, task="classification")]
+            finetuned = tiny_runs.folder / "compared" / f"topics-{name}"
+            folders += [pretrained, tiny_runs.train(finetuned, *chosen, *start, task="classification")]
     return folders
 
 

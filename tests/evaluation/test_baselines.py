@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roformer.build import Corpus, build_task
-from roformer.data.preprocess import split_documents
+from roformer.data.corpus import Corpus
+from roformer.data.splits import split_documents
 from roformer.sections.classification.measure import Baselines
 from roformer.sections.evaluator import LoadedRun
-from tests.workshop import evaluation
+from roformer.tasks.factory import build_task
+from tests.tiny_runs import evaluation
 
 
 @pytest.fixture(scope="module")
-def corpus(workshop):
-    return Corpus.from_settings(workshop.config("unused", task="classification").data)
+def corpus(tiny_runs):
+    return Corpus.from_settings(tiny_runs.config("unused", task="classification").data)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def labels(corpus):
 
 
 @pytest.fixture(scope="module")
-def metrics(workshop):
-    task = build_task(workshop.config("unused", task="classification"))
+def metrics(tiny_runs):
+    task = build_task(tiny_runs.config("unused", task="classification"))
     return Baselines(evaluation([])).evaluate(LoadedRun(Path("unused"), {}, None, task)).baselines
 
 

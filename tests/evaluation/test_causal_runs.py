@@ -7,29 +7,30 @@ import numpy as np
 import pytest
 import torch
 
-from roformer.build import build_task
 from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.sections.length_extrapolation.measure import labeled_windows, sliding_batches, window_batches
+from roformer.tasks.factory import build_task
 from tests.evaluation.conftest import by_encoding, group
-from tests.workshop import evaluation
+from tests.tiny_runs import evaluation
 
 
 @pytest.fixture(scope="module")
-def causal_runs(workshop):
+def causal_runs(tiny_runs):
     """Runs of two encodings, on bytes."""
     return [
-        workshop.train(workshop.folder / "causal" / f"{position}-seed1", f"position={position}", task="char_lm")
+        tiny_runs.train(tiny_runs.folder / "causal" / f"{position}-seed1", f"position={position}", task="char_lm")
         for position in ("rope", "none")
     ]
 
 
 @pytest.fixture(scope="module")
-def task(workshop):
-    return build_task(workshop.config("unused", task="causal_lm"))
+def task(tiny_runs):
+    return build_task(tiny_runs.config("unused", task="causal_lm"))
 
 
+@pytest.mark.slow
 def test_report_of_bytes(causal_runs):
     """Catches evaluators that do not know of causal models, and nats where bits belong."""
     report = evaluate(evaluation(causal_runs))
@@ -47,6 +48,7 @@ def test_report_of_bytes(causal_runs):
     assert "of which the second half counts" in tables
 
 
+@pytest.mark.slow
 def test_heads_of_a_decoder_look_back(causal_runs):
     """Catches distances to tokens that a decoder does not see."""
     folder = causal_runs[0].parent / "results" / "attention_distance"
@@ -67,9 +69,9 @@ def test_every_length_predicts_the_same_tokens(task, factor):
 
 
 @pytest.mark.parametrize("length", [32, 33, 37])
-def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop, length):
+def test_a_sliding_window_predicts_every_token_once_after_half_a_window(tiny_runs, length):
     """Catches tokens that are lost, counted twice, or predicted with less before them than there could be."""
-    task = build_task(workshop.config("unused", f"task.sequence_length={length}", task="causal_lm"))
+    task = build_task(tiny_runs.config("unused", f"task.sequence_length={length}", task="causal_lm"))
     ordinary, windows = length - 2, labeled_windows(task, 3)
     (batch,) = sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
@@ -82,15 +84,16 @@ def test_a_sliding_window_predicts_every_token_once_after_half_a_window(workshop
             assert (piece != IGNORE_INDEX).nonzero().min() >= (ordinary - 1) // 2
 
 
-def test_linear_attention_has_a_report(workshop, tmp_path):
+def test_linear_attention_has_a_report(tiny_runs, tmp_path):
     """Catches probes that only attention with weights can give, asked of all."""
-    run = workshop.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")
+    run = tiny_runs.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")
     report = evaluate(evaluation([run]))
     comparison = json.loads((report.parent / "comparison.json").read_text())
     assert set(comparison["sections"]) == {"lm_loss", "learning_speed", "length_extrapolation"}
     assert "The paper and this comparison" not in (report.parent / "tables.md").read_text()
 
 
+@pytest.mark.slow
 def test_masked_and_causal_losses_are_kept_apart(causal_runs, runs):
     """Catches a ranking of losses of different tokens."""
     with pytest.raises(UserError, match=r"results of char_lm and mlm .* do not compare"):

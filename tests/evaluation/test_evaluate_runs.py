@@ -17,7 +17,7 @@ from roformer.tasks.classification import Classification
 from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.tokenizer import TOKENIZERS
 from tests.evaluation.conftest import by_encoding, summary
-from tests.workshop import evaluation, metrics
+from tests.tiny_runs import evaluation, metrics
 
 MEASURED = {
     "mlm": {"lm_loss", "length_extrapolation", "attention_distance", "learning_speed"},
@@ -54,7 +54,7 @@ def test_every_run_has_its_results(runs, report, results):
     expected = {(evaluator, run.name) for run in runs for evaluator in evaluators_of(run)}
     (baselines,) = set(results) - expected
     assert expected < set(results)
-    assert (baselines[0], baselines[1].split("-")[0]) == ("baselines", "labelled")
+    assert (baselines[0], baselines[1].split("-")[0]) == ("baselines", "labeled")
     assert report == runs[0].parent / "report" / "index.html"
     assert "<svg" in report.read_text()
     assert (report.parent / "tables.md").is_file()
@@ -168,14 +168,14 @@ def test_the_exported_tokenizer_is_used(runs, monkeypatch):
     assert load(runs[0]).task.tokenizer.get_vocab()
 
 
-def test_tokens_are_not_made_again(runs, report, workshop):
+def test_tokens_are_not_made_again(runs, report, tiny_runs):
     """Catches an exported tokenizer that differs in a byte, so that evaluation tokenizes the corpus anew."""
     fingerprints = {json.loads((run / "provenance.json").read_text())["data_fingerprint"] for run in runs}
-    before = set(workshop.cache.glob("tokens-*"))
+    before = set(tiny_runs.cache.glob("tokens-*"))
     assert len(fingerprints) == 2  # one for each corpus, though each run has exported its own tokenizer
     for run in runs:
         load(run)
-    assert set(workshop.cache.glob("tokens-*")) == before
+    assert set(tiny_runs.cache.glob("tokens-*")) == before
 
 
 class Watched(dict):
@@ -240,7 +240,7 @@ def test_what_cannot_be_compared_is_not_measured(runs, monkeypatch, tmp_path, se
     assert {path.name for path in tmp_path.iterdir()} == set(folders)
 
 
-def test_unfinished_runs_are_left_out_and_named(runs, workshop, tmp_path, capsys):
+def test_unfinished_runs_are_left_out_and_named(runs, tiny_runs, tmp_path, capsys):
     """Catches a run that is missing from the report without a word, and one whose weights are not final."""
     for number, name in ((0, "done"), (2, "begun")):
         shutil.copytree(runs[number], tmp_path / name)
@@ -279,18 +279,18 @@ def test_folders_of_one_name_are_refused(runs, tmp_path):
         find_runs([str(tmp_path / "*" / "run")])
 
 
-def test_a_run_without_a_test_split_is_refused(workshop, tmp_path):
+def test_a_run_without_a_test_split_is_refused(tiny_runs, tmp_path):
     """Catches a traceback after the training of a corpus that has no test split."""
-    run = workshop.train(tmp_path / "run", "data.test_fraction=0")
+    run = tiny_runs.train(tmp_path / "run", "data.test_fraction=0")
     with pytest.raises(UserError, match="test"):
         evaluate(evaluation([run]))
 
 
-def test_changed_data_is_noticed(workshop, tmp_path):
+def test_changed_data_is_noticed(tiny_runs, tmp_path):
     """Catches a model that is tested on documents it was trained on, because the corpus has been split anew."""
     texts = tmp_path / "text"
-    shutil.copytree(workshop.text, texts)
-    run = workshop.train(tmp_path / "run", f"data.path={texts}")
+    shutil.copytree(tiny_runs.text, texts)
+    run = tiny_runs.train(tmp_path / "run", f"data.path={texts}")
     (texts / "00.txt").write_text("Something else. " * 50)
     with pytest.raises(UserError, match="has changed since"):
         evaluate(evaluation([run]))

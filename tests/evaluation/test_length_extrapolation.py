@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from roformer.build import build_task
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.sections.length_extrapolation.measure import LengthExtrapolation, labeled_windows, window_batches
-from tests.workshop import evaluation
+from roformer.tasks.factory import build_task
+from tests.tiny_runs import evaluation
 
 PIECE = 30  # ordinary tokens of a row of 32
 
 
 @pytest.fixture(scope="module")
-def task(workshop):
-    return build_task(workshop.config("unused"))
+def task(tiny_runs):
+    return build_task(tiny_runs.config("unused"))
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_windows_are_heads_of_different_test_documents(task, windows):
     assert len(originals) == sum(len(head) == 4 * PIECE for head in heads)
 
 
-def test_windows_do_not_depend_on_the_seed(workshop, windows):
+def test_windows_do_not_depend_on_the_seed(tiny_runs, windows):
     """Catches models that are compared on different windows."""
-    other = build_task(workshop.config("unused", "seed=2"))
+    other = build_task(tiny_runs.config("unused", "seed=2"))
     for (visible, labels), ours in zip(labeled_windows(other, 4), windows, strict=True):
         np.testing.assert_array_equal(visible, ours[0])
         np.testing.assert_array_equal(labels, ours[1])
@@ -91,8 +91,8 @@ def test_documents_that_are_too_short_give_nothing(runs):
     assert (result.windows, result.by_length, result.by_position, result.sliding_window_loss) == (0, {}, (), None)
 
 
-def test_a_table_ends_where_it_ends(workshop, tmp_path):
+def test_a_table_ends_where_it_ends(tiny_runs, tmp_path):
     """Catches an evaluation that dies, or invents a loss, beyond the rows of a learned table."""
-    run = workshop.train(tmp_path / "run", "position=learned", "model.max_position_embeddings=64")
+    run = tiny_runs.train(tmp_path / "run", "position=learned", "model.max_position_embeddings=64")
     result = measured(run)
     assert (list(result.by_length), result.has_position_table) == ([32, 64], True)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from roformer.build import build_task
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
@@ -18,9 +17,10 @@ from roformer.sections.attention_distance import measure as attention_distance
 from roformer.sections.evaluator import discover
 from roformer.sections.length_extrapolation.measure import labeled_windows, sliding_batches, window_batches
 from roformer.sections.long_term_decay import measure as long_term_decay
-from roformer.tasks.language_modeling import predictions, score_batches, score_tokens, spread
-from roformer.training.trainer import train
-from tests.workshop import TINY, composed, evaluation
+from roformer.tasks.factory import build_task
+from roformer.tasks.language_modeling import evenly_spaced, predictions, score_batches, score_tokens
+from roformer.training.run import train
+from tests.tiny_runs import TINY, composed, evaluation
 
 
 def load(folder):
@@ -83,9 +83,9 @@ def test_places_add_up_to_the_whole(rope):
 
 
 @pytest.mark.parametrize("length", [32, 33, 37])
-def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(workshop, length):
+def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(tiny_runs, length):
     """Catches tokens that are lost between two windows, counted in both, or predicted at an edge."""
-    task = build_task(workshop.config("unused", f"task.sequence_length={length}"))
+    task = build_task(tiny_runs.config("unused", f"task.sequence_length={length}"))
     ordinary, windows = length - 2, labeled_windows(task, 3)
     (batch,) = sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
@@ -120,8 +120,8 @@ def test_stretching_is_what_its_name_says(runs):
         factor = length // 32
         stretched = {
             "rope_ntk": {"factor": float(factor)},
-            "rope_dynamic": {"factor": 2.0, "original_length": 32},
-            "rope_yarn": {"factor": float(factor), "original_length": 32},
+            "rope_dynamic": {"factor": 2.0, "original_max_position_embeddings": 32},
+            "rope_yarn": {"factor": float(factor), "original_max_position_embeddings": 32},
         }
         for name, settings in stretched.items():
             rope.model.roformer.position = POSITION_ENCODINGS.build(
@@ -150,11 +150,12 @@ def test_only_rope_is_stretched(runs):
 
 
 def test_attention_distance(rope, monkeypatch):
-    """Catches weights of another layer or head, rows lost between batches, and a backend that stays changed."""
+    """Catches weights of another layer or head, rows lost between batches, and a model that stays changed."""
     monkeypatch.setattr(attention_distance, "_BATCH", 3)
     result = measure("attention_distance", rope)
-    assert "attend" not in vars(rope.model.roformer.layers[0].backend)
-    rows = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in labeled_windows(rope.task, 1)])
+    rows = torch.stack(
+        [torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in labeled_windows(rope.task, 1)]
+    )
     assert result.rows == len(rows) > 3
     eager = type(rope.model).from_pretrained(rope.folder / "export", attention_backend="eager")
     with torch.no_grad():
@@ -171,13 +172,19 @@ def test_decay(rope, layout, monkeypatch):
     of the rotated queries and keys."""
     monkeypatch.setattr(long_term_decay, "_ROWS", 2)
     monkeypatch.setattr(long_term_decay, "_PAIRS", 3)
-    position = {"name": "rope", "base": 50.0, "layout": layout, "partial_factor": 1.0, "pairs": "all"}
+    position = {
+        "name": "rope",
+        "rope_theta": 50.0,
+        "layout": layout,
+        "partial_rotary_factor": 1.0,
+        "frequency_band": "all",
+    }
     loaded = replace(rope, config={**rope.config, "position": position})
     result = measure("long_term_decay", loaded)
     windows = labeled_windows(rope.task, 1)
     assert len(windows) > 4
-    chosen = [windows[place] for place in spread(len(windows), 2)]
-    input_ids = torch.stack([torch.from_numpy(rope.task.frame(*window)[0]) for window in chosen])
+    chosen = [windows[place] for place in evenly_spaced(len(windows), 2)]
+    input_ids = torch.stack([torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in chosen])
     model, projected = rope.model.roformer, []
     hooks = [
         layer.query_key_value.register_forward_hook(lambda *seen: projected.append(seen[2])) for layer in model.layers
@@ -187,7 +194,7 @@ def test_decay(rope, layout, monkeypatch):
     for hook in hooks:
         hook.remove()
     queries, keys = np.random.default_rng(0).integers(32, size=(2, 2, 3))
-    encoding = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=16), base=50.0, layout=layout)
+    encoding = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=16), rope_theta=50.0, layout=layout)
     for distance in (0, 1, 40):
         at, zero = (encoding.prepare(torch.tensor([[place]])) for place in (distance, 0))
         scores = [
@@ -215,11 +222,11 @@ def test_a_head_that_looks_everywhere(rope):
 
 
 @pytest.fixture(scope="module")
-def ordered(workshop, tmp_path_factory):
+def ordered(tiny_runs, tmp_path_factory):
     """A classifier of synthetic documents that always says "alpha first, near"."""
     data = ("task=classification", "task.max_length=36", "data=order", "data.length=34", "data.documents=400")
     folder = tmp_path_factory.mktemp("order") / "run"
-    paths = (f"paths.cache_dir={workshop.cache}", f"paths.output_dir={folder}")
+    paths = (f"paths.cache_dir={tiny_runs.cache}", f"paths.output_dir={folder}")
     train(TrainConfig.from_hydra(composed("train", *data, *TINY, *paths, "trainer.max_steps=2")), frozenset())
     loaded = load(folder)
     with torch.no_grad():

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from roformer.data.glue import GLUE
+from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
@@ -18,12 +18,7 @@ from roformer.results.schema import to_json
 from roformer.sections import in_page_order
 from roformer.sections.downstream_score.measure import DownstreamScore, f1_of
 from tests.evaluation.conftest import as_json, comparison_of, summary
-from tests.workshop import Workshop, evaluation
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
+from tests.tiny_runs import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +47,7 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(workshop, root, tmp_path_factory):
+def runs(tiny_runs, root, tmp_path_factory):
     """Two encodings and two seeds on each of four datasets."""
     out = tmp_path_factory.mktemp("scored")
     folders = []
@@ -70,7 +65,7 @@ def runs(workshop, root, tmp_path_factory):
         for encoding in ("rope", "none"):
             for seed in (1, 2):
                 more = (*chosen, f"position={encoding}", f"seed={seed}", "data.test_fraction=0")
-                folders.append(workshop.train(out / f"{data}-{encoding}-{seed}", *more, task=task))
+                folders.append(tiny_runs.train(out / f"{data}-{encoding}-{seed}", *more, task=task))
     return folders
 
 
@@ -84,6 +79,7 @@ def datasets_of(results):
     return summary(as_json(comparison_of(results, evaluation([]))), "downstream_score")["datasets"]
 
 
+@pytest.mark.slow
 def test_each_data_set_has_its_metric(runs):
     """Catches accuracy where GLUE has F1, Matthews or Spearman, and the F1 of the other class."""
     found = {run.name.split("-")[0]: scored(run) for run in runs if run.name.endswith("rope-1")}
@@ -110,6 +106,7 @@ def test_the_positive_class_by_name():
         f1_of(("0.0", "1.0"), GLUE["mrpc"].positive)
 
 
+@pytest.mark.slow
 def test_validation_is_judged_like_the_test(runs):
     """Catches a rate that accuracy chooses where the score is another."""
     for run in runs:
@@ -123,6 +120,7 @@ def test_validation_is_judged_like_the_test(runs):
             assert scored(run)["validation"] == pytest.approx(measure(answers, predictions))
 
 
+@pytest.mark.slow
 def test_one_page_for_all_data(runs, tmp_path):
     """Catches runs on several datasets that shut each other out, differences between datasets, and tests that are
     corrected for their own dataset only."""
@@ -246,10 +244,10 @@ def test_unequal_trials_are_told(grid):
 
 
 @pytest.mark.parametrize(("data", "task"), [("stsb", "classification"), ("mrpc", "regression")])
-def test_a_task_that_does_not_fit_is_told_before_it_trains(workshop, root, tmp_path, data, task):
+def test_a_task_that_does_not_fit_is_told_before_it_trains(tiny_runs, root, tmp_path, data, task):
     """Catches a correlation of class numbers, told by the evaluation."""
     chosen = ("data=glue", f"data.path={root}", f"data.glue_task={data}", "data.test_fraction=0")
     other = "regression" if task == "classification" else "classification"
     with pytest.raises(UserError, match=f"data.glue_task={data} needs task={other}"):
-        workshop.train(tmp_path / "run", *chosen, task=task)
+        tiny_runs.train(tmp_path / "run", *chosen, task=task)
     assert not (tmp_path / "run").exists()

@@ -7,15 +7,17 @@ import pytest
 from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate
 from tests.evaluation.conftest import as_json, comparison_of, group, summary
-from tests.workshop import evaluation
+from tests.tiny_runs import evaluation
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def report(workshop):
+def report(tiny_runs):
     """Of two encodings with two seeds each."""
-    folder = workshop.folder / "translated"
+    folder = tiny_runs.folder / "translated"
     runs = [
-        workshop.train(folder / f"{name}-seed{seed}", f"position={name}", f"seed={seed}", task="translation")
+        tiny_runs.train(folder / f"{name}-seed{seed}", f"position={name}", f"seed={seed}", task="translation")
         for name in ("rope", "none")
         for seed in (1, 2)
     ]

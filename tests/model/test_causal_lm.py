@@ -12,6 +12,9 @@ from roformer.model import (
     RoFormerForMaskedLM,
     RoFormerForSequenceClassification,
 )
+from tests.choices import each_encoding, each_hook_and_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 NEW = 12
 
@@ -46,6 +49,7 @@ def written(model, prompts, **settings):
     return outputs.sequences, torch.stack(outputs.logits, dim=1)
 
 
+@each_hook_and_backend
 def test_later_tokens_change_nothing_before_them(encoding, backend, decoder, packed):
     """Catches a token that sees the future, its own document's or another's."""
     model, bounds = decoder(encoding, attention_backend=backend), packed["cu_seqlens"]
@@ -60,6 +64,7 @@ def test_later_tokens_change_nothing_before_them(encoding, backend, decoder, pac
     assert start < stop - 3
 
 
+@each_hook_and_backend
 def test_packed_is_padded_is_one_document_at_a_time(encoding, backend, decoder, documents, packed, padded):
     """Catches a causal mask over the whole row instead of each document."""
     model = decoder(encoding, attention_backend=backend)
@@ -68,6 +73,7 @@ def test_packed_is_padded_is_one_document_at_a_time(encoding, backend, decoder, 
     torch.testing.assert_close(model(**padded).logits[padded["attention_mask"].bool()], alone, atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 def test_cache_changes_nothing(encoding, backend, decoder, prompts):
     """Catches keys turned to the wrong place, or to one that moves as the text grows, and a bias of other rows."""
     model = decoder(encoding, attention_backend=backend)
@@ -79,6 +85,7 @@ def test_cache_changes_nothing(encoding, backend, decoder, prompts):
     torch.testing.assert_close(logits, again, atol=1e-4, rtol=0)
 
 
+@each_hook_and_backend
 def test_cache_may_grow_by_several_tokens(encoding, backend, decoder, prompts):
     """Catches a causal mask that is right for one new token only."""
     model, cache = decoder(encoding, attention_backend=backend), DynamicCache()
@@ -86,6 +93,7 @@ def test_cache_may_grow_by_several_tokens(encoding, backend, decoder, prompts):
     torch.testing.assert_close(torch.cat(parts, dim=1), model(prompts).logits, atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 def test_left_padding_changes_nothing(encoding, backend, decoder, prompts):
     """Catches positions that count the padding, and padding that is seen."""
     model = decoder(encoding, attention_backend=backend)
@@ -131,6 +139,7 @@ def test_some_last_logits(decoder, prompts):
     torch.testing.assert_close(model(prompts, logits_to_keep=2).logits, model(prompts).logits[:, -2:])
 
 
+@each_encoding
 def test_saved_and_loaded(encoding, decoder, prompts, tmp_path):
     """Catches a decoder that comes back as an encoder, or under another class."""
     model = decoder(encoding)

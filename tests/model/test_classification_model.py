@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from roformer.model import RoFormerForSequenceClassification
+from tests.choices import each_encoding, each_hook_and_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 @pytest.fixture(params=["cls", "mean"])
@@ -19,6 +22,7 @@ def classifier(tiny_model):
     return build
 
 
+@each_hook_and_backend
 def test_packed_is_padded_is_alone(encoding, backend, pooling, classifier, documents, packed, padded):
     """Catches a mean over padding or over other documents, and a first token that is another document's."""
     model = classifier(encoding, pooling=pooling, attention_backend=backend)
@@ -57,6 +61,7 @@ def test_loss_and_parts_of_a_batch(classifier, pooling, padded, packed):
     torch.testing.assert_close(parts, whole)
 
 
+@each_encoding
 def test_every_weight_learns(encoding, pooling, classifier, packed):
     """Catches a part of the model that the loss does not reach."""
     model = classifier(encoding, pooling=pooling)

@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from roformer.attention import ATTENTION_BACKENDS
+from tests.choices import each_backend, each_hook, each_hook_and_backend
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 @pytest.fixture(params=["padded", "packed"])
@@ -33,13 +36,17 @@ def assert_same(first, second):
         torch.testing.assert_close(given, expected, atol=1e-6 + 1e-5 * expected.abs().max().item(), rtol=1e-4)
 
 
-def test_compiled_training_step(backend, inputs, tiny_model):
-    """Catches a graph break, documents that leak where lengths are unknown to Python, and gradients that differ."""
-    model = tiny_model(attention_backend=backend, num_hidden_layers=1)
+@each_backend
+@pytest.mark.parametrize("name", ["rope", "alibi"])
+def test_compiled_training_step(backend, name, inputs, tiny_model):
+    """Catches a graph break, documents that leak where lengths are unknown to Python, a bias that is lost there, and
+    gradients that differ."""
+    model = tiny_model(name, attention_backend=backend, num_hidden_layers=1)
     expected = gradients(model, inputs)
     assert_same(gradients(torch.compile(model, fullgraph=True, backend="aot_eager"), inputs), expected)
 
 
+@each_hook
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_compiled_logits_of_each_encoding(encoding, inputs, is_decoder, tiny_model):
     """Catches an encoding that only plain Python can run."""
@@ -50,6 +57,7 @@ def test_compiled_logits_of_each_encoding(encoding, inputs, is_decoder, tiny_mod
         torch.testing.assert_close(logits[rows], model(**inputs).logits[rows], atol=1e-5, rtol=0)
 
 
+@each_hook_and_backend
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*:FutureWarning")
 def test_gradient_checkpointing(encoding, inputs, backend, tiny_model, monkeypatch):
     """Catches a layer that is computed anew with other arguments, or not computed anew at all."""

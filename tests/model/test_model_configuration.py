@@ -7,6 +7,7 @@ from transformers import AutoConfig
 
 from roformer import RoFormerConfig, RoFormerModel
 from roformer.errors import UserError
+from tests.choices import each_encoding
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,7 @@ from roformer.errors import UserError
         ({"rope_theta": 500.0}, "RoFormerConfig has no setting 'rope_theta'"),
         ({"position": {"name": "rop"}}, "unknown position encoding 'rop'; did you mean 'rope'? (available: alibi, "),
         ({"position": {"name": "sinusodial"}}, "did you mean 'sinusoidal'?"),
-        ({"position": {"base": 100.0}}, "position encoding"),
+        ({"position": {"rope_theta": 100.0}}, "position encoding"),
         ({"position": "rope"}, "position"),
         (
             {"attention_backend": "spda"},
@@ -57,6 +58,7 @@ def test_misspelt_setting_of_an_encoding_is_refused(position, message, sizes):
     assert message in str(error.value)
 
 
+@each_encoding
 def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
     """Catches a setting that is not written, or that comes back changed; the class must be ours."""
     config = RoFormerConfig(
@@ -106,7 +108,7 @@ def test_defaults_are_bert_base_with_the_papers_positions():
 
 def test_given_settings_are_copied(sizes):
     """Catches a configuration that changes when the caller's dictionary does."""
-    position = {"name": "rope", "base": 100.0}
+    position = {"name": "rope", "rope_theta": 100.0}
     config = RoFormerConfig(**sizes, position=position)
-    position["base"] = 7.0
-    assert config.position["base"] == 100.0
+    position["rope_theta"] = 7.0
+    assert config.position["rope_theta"] == 100.0

@@ -1,15 +1,21 @@
 """Saved and loaded, a model computes the same: each encoding, by its own class and by the Auto classes."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from roformer.model import RoFormerForMaskedLM, RoFormerForSequenceClassification, RoFormerModel
+from tests.choices import each_backend, each_encoding
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 TOKENS = torch.arange(1, 13)[None]
 
 
+@each_encoding
 @pytest.mark.parametrize("loader", [RoFormerForMaskedLM, AutoModelForMaskedLM])
 def test_same_logits(encoding, loader, tiny_model, tmp_path):
     """Catches derived tables that loading leaves unset: with transformers 5 RoPE's came back as zeros, silently."""
@@ -21,6 +27,7 @@ def test_same_logits(encoding, loader, tiny_model, tmp_path):
     assert torch.equal(back(TOKENS).logits, model(TOKENS).logits)
 
 
+@each_encoding
 def test_encoder_alone(encoding, tiny_model, tmp_path):
     """Catches a prefix of the weights' names that the encoder does not find."""
     model = tiny_model(encoding)
@@ -32,6 +39,7 @@ def test_encoder_alone(encoding, tiny_model, tmp_path):
         assert torch.equal(back(TOKENS).last_hidden_state, expected)
 
 
+@each_encoding
 def test_classifier(encoding, tiny_model, tmp_path):
     """Catches a pooling or a number of labels that is not stored."""
     model = tiny_model(encoding, model_class=RoFormerForSequenceClassification, pooling="mean", num_labels=3)
@@ -51,6 +59,7 @@ def test_classifier_starts_from_the_pretrained_encoder(tiny_model, tmp_path):
     assert torch.equal(classifier.roformer(TOKENS).last_hidden_state, expected)
 
 
+@each_encoding
 def test_from_a_configuration_alone(encoding, tiny_model, tmp_path):
     """Catches Auto classes that know our weights' files but not our configuration."""
     tiny_model(encoding).config.save_pretrained(tmp_path)
@@ -59,6 +68,7 @@ def test_from_a_configuration_alone(encoding, tiny_model, tmp_path):
     assert type(AutoModel.from_config(config)) is RoFormerModel
 
 
+@each_encoding
 def test_file_holds_weights_only(encoding, tiny_model, tmp_path):
     """Catches tables of angles in the file, which bind a model to a length, and the tied matrix stored twice."""
     model = tiny_model(encoding)
@@ -69,6 +79,7 @@ def test_file_holds_weights_only(encoding, tiny_model, tmp_path):
     assert not list(model.buffers())
 
 
+@each_backend
 def test_backend_may_be_chosen_on_loading(backend, tiny_model, tmp_path):
     """Catches a backend that is fixed at the first saving."""
     model = tiny_model(attention_backend="sdpa")
@@ -78,6 +89,7 @@ def test_backend_may_be_chosen_on_loading(backend, tiny_model, tmp_path):
     torch.testing.assert_close(back(TOKENS).logits, model(TOKENS).logits, atol=1e-5, rtol=0)
 
 
+@each_encoding
 @pytest.mark.parametrize("how", ["on loading", "before saving"])
 def test_bfloat16(encoding, how, tiny_model, tmp_path):
     """Catches angles or positions that take the type of the weights: beyond 256 not every integer is a bfloat16."""
@@ -93,6 +105,7 @@ def test_bfloat16(encoding, how, tiny_model, tmp_path):
     assert (logits.float() - expected).norm() < 0.05 * expected.norm()
 
 
+@each_encoding
 def test_initial_weights(encoding, tiny_model):
     """Catches PyTorch's own initial weights, such as N(0, 1) in a table of positions, where BERT's are small."""
     config = tiny_model(encoding, initializer_range=0.05).config
@@ -108,3 +121,26 @@ def test_initial_weights(encoding, tiny_model):
         else:
             assert set(parameter.tolist()) == {1.0 if name.endswith("norm.weight") else 0.0}, name
     assert torch.equal(*(model(TOKENS).logits for model in models))
+
+
+@pytest.mark.parametrize(
+    ("backend", "position", "old"),
+    [
+        ("sdpa", "rope", {"name": "rope", "base": 10000.0, "layout": "interleaved", "partial_factor": 1.0}),
+        ("favor_plus", "rope", {"name": "rope", "base": 10000.0}),
+        ("efficient", "none", {"name": "none"}),
+        ("sdpa", "t5", {"name": "t5", "buckets": 32, "max_distance": 128}),
+    ],
+)
+def test_exports_of_version_0_1_are_read(backend, position, old, tiny_model, tmp_path):
+    """Catches an export with the names of its time that is refused, or read with defaults in place of its settings."""
+    model = tiny_model(position, attention_backend=backend)
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    old_backends = {"favor_plus": "performer", "efficient": "linear_softmax"}
+    stored = {**json.loads(file.read_text()), "position": old}
+    file.write_text(json.dumps({**stored, "attention_backend": old_backends.get(backend, backend)}))
+    for loader in (RoFormerForMaskedLM, AutoModelForMaskedLM):
+        back = loader.from_pretrained(tmp_path)
+        assert back.config.attention_backend == backend
+        assert torch.equal(back(TOKENS).logits, model(TOKENS).logits)

@@ -9,7 +9,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
 from roformer.ops.cross_entropy import mean_loss
-from tests.conftest import ATTENTION, POSITION, SOFTMAX
+from tests.choices import ATTENTION, POSITION, SOFTMAX, each_encoding
 
 TRANSFORMER_BASE = {  # Vaswani et al. 2017, table 3
     "vocab_size": 37_000,
@@ -115,6 +115,7 @@ def test_attention_to_the_source_is_not_rotated(backend, seq2seq, sources, targe
     assert set(calls) == {5}
 
 
+@each_encoding
 def test_both_texts_matter_and_the_future_does_not(encoding, seq2seq, sources):
     """Catches a decoder that does not read its source, or reads the target's next token."""
     model = seq2seq(encoding)
@@ -194,6 +195,7 @@ def test_beams_find_the_best_of_all_texts(seq2seq, sources):
     assert torch.equal(found[0, 1:], texts[scores.argmax()])
 
 
+@each_encoding
 def test_saved_and_loaded(encoding, seq2seq, sources, targets, tmp_path):
     """Catches tables that are no longer shared, or parts that come back unset."""
     model = seq2seq(encoding)

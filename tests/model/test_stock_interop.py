@@ -26,7 +26,13 @@ def test_reads_a_folder(stock, tmp_path):
     model = RoFormerForMaskedLM.from_transformers(str(tmp_path)).eval()
     torch.testing.assert_close(model(TOKENS).logits, stock(TOKENS).logits, atol=1e-5, rtol=0)
     assert model.config.embedding_size == 16
-    expected = {"name": "rope", "base": 10_000.0, "layout": "interleaved", "partial_factor": 1.0, "pairs": "all"}
+    expected = {
+        "name": "rope",
+        "rope_theta": 10_000.0,
+        "layout": "interleaved",
+        "partial_rotary_factor": 1.0,
+        "frequency_band": "all",
+    }
     assert model.config.position == expected
 
 
@@ -88,19 +94,19 @@ def refusal(source):
 
 def test_folder_that_is_not_there(tmp_path):
     """Catches a traceback, or an attempt to download, for a mistyped path."""
-    assert f"no stock RoFormer at '{tmp_path / 'missing'}'" in refusal(str(tmp_path / "missing"))
+    assert f"no Hugging Face RoFormer at '{tmp_path / 'missing'}'" in refusal(str(tmp_path / "missing"))
 
 
 def test_folder_without_weights(tmp_path, sizes):
     """Catches random weights where the file with the trained ones is not there."""
     StockConfig(**sizes).save_pretrained(tmp_path)
-    assert f"no stock RoFormer at '{tmp_path}'" in refusal(str(tmp_path))
+    assert f"no Hugging Face RoFormer at '{tmp_path}'" in refusal(str(tmp_path))
 
 
 def test_folder_with_a_broken_file(tmp_path):
     """Catches a traceback from the JSON parser."""
     (tmp_path / "config.json").write_text("{ no json", encoding="utf-8")
-    assert f"no stock RoFormer at '{tmp_path}'" in refusal(str(tmp_path))
+    assert f"no Hugging Face RoFormer at '{tmp_path}'" in refusal(str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["bert", "roformer_lab"])
@@ -109,7 +115,7 @@ def test_folder_of_another_model(kind, tmp_path, sizes, tiny_model):
     model = BertForMaskedLM(BertConfig(**sizes)) if kind == "bert" else tiny_model()
     model.save_pretrained(tmp_path)
     message = refusal(str(tmp_path))
-    assert "from_transformers reads a stock RoFormerForMaskedLM" in message
+    assert "from_transformers reads a Hugging Face RoFormerForMaskedLM" in message
     assert str(tmp_path) in message
     assert f"'{kind}'" in message
 
@@ -127,7 +133,7 @@ def test_other_models_in_memory(sizes):
         StockRoFormerModel(StockConfig(**sizes)),
         StockRoFormerForMaskedLM(StockConfig(**sizes, is_decoder=True)),
     ):
-        assert refusal(model).startswith("from_transformers reads a stock RoFormerForMaskedLM encoder, got ")
+        assert refusal(model).startswith("from_transformers reads a Hugging Face RoFormerForMaskedLM encoder, got ")
 
 
 @pytest.mark.parametrize(
@@ -136,14 +142,14 @@ def test_other_models_in_memory(sizes):
         ("sinusoidal", {}),
         ("learned", {}),
         ("none", {}),
-        ("rope", {"base": 500_000.0}),
+        ("rope", {"rope_theta": 500_000.0}),
         ("rope", {"layout": "half"}),
-        ("rope", {"partial_factor": 0.5}),
+        ("rope", {"partial_rotary_factor": 0.5}),
     ],
 )
 def test_positions_that_stock_does_not_know(name, settings, tiny_model):
     """Catches an export that runs and computes something else: stock RoFormer ignores such settings in silence."""
-    with pytest.raises(UserError, match=r"stock RoFormer has no equivalent of position .* rope only, interleaved"):
+    with pytest.raises(UserError, match=r"has no equivalent of position .* rope only, interleaved"):
         tiny_model(name, settings=settings).to_transformers()
 
 

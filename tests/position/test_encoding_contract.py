@@ -1,10 +1,12 @@
 """What every encoding in conf/position promises, whatever it does inside."""
 
+import dataclasses
 import inspect
 
 import torch
 
-from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from tests.choices import each_encoding
 
 TOKENS = torch.arange(1, 13)[None]  # (1, 12), all different
 ROUNDING, VISIBLE = 2e-5, 2e-3  # in logits whose standard deviation is about 2
@@ -22,6 +24,7 @@ def test_every_yaml_has_its_class_and_every_class_its_yaml(position_settings):
         assert POSITION_ENCODINGS[name].__module__ == f"roformer.position.{name}"
 
 
+@each_encoding
 def test_yaml_states_the_defaults(encoding, position_settings):
     """Catches a default that is changed in the yaml but not in the code, or the other way round."""
     parameters = inspect.signature(POSITION_ENCODINGS[encoding]).parameters.values()
@@ -32,6 +35,7 @@ def test_yaml_states_the_defaults(encoding, position_settings):
         assert stated[key] == default or default is inspect.Parameter.empty
 
 
+@each_encoding
 def test_token_order_matters(encoding, tiny_model):
     """Catches an encoding that is wired in but does nothing; and, for ``none``, positions from elsewhere."""
     model = tiny_model(encoding)
@@ -40,6 +44,7 @@ def test_token_order_matters(encoding, tiny_model):
     assert difference < ROUNDING if encoding == "none" else difference > VISIBLE
 
 
+@each_encoding
 def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
     """Catches a wrong claim of invariance: a query rotated but not its key, position_ids that are ignored."""
     model = tiny_model(encoding, max_position_embeddings=2048)
@@ -47,9 +52,11 @@ def test_shift_changes_nothing_exactly_if_shift_invariant(encoding, tiny_model):
     difference = change(
         model(TOKENS, position_ids=positions).logits, model(TOKENS, position_ids=positions + 2030).logits
     )
-    assert difference < ROUNDING if POSITION_ENCODINGS[encoding].shift_invariant else difference > VISIBLE
+    invariant = model.roformer.position.traits.shift_invariant
+    assert difference < ROUNDING if invariant else difference > VISIBLE
 
 
+@each_encoding
 def test_distances_matter(encoding, tiny_model):
     """Catches position_ids that are accepted but not used: wider gaps are another text, except to these two."""
     model = tiny_model(encoding)
@@ -58,6 +65,7 @@ def test_distances_matter(encoding, tiny_model):
     assert difference < ROUNDING if encoding in ("none", "cope") else difference > VISIBLE
 
 
+@each_encoding
 def test_positions_count_from_zero_if_not_given(encoding, tiny_model):
     """Catches default positions that start at 1, or that differ between the rows of a batch."""
     model = tiny_model(encoding)
@@ -68,6 +76,7 @@ def test_positions_count_from_zero_if_not_given(encoding, tiny_model):
     assert change(model(rows, position_ids=torch.arange(12)[None]).logits, expected) < ROUNDING
 
 
+@each_encoding
 def test_each_row_has_its_own_positions(encoding, tiny_model):
     """Catches positions of the first row that are used for the whole batch."""
     model = tiny_model(encoding)
@@ -77,6 +86,7 @@ def test_each_row_has_its_own_positions(encoding, tiny_model):
     assert change(together, alone) < ROUNDING
 
 
+@each_encoding
 def test_last_queries_have_the_bias_of_the_whole(encoding, position_settings, visible_weights):
     """Catches a bias that takes the last queries of a growing text for its first, and values that do."""
     shape = ModelShape(hidden_size=32, num_attention_heads=4, causal=True)
@@ -92,6 +102,7 @@ def test_last_queries_have_the_bias_of_the_whole(encoding, position_settings, vi
         torch.testing.assert_close(module.value_bias(weights[:, :, 9:], state, layer=0), values[:, :, 9:])
 
 
+@each_encoding
 def test_parameters_of_an_encoder_mean_the_same_in_a_decoder(encoding, position_settings, visible_weights):
     """Catches a decoder that starts from an encoder's table of distances and reads it as another."""
     sizes = {"hidden_size": 32, "num_attention_heads": 4}
@@ -106,9 +117,10 @@ def test_parameters_of_an_encoder_mean_the_same_in_a_decoder(encoding, position_
     if biases[0] is not None:
         before = torch.ones(40, 40, dtype=torch.bool).tril()
         same = change(*(bias.expand(1, 4, 40, 40)[..., before] for bias in biases)) < ROUNDING
-        assert same != POSITION_ENCODINGS[encoding].one_sided_if_causal
+        assert same == (encoder.traits.causal == "same_parameters")
 
 
+@each_encoding
 def test_every_number_in_the_yaml_matters(encoding, position_settings):
     """Catches a setting that is stored and then ignored, as stock RoFormer ignores rope_theta."""
     shape = ModelShape(hidden_size=128, num_attention_heads=2, max_position_embeddings=2048)
@@ -133,6 +145,7 @@ def test_every_number_in_the_yaml_matters(encoding, position_settings):
             assert change(expected, effect({**position_settings[encoding], key_of: value / 2})) > VISIBLE, key_of
 
 
+@each_encoding
 def test_state_can_be_cut_by_token(encoding, position_settings):
     """Catches a state of another shape than (B or 1, H or 1, L, anything), which packing could not cut."""
     module = POSITION_ENCODINGS.build(position_settings[encoding], ModelShape(hidden_size=32, num_attention_heads=4))
@@ -140,3 +153,23 @@ def test_state_can_be_cut_by_token(encoding, position_settings):
         for table in module.prepare(torch.arange(7).expand(batch, 7)):
             assert table.dim() == 4
             assert (table.shape[0] in (1, batch), table.shape[1] in (1, 4), table.shape[2]) == (True, True, 7)
+
+
+def test_a_wrapper_forwards_every_hook():
+    """Catches a hook that a wrapper forgets: the encoding inside would lose it in silence."""
+    hooks = {name for name in vars(PositionEncoding) if not name.startswith("_")} - {"scales"}
+    assert hooks == hooks & vars(POSITION_ENCODINGS["randomized"]).keys()
+    assert hooks >= {"traits", "adds_to_scores", "embed", "prepare", "rotate", "score_bias", "softmax_scale"}
+
+
+@each_encoding
+def test_a_wrapper_has_the_traits_of_what_it_wraps(encoding, position_settings):
+    """Catches a wrapper that hides what an encoding needs, as the tables of another direction or the weights."""
+    if encoding == "randomized":
+        return
+    shape = ModelShape(hidden_size=32, num_attention_heads=4)
+    wrapper = {"name": "randomized", "base_encoding": position_settings[encoding], "max_sampled_position": 99}
+    inner, outer = (POSITION_ENCODINGS.build(each, shape).eval() for each in (position_settings[encoding], wrapper))
+    assert outer.traits == dataclasses.replace(inner.traits, shift_invariant=False, max_length=99)
+    assert (outer.adds_to_scores, outer.adds_to_values) == (inner.adds_to_scores, inner.adds_to_values)
+    assert outer.softmax_scale(8) == inner.softmax_scale(8)

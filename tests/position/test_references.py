@@ -12,11 +12,11 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfA
 from transformers.models.t5.modeling_t5 import T5Attention
 from x_transformers.x_transformers import CoPE, RotaryEmbedding, apply_rotary_pos_emb
 
-from roformer.attention import ATTENTION_BACKENDS, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.position.alibi import slopes
-from tests.conftest import SOFTMAX
+from tests.choices import SOFTMAX
 
 B, H, L, D, LAYER = 2, 4, 9, 8, 1
 SHAPE = ModelShape(hidden_size=H * D, num_attention_heads=H, num_hidden_layers=2, max_position_embeddings=64)
@@ -117,7 +117,7 @@ def test_deberta_is_transformers(built, inputs):
         relative = (POSITIONS[b][:, None] - POSITIONS[b][None, :])[None]
         expected = theirs.disentangled_attention_bias(query, key, relative, encoding.table.weight, 3)
         assert_same(bias_of(encoding, *inputs[:2])[b], expected)
-    assert encoding.terms == 3
+    assert encoding.softmax_scale(D) == (3 * D) ** -0.5
 
 
 def test_kerple(built, inputs):
@@ -195,7 +195,11 @@ def test_shaw_in_keys_and_values(built, inputs):
     for name in SOFTMAX:
         backend = ATTENTION_BACKENDS[name](SHAPE, dropout=0.0, rotary_value=False).eval()
         state = encoding.prepare(POSITIONS)
-        ours, _ = backend(query, key, value, position=encoding, state=state, layout=SequenceLayout(), layer=LAYER)
+        ours, _ = backend(
+            AttentionInputs(
+                query=query, key=key, value=value, position=encoding, state=state, layout=SequenceLayout(), layer=LAYER
+            )
+        )
         assert_same(ours, expected.transpose(1, 2).flatten(2))
 
 
@@ -215,7 +219,7 @@ def test_tupe(built, inputs):
 
     with torch.no_grad():
         assert_same(bias_of(encoding, *inputs[:2]), written_out(term))
-    assert encoding.terms == 2
+    assert encoding.softmax_scale(D) == (2 * D) ** -0.5
 
 
 def test_cope_before_the_query_is_x_transformers(built, inputs):
@@ -247,45 +251,45 @@ def test_cope_after_the_query(built, inputs):
         assert_same(bias_of(encoding, query, key)[..., later], written_out(term)[..., later])
 
 
-@pytest.mark.parametrize("of", [{"name": "learned"}, {"name": "rope"}, {"name": "shaw"}], ids=str)
-def test_randomized_positions_rise_within_each_document(of):
+@pytest.mark.parametrize("inner", [{"name": "learned"}, {"name": "rope"}, {"name": "shaw"}], ids=str)
+def test_randomized_positions_rise_within_each_document(inner):
     """Catches positions that repeat, that leave their range, or that are the same for all documents."""
-    encoding = POSITION_ENCODINGS["randomized"](SHAPE, of=of, longest=50)
+    encoding = POSITION_ENCODINGS["randomized"](SHAPE, base_encoding=inner, max_sampled_position=50)
     row = torch.tensor([[*range(12), *range(5), *range(12)]])
-    placed = encoding.train().place(row)[0]
+    placed = encoding.train().map_positions(row)[0]
     documents = placed.split([12, 5, 12])
     for document in documents:
         assert (document.diff() > 0).all()
         assert document.min() >= 0
         assert document.max() < 50
     assert not torch.equal(documents[0], documents[2])
-    assert torch.equal(encoding.eval().place(row), row)
-    with pytest.raises(UserError, match="below longest=50"):
-        encoding.train().place(torch.arange(51)[None])
+    assert torch.equal(encoding.eval().map_positions(row), row)
+    with pytest.raises(UserError, match="below max_sampled_position"):
+        encoding.train().map_positions(torch.arange(51)[None])
 
 
 def test_randomized_draws_every_position(built):
     """Catches a draw that favors the start: over many documents each position comes up equally often."""
     torch.manual_seed(0)
-    encoding = POSITION_ENCODINGS["randomized"](SHAPE, of={"name": "none"}, longest=20).train()
-    placed = torch.cat([encoding.place(torch.arange(5)[None]) for _ in range(2000)])
+    encoding = POSITION_ENCODINGS["randomized"](SHAPE, base_encoding={"name": "none"}, max_sampled_position=20).train()
+    placed = torch.cat([encoding.map_positions(torch.arange(5)[None]) for _ in range(2000)])
     counts = placed.flatten().bincount(minlength=20) / 2000
     assert (counts - 0.25).abs().max() < 0.05
 
 
 SCALINGS = {
     "rope_linear": ("linear", {"factor": 4.0}, {"factor": 4.0}),
-    "rope_dynamic": ("dynamic", {"factor": 4.0, "original_length": 100}, {"factor": 4.0}),
+    "rope_dynamic": ("dynamic", {"factor": 4.0, "original_max_position_embeddings": 100}, {"factor": 4.0}),
     "rope_yarn": (
         "yarn",
-        {"factor": 4.0, "original_length": 100},
+        {"factor": 4.0, "original_max_position_embeddings": 100},
         {"factor": 4.0, "original_max_position_embeddings": 100},
     ),
     "rope_longrope": (
         "longrope",
         {
-            "factor": 4.0, "original_length": 100,
-            "short_factors": [1.0 + i / 10 for i in range(8)], "long_factors": [1.0 + i for i in range(8)],
+            "factor": 4.0, "original_max_position_embeddings": 100,
+            "short_factor": [1.0 + i / 10 for i in range(8)], "long_factor": [1.0 + i for i in range(8)],
         },
         {
             "factor": 4.0, "original_max_position_embeddings": 100,
@@ -294,7 +298,7 @@ SCALINGS = {
     ),
     "rope_llama3": (
         "llama3",
-        {"factor": 8.0, "original_length": 100},
+        {"factor": 8.0, "original_max_position_embeddings": 100},
         {
             "factor": 8.0, "original_max_position_embeddings": 100,
             "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -316,7 +320,7 @@ def test_scaled_rope_is_transformers(name, length):
     expected, magnitude = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), seq_len=length)
     frequencies = encoding.frequencies(torch.arange(length))
     torch.testing.assert_close(frequencies.float(), expected, rtol=1e-5, atol=0)
-    assert encoding.magnitude == pytest.approx(magnitude)
+    assert encoding.attention_scaling == pytest.approx(magnitude)
     (turns,) = encoding.prepare(torch.arange(length)[None])
     torch.testing.assert_close(turns.abs(), torch.full_like(turns.abs(), magnitude))
 
@@ -342,9 +346,9 @@ def test_learned_frequencies_start_at_ropes_and_are_trained(inputs):
 
 def test_sinusoids_and_rope_together(inputs):
     """Catches one of the two without the other, and waves of another size."""
-    both = POSITION_ENCODINGS["sinusoidal_rope"](SHAPE, base=500.0, scale=0.3)
+    both = POSITION_ENCODINGS["sinusoidal_rope"](SHAPE, rope_theta=500.0, scale=0.3)
     rope, waves = (
-        POSITION_ENCODINGS["rope"](SHAPE, base=500.0),
+        POSITION_ENCODINGS["rope"](SHAPE, rope_theta=500.0),
         POSITION_ENCODINGS["sinusoidal"](SHAPE, base=500.0, scale=0.3),
     )
     query, key, _ = inputs

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from roformer.errors import UserError
-from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.position import POSITION_ENCODINGS, ModelShape, RotaryEmbedding
 
 HEADS, SIZE = 2, 16
 SHAPE = ModelShape(hidden_size=HEADS * SIZE, num_attention_heads=HEADS)
@@ -29,7 +29,7 @@ def true_angles(position, size=SIZE):
 @pytest.mark.parametrize(("start", "stop"), [(7, 2), (2.5, 9.25), (0, -3.5)])
 def test_score_depends_on_the_difference_only(layout, factor, start, stop):
     """Catches positions that are rounded to integers, and a sign that differs between query and key (eq. 16)."""
-    encoding = rope(layout=layout, partial_factor=factor)
+    encoding = rope(layout=layout, partial_rotary_factor=factor)
     query, key = random_heads(1, seed=0), random_heads(1, seed=1)
 
     def score(m, n):
@@ -58,8 +58,8 @@ def test_layouts_differ_by_a_permutation_of_channels(factor):
     rotated = int(factor * SIZE)
     order = [*range(0, rotated, 2), *range(1, rotated, 2), *range(rotated, SIZE)]
     query, key, positions = random_heads(6, seed=0), random_heads(6, seed=1), torch.tensor([[0, 1, 2.5, 4, 60, 61]])
-    interleaved = rope(layout="interleaved", partial_factor=factor)(query, key, positions)
-    half = rope(layout="half", partial_factor=factor)(query[..., order], key[..., order], positions)
+    interleaved = rope(layout="interleaved", partial_rotary_factor=factor)(query, key, positions)
+    half = rope(layout="half", partial_rotary_factor=factor)(query[..., order], key[..., order], positions)
     for first, second in zip(interleaved, half, strict=True):
         torch.testing.assert_close(first[..., order], second)
         assert (first - second).abs().max() > 0.1
@@ -133,11 +133,15 @@ def test_rotation_of_bfloat16_rounds_once(layout):
     ("shape", "settings", "message"),
     [
         ({"hidden_size": 12, "num_attention_heads": 4}, {}, "even number of them, got 3"),
-        ({"hidden_size": 24, "num_attention_heads": 4}, {"partial_factor": 0.5}, "even number of them, got 3"),
-        ({"hidden_size": 32, "num_attention_heads": 4}, {"partial_factor": 0.01}, "even number of them, got 0"),
-        ({"hidden_size": 32}, {"partial_factor": 1.5}, r"partial_factor must lie in \(0, 1\], got 1.5"),
-        ({"hidden_size": 32}, {"partial_factor": -0.5}, r"partial_factor must lie in \(0, 1\], got -0.5"),
-        ({"hidden_size": 32}, {"base": 1.0}, "base must be above 1, got 1.0"),
+        ({"hidden_size": 24, "num_attention_heads": 4}, {"partial_rotary_factor": 0.5}, "even number of them, got 3"),
+        ({"hidden_size": 32, "num_attention_heads": 4}, {"partial_rotary_factor": 0.01}, "even number of them, got 0"),
+        ({"hidden_size": 32}, {"partial_rotary_factor": 1.5}, r"partial_rotary_factor must lie in \(0, 1\], got 1.5"),
+        (
+            {"hidden_size": 32},
+            {"partial_rotary_factor": -0.5},
+            r"partial_rotary_factor must lie in \(0, 1\], got -0.5",
+        ),
+        ({"hidden_size": 32}, {"rope_theta": 1.0}, "rope_theta must be above 1, got 1.0"),
         ({"hidden_size": 32}, {"layout": "neox"}, r"unknown layout 'neox' \(available: interleaved, half\)"),
     ],
 )
@@ -150,5 +154,17 @@ def test_impossible_settings_are_refused_in_one_line(shape, settings, message):
 
 def test_a_share_that_is_no_number_is_refused():
     """Catches a traceback about converting nan."""
-    with pytest.raises(UserError, match="partial_factor must lie in"):
-        rope(partial_factor=float("nan"))
+    with pytest.raises(UserError, match="partial_rotary_factor must lie in"):
+        rope(partial_rotary_factor=float("nan"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rotary_embedding_for_other_models(layout):
+    """Catches an embedding for other code that is not rope, or drops a setting."""
+    query, key, positions = random_heads(6, seed=0), random_heads(6, seed=1), torch.arange(6)[None]
+    settings = {"rope_theta": 500.0, "layout": layout, "partial_rotary_factor": 0.5}
+    given = RotaryEmbedding(head_dim=SIZE, **settings)(query, key, positions)
+    for one, other in zip(given, rope(**settings)(query, key, positions), strict=True):
+        assert torch.equal(one, other)
+    plain = zip(RotaryEmbedding(SIZE)(query, key, positions), rope()(query, key, positions), strict=True)
+    assert all(torch.equal(one, other) for one, other in plain)

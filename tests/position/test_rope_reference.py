@@ -45,7 +45,7 @@ def test_half_layout_is_llamas(query_and_key, positions, base):
     )
     cos, sin = modeling_llama.LlamaRotaryEmbedding(config)(query_and_key[0], positions)
     expected = modeling_llama.apply_rotary_pos_emb(*query_and_key, cos, sin)
-    assert_same(rope(base=base, layout="half")(*query_and_key, positions), expected)
+    assert_same(rope(rope_theta=base, layout="half")(*query_and_key, positions), expected)
 
 
 @pytest.mark.parametrize("positions", POSITIONS.values(), ids=POSITIONS)
@@ -56,7 +56,7 @@ def test_partial_half_layout_is_gpt_neoxs(query_and_key, positions, factor):
     config = GPTNeoXConfig(hidden_size=HEADS * SIZE, num_attention_heads=HEADS, rope_parameters=parameters)
     cos, sin = modeling_gpt_neox.GPTNeoXRotaryEmbedding(config)(query_and_key[0], positions)
     expected = modeling_gpt_neox.apply_rotary_pos_emb(*query_and_key, cos, sin)
-    assert_same(rope(layout="half", partial_factor=factor)(*query_and_key, positions), expected)
+    assert_same(rope(layout="half", partial_rotary_factor=factor)(*query_and_key, positions), expected)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0])
@@ -70,7 +70,7 @@ def test_interleaved_layout_is_gpt_js(query_and_key, factor):
         turned = modeling_gptj.apply_rotary_pos_emb(x[..., :rotated].transpose(1, 2), sin, cos).transpose(1, 2)
         return torch.cat((turned, x[..., rotated:]), dim=-1)
 
-    ours = rope(layout="interleaved", partial_factor=factor)(*query_and_key, POSITIONS["whole"])
+    ours = rope(layout="interleaved", partial_rotary_factor=factor)(*query_and_key, POSITIONS["whole"])
     assert_same(ours, map(expected, query_and_key))
 
 
@@ -85,5 +85,5 @@ def test_defaults_are_stock_roformers(query_and_key):
 
 def test_frequencies_are_those_of_equation_15():
     """Catches an exponent that is off by one pair: with D = 4 and base 100 the angles at position 1 are 1 and 1/10."""
-    (turns,) = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=4), base=100.0).prepare(torch.tensor([[1]]))
+    (turns,) = POSITION_ENCODINGS["rope"](ModelShape(hidden_size=4), rope_theta=100.0).prepare(torch.tensor([[1]]))
     torch.testing.assert_close(turns.angle().flatten(), torch.tensor([1.0, 0.1]))

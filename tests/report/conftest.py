@@ -67,7 +67,6 @@ def mlm_results(name, final, speed, seeds, reference):
         "learning_speed": {
             "tokens_per_second": interval([21_345 - 150 * i for i in range(len(seeds))]),
             "curve": curve,
-            "steps_to_target": races(to_target, [250 + 4 * i for i in range(len(seeds))]) if difference else [],
             "loss_at_equal_wall_time": interval(np.array(final) + 0.1),
         },
         "length_extrapolation": {
@@ -79,6 +78,7 @@ def mlm_results(name, final, speed, seeds, reference):
             "sliding_window_loss": interval(np.array(final) - 0.02),
             "has_position_table": name == "learned",
         },
+        "steps_to_target": races(to_target, [250 + 4 * i for i in range(len(seeds))]) if difference else [],
         "attention_distance": [[3.5, 20.25], [31.0, 41.5]],
     }
 
@@ -120,7 +120,8 @@ def make_lm(finals, seeds=(1, 2, 3)):
     decay = {"distances": [0, 1, 2], "scores": [8.0, 6.0, 4.0], "bounds": [40.0, 30.0, 10.0]}
     sections = {
         "lm_loss": {"unit": "masked token", "encodings": of("lm_loss")},
-        "learning_speed": {"equal_wall_time": 87.5, "floor": 6.6, "encodings": of("learning_speed")},
+        "learning_speed": {"equal_wall_time": 87.5, "encodings": of("learning_speed")},
+        "steps_to_target": {"floor": 6.6, "encodings": of("steps_to_target")},
         "lr_search": {"encodings": {"rope": {"grid": [[0.001, 4.9], [0.002, 4.6]], "selected": 0.002}}},
         "length_extrapolation": {"windows": 31, "is_bidirectional": True, "encodings": of("length_extrapolation")},
         "rope_scaling": {"encodings": {"rope": scaled(finals_of["rope"])}},

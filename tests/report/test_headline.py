@@ -34,7 +34,7 @@ def set_difference(comparison, name, mean, half, p_holm=0.001):
 
 
 def set_ratio(comparison, name, mean, half, p_holm=None):
-    encodings(comparison, "learning_speed")[name]["steps_to_target"][-1]["ratio"] = difference_of(mean, half, p_holm)
+    encodings(comparison, "steps_to_target")[name][-1]["ratio"] = difference_of(mean, half, p_holm)
 
 
 def test_clear_difference(comparison):
@@ -69,14 +69,14 @@ def test_no_difference(comparison):
 
 def test_a_race_without_a_floor_is_no_headline(comparison):
     """Catches a speed-up that nobody knows to be about positions."""
-    summary(comparison, "learning_speed")["floor"] = None
+    summary(comparison, "steps_to_target")["floor"] = None
     assert not any(sentence.startswith("To a validation loss") for sentence in sentences(comparison))
     assert not any("the steps to a validation loss" in tile.label for tile in key_figures(comparison))
 
 
 def test_a_race_that_nobody_saw(comparison):
     """Catches a page that cannot do without a ratio."""
-    encodings(comparison, "learning_speed")["sinusoidal"]["steps_to_target"] = []
+    encodings(comparison, "steps_to_target")["sinusoidal"] = []
     assert not any(sentence.startswith("To a validation loss") for sentence in sentences(comparison))
     assert not any("the steps to a validation loss" in tile.label for tile in key_figures(comparison))
 

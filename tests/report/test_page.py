@@ -115,11 +115,9 @@ def drop_reference(comparison):
     for section in ("lm_loss", "classification"):
         for result in encodings(comparison, section).values():
             result["difference"] = None
-    for result in encodings(comparison, "learning_speed").values():
-        result["steps_to_target"] = []
     for result in encodings(comparison, "length_extrapolation").values():
         result["differences_by_length"] = {}
-    for name in ("lr_search", "rope_scaling", "long_term_decay"):
+    for name in ("lr_search", "rope_scaling", "long_term_decay", "steps_to_target"):
         del comparison["sections"][name]
 
 
@@ -150,7 +148,7 @@ DROPS = {
     "classifiers": lambda comparison: drop(comparison, "classification"),
     "both": lambda comparison: [drop(comparison, family) for family in ("language_modeling", "classification")],
     "lengths": drop_sections("length_extrapolation", "rope_scaling"),
-    "probes": drop_sections("lr_search", "rope_scaling", "attention_distance", "long_term_decay"),
+    "probes": drop_sections("lr_search", "rope_scaling", "attention_distance", "long_term_decay", "steps_to_target"),
     "losses": drop_sections("lm_loss"),
     "speeds": drop_sections("learning_speed"),
     "reference": drop_reference,

@@ -12,7 +12,7 @@ from roformer.results.intervals import Interval
 from roformer.sections import in_page_order
 from roformer.sections.published_decoders import shape
 from tests.report.conftest import difference_of, drop, encodings, loaded, rename, summary
-from tests.workshop import ROOT
+from tests.tiny_runs import ROOT
 
 
 def by_name(comparison):
@@ -88,9 +88,9 @@ def test_lengths_stand_beside_the_reference(comparison):
 def test_two_kinds_of_rope_are_stretched_apart(comparison):
     names = ("lm_loss", "learning_speed", "length_extrapolation", "rope_scaling")
     for place in (comparison["groups"][0], *(summary(comparison, name) for name in names)):
-        place["encodings"]["rope (base=100)"] = place["encodings"]["rope"]
+        place["encodings"]["rope (rope_theta=100)"] = place["encodings"]["rope"]
     rows = by_name(comparison)["rope_scaling"].rows
-    assert [row[0] for row in rows][2:] == ["rope (base=100): none", "rope (base=100): YaRN"]
+    assert [row[0] for row in rows][2:] == ["RoPE (rope_theta=100): none", "RoPE (rope_theta=100): YaRN"]
 
 
 def test_rows_that_were_never_trained_are_named(comparison):

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from roformer.evaluation import harness
-from roformer.training import trainer
-from tests.workshop import Workshop, evaluation
+from roformer.training import run as training
+from tests.tiny_runs import evaluation
 
 FAULTS = """
 import resource, sys, torch
@@ -23,6 +23,7 @@ print(min(after - before for before, after in zip(counts, counts[1:])))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator is Linux's")
 def test_the_second_time_costs_no_page_faults():
     """Catches options of mallopt that have no effect: five tensors of 48 MB are 58,000 pages of 4 KiB. Now and then
@@ -35,11 +36,11 @@ def test_the_second_time_costs_no_page_faults():
     assert faults["given back"] > faults["kept"]
 
 
-def test_training_and_evaluation_ask_for_it(monkeypatch, tmp_path, tmp_path_factory):
+def test_training_and_evaluation_ask_for_it(monkeypatch, tmp_path, tiny_runs):
     """Catches an entry point that is measured with it and runs without."""
     asked = []
-    for module in (trainer, harness):
+    for module in (training, harness):
         monkeypatch.setattr(module, "disable_malloc_trim", lambda name=module.__name__: asked.append(name))
-    run = Workshop(tmp_path_factory.getbasetemp() / "workshop").train(tmp_path / "run")
+    run = tiny_runs.train(tmp_path / "run")
     harness.evaluate(evaluation([run]))
-    assert asked == ["roformer.training.trainer", "roformer.evaluation.harness"]
+    assert asked == ["roformer.training.run", "roformer.evaluation.harness"]

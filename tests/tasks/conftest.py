@@ -2,19 +2,13 @@
 
 import pytest
 
-from roformer.build import build_task
-from tests.workshop import Workshop
+from roformer.tasks.factory import build_task
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
-    return Workshop(tmp_path_factory.getbasetemp() / "workshop")
-
-
-@pytest.fixture(scope="session")
-def make_task(workshop):
+def make_task(tiny_runs):
     """Builds a new task object; overrides as on the command line."""
-    return lambda name, *overrides: build_task(workshop.config("unused", *overrides, task=name))
+    return lambda name, *overrides: build_task(tiny_runs.config("unused", *overrides, task=name))
 
 
 @pytest.fixture(params=["mlm", "causal_lm", "classification"])

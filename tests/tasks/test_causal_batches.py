@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from roformer.build import build_model
 from roformer.errors import UserError
 from roformer.ops.cross_entropy import IGNORE_INDEX
-from tests.workshop import weights
+from roformer.training.warm_start import build_model
+from tests.tiny_runs import weights
 
 
 def pieces(batch):
@@ -57,14 +57,14 @@ def test_a_piece_that_ends_with_its_document_is_known_as_such(make_task):
     offsets = task.corpus.splits["train"].offsets
     start, stop = offsets[1:3]
     spans = np.array([[start, stop], [start, stop - 1], [start + 1, stop]])
-    assert task.ends("train", spans) == [True, False, True]
+    assert task.closes_document("train", spans) == [True, False, True]
 
 
-def test_bits_a_byte(make_task, workshop):
+def test_bits_a_byte(make_task, tiny_runs):
     """Catches a loss in nats that is called bits, or divided by tokens of several bytes."""
     task = make_task("char_lm")
     assert len(task.tokenizer) == 261
-    model = build_model(workshop.config("unused", task="char_lm"), task)
+    model = build_model(tiny_runs.config("unused", task="char_lm"), task)
     torch.nn.init.zeros_(model.head.decoder.weight)  # all 261 tokens alike
     metrics = task.evaluate(model, "test")
     assert metrics["test_loss"] == pytest.approx(math.log(261), rel=1e-4)
@@ -77,10 +77,10 @@ def test_bits_a_byte_need_bytes(make_task):
         make_task("char_lm", "tokenizer=wordpiece", "tokenizer.vocab_size=300", "tokenizer.alphabet_size=40")
 
 
-def test_a_decoder_starts_from_an_encoder(workshop, tmp_path):
+def test_a_decoder_starts_from_an_encoder(tiny_runs, tmp_path):
     """Catches weights that are not taken over, and a decoder that stays an encoder."""
-    encoder = workshop.train(tmp_path / "encoder")
-    decoder = workshop.train(tmp_path / "decoder", f"init_from={encoder}", "optimizer.learning_rate=1e-12",
+    encoder = tiny_runs.train(tmp_path / "encoder")
+    decoder = tiny_runs.train(tmp_path / "decoder", f"init_from={encoder}", "optimizer.learning_rate=1e-12",
                              task="causal_lm")  # fmt: skip
     assert json.loads((decoder / "export" / "config.json").read_text())["is_decoder"]
     for name, weight in weights(encoder).items():
@@ -88,10 +88,10 @@ def test_a_decoder_starts_from_an_encoder(workshop, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["causal_lm", "char_lm"])
-def test_an_exported_tokenizer_is_for_prompts(workshop, tmp_path, task):
+def test_an_exported_tokenizer_is_for_prompts(tiny_runs, tmp_path, task):
     """Catches a prompt that ends with [SEP], after which no text has ever gone on, padding between a prompt and what
     follows, and one text's continuation that depends on the others of its batch."""
-    export = workshop.train(tmp_path / "decoder", task=task) / "export"
+    export = tiny_runs.train(tmp_path / "decoder", task=task) / "export"
     tokenizer, model = AutoTokenizer.from_pretrained(export), AutoModelForCausalLM.from_pretrained(export)
     prompts = tokenizer(["the cat", "the cat and the dog"], return_tensors="pt", padding=True)
     ids = tokenizer("the cat", add_special_tokens=False)["input_ids"]
@@ -102,8 +102,16 @@ def test_an_exported_tokenizer_is_for_prompts(workshop, tmp_path, task):
     assert model.generate(**prompts, **grow)[0, -3:].tolist() == alone[0, -3:].tolist()
 
 
-def test_a_decoder_does_not_start_from_two_sided_distances(workshop, tmp_path):
+def test_a_decoder_does_not_start_from_two_sided_distances(tiny_runs, tmp_path):
     """Catches buckets of an encoder, half of them for keys after the query, that a decoder reads as all before it."""
-    encoder = workshop.train(tmp_path / "encoder", "position=t5")
-    with pytest.raises(UserError, match="learned t5 distances to both sides"):
-        workshop.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")
+    encoder = tiny_runs.train(tmp_path / "encoder", "position=t5")
+    with pytest.raises(UserError, match="trained with bidirectional t5 distances"):
+        tiny_runs.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")
+
+
+def test_a_wrapper_does_not_hide_two_sided_distances(tiny_runs, tmp_path):
+    """Catches randomized positions around T5's buckets that start a decoder, which reads the buckets as others."""
+    wrapped = ("position=randomized", "position.base_encoding.name=t5", "position.max_sampled_position=64")
+    encoder = tiny_runs.train(tmp_path / "encoder", *wrapped)
+    with pytest.raises(UserError, match="trained with bidirectional randomized distances"):
+        tiny_runs.train(tmp_path / "decoder", f"init_from={encoder}", task="causal_lm")

@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
-from roformer.build import build_model
 from roformer.errors import UserError
+from roformer.training.warm_start import build_model
 
 
 @pytest.fixture
@@ -85,20 +85,20 @@ def test_metrics_are_those_of_scikit_learn(classification):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_the_model_gets_the_labels_and_the_pooling(workshop, make_task, pooling):
+def test_the_model_gets_the_labels_and_the_pooling(tiny_runs, make_task, pooling):
     """Catches exports whose classes are LABEL_0, LABEL_1, and a pooling that stays at its default."""
     task = make_task("classification", f"task.pooling={pooling}", "task.classifier_dropout=0.25")
-    config = build_model(workshop.config("unused", f"task.pooling={pooling}", task="classification"), task).config
+    config = build_model(tiny_runs.config("unused", f"task.pooling={pooling}", task="classification"), task).config
     assert config.id2label == {0: "forest", 1: "kitchen", 2: "sea"}
     assert config.label2id == {"forest": 0, "kitchen": 1, "sea": 2}
     assert (config.pooling, config.classifier_dropout, config.num_labels) == (pooling, 0.25, 3)
 
 
-def test_text_without_labels_is_refused(workshop, make_task):
+def test_text_without_labels_is_refused(tiny_runs, make_task):
     """Catches a classifier with no class."""
-    unlabelled = ("data=text", f"data.path={workshop.text}")
-    with pytest.raises(UserError, match="this task needs data with labels: data=docs_topics, or data=labelled"):
-        make_task("classification", *unlabelled)
+    unlabeled = ("data=text", f"data.path={tiny_runs.text}")
+    with pytest.raises(UserError, match="needs labeled data: data=docs_topics, or data=labeled"):
+        make_task("classification", *unlabeled)
 
 
 def test_a_length_without_room_is_refused(make_task):

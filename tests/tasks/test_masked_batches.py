@@ -9,7 +9,7 @@ import torch
 from roformer.data.collators import pack
 from roformer.errors import UserError
 from roformer.ops.cross_entropy import IGNORE_INDEX
-from roformer.tasks.language_modeling import score_batches, spread
+from roformer.tasks.language_modeling import evenly_spaced, score_batches
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_evaluation_looks_at_rows_all_over_the_corpus(make_task):
     batches = list(limited.evaluation_batches("train", 10_000))
     whole = make_task("mlm", "task.max_eval_rows=100000").evaluation_batches("train", 10_000)
     assert sum(batch.tokens for batch in batches) <= 3 * 32 < sum(batch.tokens for batch in whole)
-    assert spread(100, 5) == [0, 25, 50, 74, 99]
-    assert spread(3, 5) == [0, 1, 2]
+    assert evenly_spaced(100, 5) == [0, 25, 50, 74, 99]
+    assert evenly_spaced(3, 5) == [0, 1, 2]
 
 
 def test_loss_is_a_mean_over_predictions_not_over_batches(mlm):

@@ -7,14 +7,14 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU
 
-from roformer.build import build_model
 from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.results.schema import to_json
 from roformer.sections.translation.measure import TranslationQuality, compound_split_bleu
-from tests.workshop import evaluation
+from roformer.training.warm_start import build_model
+from tests.tiny_runs import evaluation
 
 SIZE = 256  # tokens a batch
 
@@ -100,9 +100,9 @@ def test_long_pairs_are_left_out_of_training_and_cut_in_evaluation(make_task):
     assert max(short.collate("validation", batch).inputs["input_ids"].shape[1] for batch in batches) == limit
 
 
-def test_loss_is_a_mean_over_tokens_and_not_smoothed(task, workshop):
+def test_loss_is_a_mean_over_tokens_and_not_smoothed(task, tiny_runs):
     """Catches a mean over batches, padding that counts, smoothing in evaluation, and a model left in that mode."""
-    model = build_model(workshop.config("unused", task="translation"), task).train()
+    model = build_model(tiny_runs.config("unused", task="translation"), task).train()
     losses = [task.evaluate(model, "validation", batch_tokens=size)["validation_loss"] for size in (32, 10_000)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert model.training
@@ -115,9 +115,9 @@ def test_loss_is_a_mean_over_tokens_and_not_smoothed(task, workshop):
     assert losses[0] == pytest.approx(total / count, rel=1e-5)
 
 
-def test_translations_come_in_the_order_of_the_documents(task, workshop):
+def test_translations_come_in_the_order_of_the_documents(task, tiny_runs):
     """Catches translations in the order of the batches, and ones that depend on who stands beside them."""
-    model = build_model(workshop.config("unused", task="translation"), task).eval()
+    model = build_model(tiny_runs.config("unused", task="translation"), task).eval()
     torch.manual_seed(0)
     for weight in (weight for weight in model.parameters() if weight.dim() > 1):
         torch.nn.init.normal_(weight, std=0.3)
@@ -140,9 +140,9 @@ def test_translations_come_in_the_order_of_the_documents(task, workshop):
     assert task.translate(model, "validation", batch_tokens=1, **beams)[2] == expected
 
 
-def test_a_run_is_scored_on_its_test_split(workshop, tmp_path):
+def test_a_run_is_scored_on_its_test_split(tiny_runs, tmp_path):
     """Catches an evaluation of other texts than those of the test split, or of another model."""
-    run = workshop.train(tmp_path / "run", "trainer.max_steps=12", task="translation")
+    run = tiny_runs.train(tmp_path / "run", "trainer.max_steps=12", task="translation")
     (found,), _ = find_runs([str(run)])
     with torch.inference_mode():
         metrics = to_json(TranslationQuality(evaluation([])).evaluate(load_run(found)))
@@ -173,23 +173,23 @@ def test_compounds_are_split_at_hyphens():
         (("data=text", "data.path={text}"), "documents of two texts"),
     ],
 )
-def test_data_that_cannot_be_translated(make_task, workshop, overrides, named):
+def test_data_that_cannot_be_translated(make_task, tiny_runs, overrides, named):
     """Catches texts without a translation, and a training set that is empty."""
     with pytest.raises(UserError, match=named):
-        make_task("translation", *(each.format(text=workshop.text) for each in overrides))
+        make_task("translation", *(each.format(text=tiny_runs.text) for each in overrides))
 
 
-def test_pairs_that_are_left_out_are_told(make_task):
+def test_skipped_pairs_are_counted(make_task):
     """Catches a training set that shrinks in silence."""
     whole, lengths = make_task("translation").summary(), make_task("translation").pairs["train"].max(axis=1)
     limit = int(np.median(lengths))
-    assert "not trained on" not in whole
+    assert "skipping" not in whole
     told = make_task("translation", f"task.max_length={limit}").summary()
-    longer = f"{(lengths > limit).sum()} of train are not trained on, longer than task.max_length={limit} tokens"
+    longer = f"skipping {(lengths > limit).sum()} of train, longer than task.max_length={limit} tokens"
     assert told == f"{whole}; {longer}"
 
 
 def test_a_budget_below_one_pair_is_refused(task):
     """Catches a batch that no machine was asked for."""
-    with pytest.raises(UserError, match=r"trainer.batch_size=4 tokens is less than one pair of \d+"):
+    with pytest.raises(UserError, match=r"trainer.batch_size=4 tokens is too small for a pair of \d+"):
         task.steps_per_epoch(4)

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from roformer.data import SOURCES
 from roformer.tokenizer import TOKENIZERS
-from roformer.tokenizer.bytes import spells_bytes
+from roformer.tokenizer.bytes import is_byte_level
 
 TEXTS = ["plain ASCII, twice  blank\n\tand a tab", "Grüße, 天地玄黃, \U0001f989", "\x00\x7f[MASK] is text", ""]
 
@@ -41,4 +41,4 @@ def test_saved_and_loaded(tokenizer, tmp_path):
     assert loaded.get_vocab() == tokenizer.get_vocab()
     assert len(loaded) == 5 + 256
     assert [encoded(loaded, text) for text in TEXTS] == [encoded(tokenizer, text) for text in TEXTS]
-    assert spells_bytes(loaded)
+    assert is_byte_level(loaded)

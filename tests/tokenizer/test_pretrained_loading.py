@@ -55,7 +55,7 @@ def test_a_missing_special_token_is_named(tmp_path: Path, name: str) -> None:
 def test_a_missing_folder_is_told_without_the_network(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a wait for the hub where the user meant a folder."""
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: pytest.fail("asked the hub"))
-    with pytest.raises(UserError, match=r"is no folder"):
+    with pytest.raises(UserError, match=r"is not a folder"):
         prepare(path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import SOURCES
-from roformer.data.preprocess import split_documents
+from roformer.data.splits import split_documents
 from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS
 

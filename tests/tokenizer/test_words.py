@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer, RoFormerTokenizer
 
 from roformer.data import SOURCES
-from roformer.data.preprocess import tokenize_corpus, tokenizer_key
+from roformer.data.tokenize import tokenize_corpus, tokenizer_key
 from roformer.errors import UserError
 from roformer.tokenizer import TOKENIZERS, _base
 

@@ -10,12 +10,12 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy import stats
 
-from roformer.build import check_settings
 from roformer.config import TrainConfig
 from roformer.sections import length_extrapolation
 from roformer.theory import relative_upper_bound
 from roformer.tokenizer import TOKENIZERS
-from tests.workshop import ROOT, composed
+from roformer.training.validation import validate
+from tests.tiny_runs import ROOT, composed
 from tools.reproduction_page import IMAGES, PAGE, ROWS, cells, comparison, figure2, group, page
 
 CONTENT = yaml.safe_load(ROWS.read_text())
@@ -23,7 +23,7 @@ CONTENT = yaml.safe_load(ROWS.read_text())
 
 def test_the_page_is_that_of_the_results():
     """Catches a page that somebody typed into, or that is out of date."""
-    assert page(CONTENT) == PAGE.read_text()
+    assert page() == PAGE.read_text()
 
 
 PAPER = {
@@ -62,7 +62,7 @@ def test_numbers_come_with_their_seeds():
     """Catches an interval of another encoding, and shares that are not of the first value."""
     learned = {"of": "compare", "place": "lm_loss.encodings.learned.difference", "decimals": 3}
     (_, _, value, seeds, status) = cells({"result": "a", "paper": 1, "ours": learned})
-    assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "run at a reduced size")  # docs/results/compare
+    assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "smaller run")  # docs/results/compare
     beyond = cells({"result": "a", "paper": 1, "ours": {"of": "compare", "beyond": "alibi"}})
     losses = comparison("compare").get(length_extrapolation.Summary).encodings["alibi"].loss_by_length
     assert beyond[3] == "5"
@@ -95,7 +95,9 @@ def test_commands_are_real(title):
     small = re.search(r"^small=\(([^)]+)\)", text, flags=re.MULTILINE)
     text = text.replace('"${small[@]}"', " ".join(small[1].split()) if small else "")
     commands = [shlex.split(command, comments=True) for command in re.findall(r"python [^;\n]+", text)]
-    assert {command[1] for command in commands} - {"-m"} in ({"train.py", "evaluate.py"}, {"evaluate.py"})
+    scripts = {command[1] for command in commands} - {"-m"}
+    assert scripts
+    assert scripts <= {"train.py", "evaluate.py"}
     assert "full" not in content or any(command[1] == "train.py" for command in commands)
     for command in commands:
         if command[1] == "-m":
@@ -120,7 +122,7 @@ def test_commands_are_real(title):
             ]
             missing = [] if "glue" not in recipe or "data.glue_task" in " ".join(chosen) else ["data.glue_task=rte"]
             config = TrainConfig.from_hydra(composed("train", *chosen, *missing))
-            check_settings(config)
+            validate(config)
             TOKENIZERS.build(config.tokenizer)
             assert config.init_from is None or not any(word.startswith("tokenizer") for word in chosen)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tests.workshop import metrics, weights
+from tests.tiny_runs import metrics, weights
 
 
 @pytest.fixture
@@ -24,16 +24,16 @@ def gradient_norms():
 
 
 @pytest.mark.parametrize("task", ["mlm", "causal_lm", "classification", "translation"])
-def test_accumulation_is_a_larger_batch(workshop, gradient_norms, tmp_path, task):
+def test_accumulation_is_a_larger_batch(tiny_runs, gradient_norms, tmp_path, task):
     """Catches parts divided by their own number of predictions, and gradients that are dropped between parts."""
     free = ["trainer.max_grad_norm=1e9", "trainer.max_steps=5"]  # clipping would hide a factor
     free += {"classification": ["task.classifier_dropout=0"], "translation": ["model.hidden_dropout_prob=0"]}.get(
         task, []
     )
-    whole = workshop.train(tmp_path / "whole", *free, task=task)
+    whole = tiny_runs.train(tmp_path / "whole", *free, task=task)
     norms = gradient_norms.copy()
     gradient_norms.clear()
-    parts = workshop.train(tmp_path / "parts", *free, "trainer.gradient_accumulation_steps=4", task=task)
+    parts = tiny_runs.train(tmp_path / "parts", *free, "trainer.gradient_accumulation_steps=4", task=task)
     assert gradient_norms == pytest.approx(norms, rel=1e-4)
     assert len(norms) == 5
     for ours, theirs in zip(metrics(parts), metrics(whole), strict=True):
@@ -42,22 +42,23 @@ def test_accumulation_is_a_larger_batch(workshop, gradient_norms, tmp_path, task
         assert (weight - weights(whole)[name]).abs().max() < 1e-3, name
 
 
-def test_gradients_are_clipped(workshop, gradient_norms, tmp_path):
+def test_gradients_are_clipped(tiny_runs, gradient_norms, tmp_path):
     """Catches clipping that comes after the step, or before the gradients of all parts are there."""
     limit, parts = "trainer.max_grad_norm=0.01", "trainer.gradient_accumulation_steps=2"
-    workshop.train(tmp_path / "clipped", limit, parts)
+    tiny_runs.train(tmp_path / "clipped", limit, parts)
     assert gradient_norms == pytest.approx([0.01] * 8, rel=1e-3)
 
 
-def test_loss_falls_far_below_chance(workshop, tmp_path):
+@pytest.mark.slow
+def test_loss_falls_far_below_chance(tiny_runs, tmp_path):
     """Catches a loop that does not learn: even a model of this size learns one sentence by heart."""
-    rows = workshop.folder / "few"
+    rows = tiny_runs.folder / "few"
     rows.mkdir(exist_ok=True)
     for split in ("train", "validation", "test"):
         (rows / f"{split}.txt").write_text("one owl sat by an old oak and two elks ran up the low hill\n")
     steps = ("trainer.max_steps=150", "trainer.eval_steps=50", "trainer.logging_steps=10", "trainer.save_steps=150")
     quick = ("optimizer.learning_rate=1e-2", "model.initializer_range=0.1")
-    run = workshop.train(tmp_path / "run", f"data.path={rows}", *steps, *quick)
+    run = tiny_runs.train(tmp_path / "run", f"data.path={rows}", *steps, *quick)
     losses = [line["loss"] for line in metrics(run)]
     vocabulary = weights(run)["head.decoder.bias"].numel()
     assert losses[0] > 0.7 * math.log(vocabulary)

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from roformer.tasks.classification import Classification
 from roformer.tasks.mlm import MaskedLanguageModeling
-from tests.workshop import assert_same_run, metrics, weights
+from tests.tiny_runs import assert_same_run, metrics, weights
 
 OFTEN = ("trainer.max_steps=20", "trainer.eval_steps=2", "trainer.save_steps=2", "trainer.keep_checkpoints=20")
 PATIENT = (*OFTEN, "trainer.early_stopping_patience=2")
@@ -42,55 +42,55 @@ def is_exported(run, step):
         ("classification", Classification, [0.3, 0.5, 0.4, 0.5, 0.9]),
     ],
 )
-def test_stops_after_so_many_evaluations_without_gain(workshop, scripted, tmp_path, task, task_class, values):
+def test_stops_after_so_many_evaluations_without_gain(tiny_runs, scripted, tmp_path, task, task_class, values):
     """Catches the last state exported instead of the best, the wrong direction, and patience off by one."""
     scripted(task_class, values)
-    run = workshop.train(tmp_path / "run", *PATIENT, task=task)
+    run = tiny_runs.train(tmp_path / "run", *PATIENT, task=task)
     assert metrics(run)[-1]["step"] == 8
     assert is_exported(run, 4)
     assert not is_exported(run, 8)
 
 
-def test_a_gain_restores_patience(workshop, scripted, tmp_path):
+def test_a_gain_restores_patience(tiny_runs, scripted, tmp_path):
     """Catches evaluations without gain that add up over the whole run instead of in a row."""
     scripted(MaskedLanguageModeling, [5.0, 6.0, 4.0, 6.0, 3.0, 6.0, 2.0, 6.0, 1.0, 6.0])
-    run = workshop.train(tmp_path / "run", *PATIENT)
+    run = tiny_runs.train(tmp_path / "run", *PATIENT)
     assert metrics(run)[-1]["step"] == 20
     assert is_exported(run, 18)
 
 
-def test_without_patience_the_last_state_counts(workshop, scripted, tmp_path):
+def test_without_patience_the_last_state_counts(tiny_runs, scripted, tmp_path):
     """Catches pretraining that stops early or exports a state chosen on the validation split."""
     scripted(MaskedLanguageModeling, [1.0, *([9.0] * 9)])
-    run = workshop.train(tmp_path / "run", *OFTEN)
+    run = tiny_runs.train(tmp_path / "run", *OFTEN)
     assert metrics(run)[-1]["step"] == 20
     assert is_exported(run, 20)
 
 
-def test_patience_and_best_state_outlive_a_restart(workshop, scripted, interrupted, tmp_path):
+def test_patience_and_best_state_outlive_a_restart(tiny_runs, scripted, interrupted, tmp_path):
     """Catches a best metric or a count of evaluations that a restart forgets: it would export another state."""
     values = [3.0, 2.0, 2.5, 2.5, 1.0]
     scripted(MaskedLanguageModeling, values)
-    whole = workshop.train(tmp_path / "whole", *PATIENT)
+    whole = tiny_runs.train(tmp_path / "whole", *PATIENT)
     scripted(MaskedLanguageModeling, values)
     run = interrupted(tmp_path / "run", 7, *PATIENT)
-    assert_same_run(workshop.train(run, *PATIENT), whole)
+    assert_same_run(tiny_runs.train(run, *PATIENT), whole)
 
 
-def test_a_stopped_run_that_lost_its_end_only_exports(workshop, scripted, tmp_path):
+def test_a_stopped_run_that_lost_its_end_only_exports(tiny_runs, scripted, tmp_path):
     """Catches a run that trains on after it had stopped, because a crash came before its export."""
     scripted(MaskedLanguageModeling, [3.0, 2.0, 2.5, 2.5])
-    run = workshop.train(tmp_path / "run", *PATIENT)
+    run = tiny_runs.train(tmp_path / "run", *PATIENT)
     before = metrics(run)
     (run / "export").rename(run / "best")
-    workshop.train(run, *PATIENT)  # a further evaluation would find nothing scripted
+    tiny_runs.train(run, *PATIENT)  # a further evaluation would find nothing scripted
     assert metrics(run) == before
     assert is_exported(run, 4)
 
 
-def test_a_loss_that_is_no_number_is_no_gain(workshop, scripted, tmp_path):
+def test_a_loss_that_is_no_number_is_no_gain(tiny_runs, scripted, tmp_path):
     """Catches a diverged model that is taken for the best."""
     scripted(MaskedLanguageModeling, [3.0, math.nan, math.nan])
-    run = workshop.train(tmp_path / "run", *PATIENT)
+    run = tiny_runs.train(tmp_path / "run", *PATIENT)
     assert metrics(run)[-1]["step"] == 6
     assert is_exported(run, 2)

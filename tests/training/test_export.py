@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from roformer.training.trainer import Trainer
-from tests.workshop import ROOT, weights
+from roformer.training.callbacks import Callback
+from tests.tiny_runs import ROOT, weights
 
 LOAD = """
 import sys
@@ -17,34 +17,28 @@ print(model.num_parameters(), len(tokenizer))
 """
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """The models of the runs that follow, as training left them."""
-    models = []
-    fit = Trainer.fit
+class KeepModel(Callback):
+    """Holds the model as training leaves it."""
 
-    def keep(self):
-        fit(self)
-        models.append(self.accelerator.unwrap_model(self.model))
-
-    monkeypatch.setattr(Trainer, "fit", keep)
-    return models
+    def after_step(self, trainer):
+        self.model = trainer.unwrapped_model
 
 
 @pytest.mark.parametrize(
     ("task", "auto_class"), [("mlm", AutoModelForMaskedLM), ("classification", AutoModelForSequenceClassification)]
 )
 @pytest.mark.parametrize("position", ["rope", "learned"])
-def test_the_export_computes_what_was_trained(workshop, trained, tmp_path, task, auto_class, position):
+def test_the_export_computes_what_was_trained(tiny_runs, tmp_path, task, auto_class, position):
     """Catches weights that get lost on the way: an untied output layer, a table, a head."""
     last = "trainer.early_stopping_patience=null"  # export the last state, which is the one in memory
-    run = workshop.train(tmp_path / "run", f"position={position}", last, task=task)
+    trained = KeepModel()
+    run = tiny_runs.train(tmp_path / "run", f"position={position}", last, task=task, callbacks=[trained])
     tokenizer = AutoTokenizer.from_pretrained(run / "export")
     exported = auto_class.from_pretrained(run / "export").eval()
     inputs = tokenizer(["The owl stands beside the oak.", "A gull!"], return_tensors="pt", padding=True)
     with torch.no_grad():
-        torch.testing.assert_close(exported(**inputs).logits, trained[0].eval()(**inputs).logits, rtol=0, atol=0)
-    assert type(exported) is type(trained[0])
+        torch.testing.assert_close(exported(**inputs).logits, trained.model.eval()(**inputs).logits, rtol=0, atol=0)
+    assert type(exported) is type(trained.model)
     assert exported.config.position["name"] == position
 
 
@@ -74,10 +68,10 @@ FRAMES = {"mlm": ("{c}a{s}", "right"), "causal_lm": ("{c}a", "left"), "translati
 
 
 @pytest.mark.parametrize("task", FRAMES)
-def test_the_exported_tokenizer_frames_texts_as_training_did(workshop, tmp_path, task):
+def test_the_exported_tokenizer_frames_texts_as_training_did(tiny_runs, tmp_path, task):
     """Catches a frame of the tokenizer's own, which no training text had, and padding at the wrong end."""
     lower = ["tokenizer=wordpiece", "tokenizer.vocab_size=300", "tokenizer.alphabet_size=40"]
-    run = workshop.train(tmp_path / "run", *(lower if task == "translation" else []), task=task)
+    run = tiny_runs.train(tmp_path / "run", *(lower if task == "translation" else []), task=task)
     tokenizer = AutoTokenizer.from_pretrained(run / "export")
     frame, side = FRAMES[task]
     expected = frame.format(c="[CLS]", s="[SEP]")
@@ -85,10 +79,10 @@ def test_the_exported_tokenizer_frames_texts_as_training_did(workshop, tmp_path,
     assert tokenizer.padding_side == side
 
 
-def test_a_classifier_frames_pairs_as_it_is_trained(workshop, tmp_path):
+def test_a_classifier_frames_pairs_as_it_is_trained(tiny_runs, tmp_path):
     """Catches the frame of the run that it starts from, and a token type that training has not seen."""
-    prompts = workshop.train(tmp_path / "decoder", task="causal_lm")
-    run = workshop.train(tmp_path / "run", f"init_from={prompts}", task="classification")
+    prompts = tiny_runs.train(tmp_path / "decoder", task="causal_lm")
+    run = tiny_runs.train(tmp_path / "run", f"init_from={prompts}", task="classification")
     tokenizer = AutoTokenizer.from_pretrained(run / "export")
     pair = tokenizer("a", "b")
     assert tokenizer.decode(pair["input_ids"]).replace(" ", "") == "[CLS]a[SEP]b[SEP]"

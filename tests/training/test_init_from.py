@@ -11,25 +11,26 @@ from transformers import AutoTokenizer
 from transformers import RoFormerConfig as StockConfig
 from transformers import RoFormerForMaskedLM as StockRoFormer
 
-from roformer.build import build_model, build_task, resolve_checkpoint
 from roformer.errors import UserError
-from tests.workshop import Workshop, metrics, weights
+from roformer.tasks.factory import build_task
+from roformer.training.warm_start import build_model, fit_to_checkpoint
+from tests.tiny_runs import TinyRuns, metrics, weights
 
 
 @pytest.fixture(scope="session")
-def pretrained(workshop):
+def pretrained(tiny_runs):
     """A finished MLM run with an encoding that is not the default."""
-    return workshop.train(workshop.folder / "pretrained", "position=sinusoidal", "position.base=500")
+    return tiny_runs.train(tiny_runs.folder / "pretrained", "position=sinusoidal", "position.base=500")
 
 
 @pytest.fixture
-def start_from(workshop):
+def start_from(tiny_runs):
     """The model that a classification run begins with, its tokenizer and its settings."""
 
     def build(checkpoint, *overrides):
         chosen = frozenset(override.split("=")[0] for override in overrides)
-        config = workshop.config("unused", f"init_from={checkpoint}", *overrides, task="classification")
-        config = resolve_checkpoint(config, chosen)
+        config = tiny_runs.config("unused", f"init_from={checkpoint}", *overrides, task="classification")
+        config = fit_to_checkpoint(config, chosen)
         task = build_task(config)
         return build_model(config, task), task.tokenizer, config
 
@@ -37,19 +38,19 @@ def start_from(workshop):
 
 
 @pytest.mark.parametrize("setting", ["task.classifier_dropout", "model.hidden_dropout_prob"])
-def test_dropout_acts(workshop, pretrained, tmp_path, setting):
+def test_dropout_acts(tiny_runs, pretrained, tmp_path, setting):
     """Catches fine-tuning in the evaluation mode that ``from_pretrained`` leaves a model in."""
     runs = [
-        workshop.train(tmp_path / str(share), f"init_from={pretrained}", f"{setting}={share}", task="classification")
+        tiny_runs.train(tmp_path / str(share), f"init_from={pretrained}", f"{setting}={share}", task="classification")
         for share in (0.0, 0.5)
     ]
     without, within = ([line["loss"] for line in metrics(run)] for run in runs)
     assert all(first != second for first, second in zip(without, within, strict=True))
 
 
-def refusal(workshop: Workshop, run, *overrides):
+def refusal(tiny_runs: TinyRuns, run, *overrides):
     with pytest.raises(UserError) as error:
-        workshop.train(run, *overrides, task="classification")
+        tiny_runs.train(run, *overrides, task="classification")
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -87,97 +88,105 @@ def test_sizes_are_those_of_the_checkpoint_and_dropout_is_ours(start_from, pretr
     assert model.roformer.layers[0].dropout.p == 0.3
 
 
-def test_a_fine_tuned_run_can_be_continued(workshop, interrupted, pretrained, tmp_path):
+def test_a_fine_tuned_run_can_be_continued(tiny_runs, interrupted, pretrained, tmp_path):
     """Catches a restart that begins at the checkpoint of ``init_from`` again."""
     overrides = (f"init_from={pretrained}",)
     run = interrupted(tmp_path / "run", 3, *overrides, task="classification")
-    workshop.train(run, *overrides, task="classification")
+    tiny_runs.train(run, *overrides, task="classification")
     assert metrics(run)[-1]["step"] == 8
     assert (run / "export" / "config.json").is_file()
 
 
-def test_another_encoding_is_refused(workshop, pretrained, tmp_path):
+def test_another_encoding_is_refused(tiny_runs, pretrained, tmp_path):
     """Catches weights of one encoding that are trained on with another."""
     overrides = (f"init_from={pretrained}", "position=rope")
-    assert refusal(workshop, tmp_path / "run", *overrides) == (
+    assert refusal(tiny_runs, tmp_path / "run", *overrides) == (
         f"position does not fit init_from={pretrained}, whose weights have position.name=sinusoidal; "
         "leave position out"
     )
 
 
-def test_rope_may_be_scaled_for_longer_texts(workshop, finished, tmp_path):
+def test_rope_may_be_scaled_for_longer_texts(tiny_runs, finished, tmp_path):
     """Catches a scaling that is refused or ignored, or does not know the length that the model was trained at."""
     longer = ("position=rope_yarn", "position.factor=2", "task.sequence_length=64", f"init_from={finished}")
-    run = workshop.train(tmp_path / "run", *longer, "trainer.max_steps=2")
+    run = tiny_runs.train(tmp_path / "run", *longer, "trainer.max_steps=2")
     position = yaml.safe_load((run / "config.yaml").read_text())["position"]
-    assert (position["name"], position["factor"], position["original_length"]) == ("rope_yarn", 2, 32)
-    assert position["base"] == 10000
-    with pytest.raises(UserError, match=r"whose weights have position\.original_length=32"):
-        workshop.train(tmp_path / "other", *longer, "position.original_length=512")
+    assert (position["name"], position["factor"], position["original_max_position_embeddings"]) == ("rope_yarn", 2, 32)
+    assert position["rope_theta"] == 10000
+    with pytest.raises(UserError, match=r"whose weights have position\.original_max_position_embeddings=32"):
+        tiny_runs.train(tmp_path / "other", *longer, "position.original_max_position_embeddings=512")
     bare = f"init_from={shutil.copytree(finished / 'export', tmp_path / 'bare')}"
-    with pytest.raises(UserError, match=r"does not say at which length it was .*position\.original_length"):
-        workshop.train(tmp_path / "other", *longer[:-1], bare)
-    workshop.train(tmp_path / "told", *longer[:-1], bare, "position.original_length=32", "trainer.max_steps=1")
-    with pytest.raises(UserError, match="has no fitting weights for roformer"):
-        workshop.train(tmp_path / "trained", f"init_from={finished}", "position=rope_learned")
-    with pytest.raises(UserError, match=r"whose weights have position\.name=rope"):
-        workshop.train(tmp_path / "another", f"init_from={finished}", "position=xpos")
+    with pytest.raises(
+        UserError, match=r"does not say at which length it was .*position\.original_max_position_embeddings"
+    ):
+        tiny_runs.train(tmp_path / "other", *longer[:-1], bare)
+    tiny_runs.train(
+        tmp_path / "told", *longer[:-1], bare, "position.original_max_position_embeddings=32", "trainer.max_steps=1"
+    )
 
 
-def test_other_sizes_are_refused(workshop, pretrained, tmp_path):
+def test_only_scalings_of_rope_start_from_it(tiny_runs, finished, tmp_path, monkeypatch):
+    """Catches trained frequencies, which the checkpoint lacks, that are refused only after the corpus was read."""
+    monkeypatch.setattr("roformer.training.run.build_task", None)
+    for other in ("rope_learned", "xpos"):
+        message = refusal(tiny_runs, tmp_path / other, f"init_from={finished}", f"position={other}")
+        assert message.startswith(f"position does not fit init_from={finished}, whose weights have position.name=rope")
+
+
+def test_other_sizes_are_refused(tiny_runs, pretrained, tmp_path):
     """Catches a size on the command line that is dropped in silence."""
     for override in ("model=small", "model.hidden_size=64"):
-        assert "whose weights have model." in refusal(workshop, tmp_path / "run", f"init_from={pretrained}", override)
+        assert "whose weights have model." in refusal(tiny_runs, tmp_path / "run", f"init_from={pretrained}", override)
 
 
-def test_another_setting_of_the_encoding_is_refused(workshop, pretrained, tmp_path):
+def test_another_setting_of_the_encoding_is_refused(tiny_runs, pretrained, tmp_path):
     """Catches a setting on the command line that is dropped in silence."""
-    assert "position.base" in refusal(workshop, tmp_path / "run", f"init_from={pretrained}", "position.base=700")
+    assert "position.base" in refusal(tiny_runs, tmp_path / "run", f"init_from={pretrained}", "position.base=700")
 
 
 @pytest.mark.parametrize(
     "size",
     [300, 200],
 )
-def test_another_vocabulary_is_refused(workshop, pretrained, tmp_path, size):
+def test_another_vocabulary_is_refused(tiny_runs, pretrained, tmp_path, size):
     """Catches tokens that are looked up in the embeddings of other tokens."""
     another = ("tokenizer=wordpiece", f"tokenizer.vocab_size={size}")
-    message = refusal(workshop, tmp_path / "run", f"init_from={pretrained}", *another)
+    message = refusal(tiny_runs, tmp_path / "run", f"init_from={pretrained}", *another)
     assert message.startswith("the tokenizer ")
     assert message.endswith("use the tokenizer it was trained with (leave tokenizer out)")
 
 
-def test_settings_of_a_tokenizer_that_is_not_trained_are_refused(workshop, pretrained, tmp_path):
+def test_settings_of_a_tokenizer_that_is_not_trained_are_refused(tiny_runs, pretrained, tmp_path):
     """Catches a setting that is dropped in silence, because the checkpoint brings its tokenizer."""
-    message = refusal(workshop, tmp_path / "run", f"init_from={pretrained}", "tokenizer.vocab_size=200")
+    message = refusal(tiny_runs, tmp_path / "run", f"init_from={pretrained}", "tokenizer.vocab_size=200")
     assert message.startswith("tokenizer.vocab_size has no effect with init_from")
 
 
-def test_weights_that_are_not_all_there_are_refused(workshop, pretrained, tmp_path):
+def test_weights_that_are_not_all_there_are_refused(tiny_runs, pretrained, tmp_path):
     """Catches a layer that starts from random weights without a word."""
     export = shutil.copytree(pretrained / "export", tmp_path / "export")
     stored = weights(pretrained)
     del stored["roformer.layers.1.output.weight"]
     save_file(stored, export / "model.safetensors", metadata={"format": "pt"})
-    message = refusal(workshop, tmp_path / "run", f"init_from={export}")
+    message = refusal(tiny_runs, tmp_path / "run", f"init_from={export}")
     assert message.startswith(
         f"{export} has no fitting weights for roformer.layers.1.output.weight, which RoFormerFor"
     )
 
 
-def test_an_unfinished_run_is_refused(workshop, interrupted, tmp_path):
+def test_an_unfinished_run_is_refused(tiny_runs, interrupted, tmp_path):
     """Catches fine-tuning of whatever the last checkpoint happened to hold."""
     half = interrupted(tmp_path / "half", 3)
-    assert refusal(workshop, tmp_path / "run", f"init_from={half}") == (
-        f"init_from={half} is a run that has not finished (run its command again); give the output folder of a "
+    assert refusal(tiny_runs, tmp_path / "run", f"init_from={half}") == (
+        f"init_from={half} is a run that has not finished (re-run its command to resume); give the output folder of a "
         "finished run, or an export"
     )
 
 
 @pytest.mark.parametrize(("name", "reason"), [("", "holds no run and no export"), ("/nowhere", "does not exist")])
-def test_a_folder_without_a_model_is_refused(workshop, tmp_path, name, reason):
+def test_a_folder_without_a_model_is_refused(tiny_runs, tmp_path, name, reason):
     """Catches a misspelt folder that is looked for on the hub."""
-    message = refusal(workshop, tmp_path / "run", f"init_from={tmp_path}{name}")
+    message = refusal(tiny_runs, tmp_path / "run", f"init_from={tmp_path}{name}")
     assert message.startswith(f"init_from={tmp_path}{name} {reason}")
 
 
@@ -189,25 +198,25 @@ def test_a_folder_without_a_model_is_refused(workshop, tmp_path, name, reason):
         ("config.json", b"{", "config.json is no JSON"),
     ],
 )
-def test_a_broken_export_is_refused(workshop, pretrained, tmp_path, file, content, reason):
+def test_a_broken_export_is_refused(tiny_runs, pretrained, tmp_path, file, content, reason):
     """Catches a traceback from a library about a file that a copy has left out or cut short."""
     export = shutil.copytree(pretrained / "export", tmp_path / "export")
     (export / file).unlink()
     if content is not None:
         (export / file).write_bytes(content)
-    assert reason in refusal(workshop, tmp_path / "run", f"init_from={export}")
+    assert reason in refusal(tiny_runs, tmp_path / "run", f"init_from={export}")
 
 
-def test_the_start_is_recorded_and_kept_to(workshop, finished, tmp_path):
+def test_the_start_is_recorded_and_kept_to(tiny_runs, finished, tmp_path):
     """Catches a fine-tuned run that passes for one of weights which have been trained anew since."""
     start = shutil.copytree(finished, tmp_path / "start")
-    run = workshop.train(tmp_path / "run", f"init_from={start}", task="classification")
+    run = tiny_runs.train(tmp_path / "run", f"init_from={start}", task="classification")
     record = json.loads((run / "provenance.json").read_text())
     assert record["initial_weights"]["config"] == yaml.safe_load((start / "config.yaml").read_text())
-    workshop.train(run, f"init_from={start}", task="classification")  # finished, and the start is what it was
-    other = workshop.train(tmp_path / "other", "seed=2")
+    tiny_runs.train(run, f"init_from={start}", task="classification")  # finished, and the start is what it was
+    other = tiny_runs.train(tmp_path / "other", "seed=2")
     shutil.copy(other / "export" / "model.safetensors", start / "export" / "model.safetensors")
-    message = refusal(workshop, run, f"init_from={start}")
+    message = refusal(tiny_runs, run, f"init_from={start}")
     assert message.startswith(f"{run} was begun from other weights than those that are in init_from={start} now")
 
 
@@ -223,7 +232,7 @@ def stock(finished, tmp_path):
     return model, tmp_path / "stock"
 
 
-def test_a_stock_roformer_is_fine_tuned(start_from, workshop, stock, tmp_path):
+def test_a_stock_roformer_is_fine_tuned(start_from, tiny_runs, stock, tmp_path):
     """Catches stock weights that are left behind because their names differ."""
     theirs, folder = stock
     ours = start_from(folder)[0]
@@ -231,63 +240,63 @@ def test_a_stock_roformer_is_fine_tuned(start_from, workshop, stock, tmp_path):
     with torch.no_grad():
         expected = theirs.eval().roformer(tokens).last_hidden_state
         torch.testing.assert_close(ours.eval().roformer(tokens).last_hidden_state, expected, rtol=0, atol=1e-5)
-    run = workshop.train(tmp_path / "run", f"init_from={folder}", task="classification")
+    run = tiny_runs.train(tmp_path / "run", f"init_from={folder}", task="classification")
     assert metrics(run)[-1]["step"] == 8
 
 
-def test_another_kind_of_model_is_refused(workshop, finished, stock, tmp_path):
+def test_another_kind_of_model_is_refused(tiny_runs, finished, stock, tmp_path):
     """Catches BERT's weights in a RoFormer, where every name that fits by chance is taken."""
     config = stock[1] / "config.json"
     config.write_text(config.read_text().replace('"roformer"', '"bert"'))
-    message = refusal(workshop, tmp_path / "run", f"init_from={stock[1]}")
+    message = refusal(tiny_runs, tmp_path / "run", f"init_from={stock[1]}")
     assert message == f"{stock[1]} holds a model of type 'bert', not a RoFormer"
 
 
-def test_attention_keeps_its_operator(workshop, start_from, tmp_path):
+def test_attention_keeps_its_operator(tiny_runs, start_from, tmp_path):
     """Catches weights of linear attention that are fine-tuned as those of softmax, and the other way round."""
-    linear = workshop.train(tmp_path / "linear", "attention=linear")
+    linear = tiny_runs.train(tmp_path / "linear", "attention=linear")
     model, _, config = start_from(linear, "attention=auto")
     assert config.attention == {"name": "linear"}
     assert model.config.attention_backend == "linear"
     assert "trained with linear; leave attention out" in refusal(
-        workshop, tmp_path / "run", f"init_from={linear}", "attention=sdpa"
+        tiny_runs, tmp_path / "run", f"init_from={linear}", "attention=sdpa"
     )
-    softmax = workshop.train(tmp_path / "softmax")
+    softmax = tiny_runs.train(tmp_path / "softmax")
     assert start_from(softmax, "attention=blocked")[2].attention == {"name": "blocked"}
     assert "trained with sdpa; leave attention out" in refusal(
-        workshop, tmp_path / "run", f"init_from={softmax}", "attention=linear"
+        tiny_runs, tmp_path / "run", f"init_from={softmax}", "attention=linear"
     )
 
 
-def test_random_features_come_along(workshop, start_from, tmp_path):
+def test_random_features_come_along(tiny_runs, start_from, tmp_path):
     """Catches weights that meet another number of random features than they were trained with."""
-    start = workshop.train(tmp_path / "start", "attention=performer", "attention.num_features=7")
-    for given in ("attention=auto", "attention=performer"):
+    start = tiny_runs.train(tmp_path / "start", "attention=favor_plus", "attention.num_features=7")
+    for given in ("attention=auto", "attention=favor_plus"):
         model, _, config = start_from(start, given)
-        assert config.attention == {"name": "performer", "num_features": 7}
+        assert config.attention == {"name": "favor_plus", "num_features": 7}
         torch.testing.assert_close(encoder_of(model.state_dict()), encoder_of(weights(start)), rtol=0, atol=0)
         assert len(model.roformer.layers[0].backend.projection) == 7
-    other = ("attention=performer", "attention.num_features=9")
-    told = refusal(workshop, tmp_path / "run", f"init_from={start}", *other)
+    other = ("attention=favor_plus", "attention.num_features=9")
+    told = refusal(tiny_runs, tmp_path / "run", f"init_from={start}", *other)
     assert told.startswith("attention.num_features=9 does not fit")
     assert told.endswith("trained with 7; leave attention.num_features out")
 
 
-def test_a_decoder_is_no_start_for_masked_language_modeling(workshop, tmp_path):
+def test_a_decoder_is_no_start_for_masked_language_modeling(tiny_runs, tmp_path):
     """Catches masked tokens that are predicted from one side."""
-    decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
+    decoder = tiny_runs.train(tmp_path / "decoder", task="causal_lm")
     with pytest.raises(UserError, match="needs both sides of a token"):
-        workshop.train(tmp_path / "run", f"init_from={decoder}")
+        tiny_runs.train(tmp_path / "run", f"init_from={decoder}")
 
 
-def test_translations_start_from_translations(workshop, stock, tmp_path, monkeypatch):
+def test_translations_start_from_translations(tiny_runs, stock, tmp_path, monkeypatch):
     """Catches a model that says where it starts from and is drawn at random, and a traceback after much work."""
-    translation = workshop.train(tmp_path / "translation", task="translation")
-    decoder = workshop.train(tmp_path / "decoder", task="causal_lm")
-    monkeypatch.setattr("roformer.training.trainer.build_task", None)  # calling it would fail
+    translation = tiny_runs.train(tmp_path / "translation", task="translation")
+    decoder = tiny_runs.train(tmp_path / "decoder", task="causal_lm")
+    monkeypatch.setattr("roformer.training.run.build_task", None)  # calling it would fail
     for start in (stock[1], decoder):
-        with pytest.raises(UserError, match="has no decoder beside an encoder"):
-            workshop.train(tmp_path / "run", f"init_from={start}", task="translation")
+        with pytest.raises(UserError, match="is not an encoder-decoder, which task=translation needs"):
+            tiny_runs.train(tmp_path / "run", f"init_from={start}", task="translation")
     for task in ("mlm", "causal_lm", "classification"):
-        with pytest.raises(UserError, match=f"task={task} cannot start from an encoder with a decoder"):
-            workshop.train(tmp_path / "run", f"init_from={translation}", task=task)
+        with pytest.raises(UserError, match=f"is an encoder-decoder, from which task={task} cannot start"):
+            tiny_runs.train(tmp_path / "run", f"init_from={translation}", task=task)

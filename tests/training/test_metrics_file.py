@@ -6,9 +6,11 @@ import time
 import pytest
 import torch
 
-from roformer.training.meter import Meter, MetricsFile, read_metrics
-from roformer.training.trainer import Trainer
-from tests.workshop import metrics
+from roformer.runs.metrics import MetricsFile, read_metrics
+from roformer.tasks.mlm import MaskedLanguageModeling
+from roformer.training.callbacks import Callback
+from roformer.training.meter import ThroughputMeter
+from tests.tiny_runs import metrics
 
 SPARSE = ("trainer.max_steps=10", "trainer.logging_steps=3", "trainer.eval_steps=5")
 ALWAYS = {"step", "loss", "learning_rate", "tokens", "tokens_per_second", "data_wait"}
@@ -19,10 +21,10 @@ def lines(run):
 
 
 @pytest.mark.parametrize("task", ["mlm", "classification"])
-def test_each_line_has_all_numbers_and_steps_rise(workshop, interrupted, tmp_path, task):
+def test_each_line_has_all_numbers_and_steps_rise(tiny_runs, interrupted, tmp_path, task):
     """Catches a key that only some lines have, and steps that stand there twice or out of order after a restart."""
     run = interrupted(tmp_path / "run", 4, *SPARSE, task=task)
-    workshop.train(run, *SPARSE, task=task)
+    tiny_runs.train(run, *SPARSE, task=task)
     assert [line["step"] for line in lines(run)] == [3, 5, 6, 9, 10]
     assert all(set(line) >= ALWAYS for line in lines(run))
     assert all(type(value) in (int, float) for line in lines(run) for value in line.values())
@@ -32,17 +34,17 @@ def test_each_line_has_all_numbers_and_steps_rise(workshop, interrupted, tmp_pat
     assert tokens == sorted(set(tokens))
 
 
-def test_tokens_add_up_over_a_restart(workshop, interrupted, tmp_path):
+def test_tokens_add_up_over_a_restart(tiny_runs, interrupted, tmp_path):
     """Catches a count that begins at 0 again, which would move the curve of a resumed run."""
-    whole = workshop.train(tmp_path / "whole", *SPARSE)
+    whole = tiny_runs.train(tmp_path / "whole", *SPARSE)
     run = interrupted(tmp_path / "run", 4, *SPARSE)
-    workshop.train(run, *SPARSE)
+    tiny_runs.train(run, *SPARSE)
     assert [line["tokens"] for line in metrics(run)] == [line["tokens"] for line in metrics(whole)]
 
 
-def test_a_line_is_the_mean_since_the_last(workshop, tmp_path):
+def test_a_line_is_the_mean_since_the_last(tiny_runs, tmp_path):
     """Catches the loss of the last step alone, which is noise, in place of the mean."""
-    each, every_fourth = (workshop.train(tmp_path / str(n), f"trainer.logging_steps={n}") for n in (1, 4))
+    each, every_fourth = (tiny_runs.train(tmp_path / str(n), f"trainer.logging_steps={n}") for n in (1, 4))
     losses = [line["loss"] for line in metrics(each)]
     means = [sum(losses[:4]) / 4, sum(losses[4:]) / 4]
     assert [line["loss"] for line in metrics(every_fourth)] == pytest.approx(means, rel=1e-5)
@@ -52,7 +54,7 @@ def test_speed_leaves_out_pauses(monkeypatch):
     """Catches a speed that depends on how often a run is evaluated or saved."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    meter = Meter()
+    meter = ThroughputMeter()
     for loss in (1.0, 2.0):
         with meter.waiting():
             now[0] += 0.5
@@ -77,31 +79,30 @@ def test_a_restart_drops_what_comes_after_its_checkpoint(tmp_path):
     assert read_metrics(file) == []
 
 
-def test_evaluations_are_told_without_a_terminal(workshop, tmp_path, capsys):
+def test_evaluations_are_told_without_a_terminal(tiny_runs, tmp_path, capsys):
     """Catches a log file without a word on how training goes, and one full of progress bars."""
-    workshop.train(tmp_path / "some-run", *SPARSE)
+    tiny_runs.train(tmp_path / "some-run", *SPARSE)
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("some-run ")]
     assert [line.split()[2] for line in told] == ["5/10", "10/10"]
     assert all("validation_loss" in line and "tokens/s" in line for line in told)
 
 
-def test_batches_are_made_ahead(workshop, tmp_path, monkeypatch):
+def test_batches_are_made_ahead(tiny_runs, tmp_path, monkeypatch):
     """Catches a loop that makes each batch only when it needs it, and so waits for it."""
-    order, prepare, step = [], Trainer._prepare, Trainer._train_step
+    order, batch = [], MaskedLanguageModeling.batch
 
-    def watched(self, number, *prepared):
-        deadline = time.monotonic() + 30
-        while number < 2 and f"made {number + 1}" not in order and time.monotonic() < deadline:
-            time.sleep(0.001)  # the next batch is made without waiting for the end of this step
-        order.append(f"trained {number}")
-        return step(self, number, *prepared)
+    class Watch(Callback):
+        def before_step(self, trainer):
+            number, deadline = trainer.state.step, time.monotonic() + 30
+            while number < 2 and f"made {number + 1}" not in order and time.monotonic() < deadline:
+                time.sleep(0.001)  # the next batch is made without waiting for the end of this step
+            order.append(f"trained {number}")
 
-    def made(self, number):
-        prepared = prepare(self, number)
+    def made(self, number, *size, **share):
+        result = batch(self, number, *size, **share)
         order.append(f"made {number}")
-        return prepared
+        return result
 
-    monkeypatch.setattr(Trainer, "_prepare", made)
-    monkeypatch.setattr(Trainer, "_train_step", watched)
-    workshop.train(tmp_path / "run", "trainer.max_steps=3", "trainer.eval_steps=3")
+    monkeypatch.setattr(MaskedLanguageModeling, "batch", made)
+    tiny_runs.train(tmp_path / "run", "trainer.max_steps=3", "trainer.eval_steps=3", callbacks=[Watch()])
     assert order == ["made 0", "made 1", "trained 0", "made 2", "trained 1", "trained 2"]

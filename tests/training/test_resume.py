@@ -8,51 +8,51 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from roformer.build import build_task
+from roformer.runs import RunFolder
+from roformer.tasks.factory import build_task
 from roformer.tasks.mlm import MaskedLanguageModeling
-from roformer.training.checkpoint import CheckpointFolder
-from roformer.training.trainer import Trainer
-from tests.workshop import assert_same_run, metrics
+from roformer.training.callbacks import Callback
+from tests.tiny_runs import assert_same_run, metrics
 
 DROPOUT = ("model.hidden_dropout_prob=0.1", "model.attention_probs_dropout_prob=0.1")
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(workshop):
+def uninterrupted(tiny_runs):
     """A finished run with dropout, of each task; to be read only."""
-    return lambda task: workshop.train(workshop.folder / f"uninterrupted-{task}", *DROPOUT, task=task)
+    return lambda task: tiny_runs.train(tiny_runs.folder / f"uninterrupted-{task}", *DROPOUT, task=task)
 
 
-class PowerCut(BaseException):
+class SimulatedCrash(BaseException):
     """Ends a run at a point where no signal could."""
 
 
 @pytest.mark.parametrize("task", ["mlm", "classification", "translation"])
 @pytest.mark.parametrize("steps", [1, 3, 7])
-def test_stopping_changes_nothing(workshop, interrupted, uninterrupted, tmp_path, task, steps):
+def test_stopping_changes_nothing(tiny_runs, interrupted, uninterrupted, tmp_path, task, steps):
     """Catches anything that a checkpoint lacks: optimizer, schedule, step, dropout, the place in the data."""
     run = interrupted(tmp_path / "run", steps, *DROPOUT, task=task)
     assert not (run / "export").exists()
     assert metrics(run)[-1]["step"] == steps
     assert (run / "checkpoints" / f"step_{steps:08}").is_dir()
-    assert_same_run(workshop.train(run, *DROPOUT, task=task), uninterrupted(task))
+    assert_same_run(tiny_runs.train(run, *DROPOUT, task=task), uninterrupted(task))
 
 
-def test_stopping_twice_changes_nothing(interrupted, workshop, uninterrupted, tmp_path):
+def test_stopping_twice_changes_nothing(interrupted, tiny_runs, uninterrupted, tmp_path):
     """Catches state that survives one restart but not a second."""
     interrupted(tmp_path / "run", 2, *DROPOUT)
     interrupted(tmp_path / "run", 5, *DROPOUT, number=signal.SIGINT)
-    assert_same_run(workshop.train(tmp_path / "run", *DROPOUT), uninterrupted("mlm"))
+    assert_same_run(tiny_runs.train(tmp_path / "run", *DROPOUT), uninterrupted("mlm"))
 
 
-def test_stopping_between_two_logged_steps_changes_no_line(interrupted, workshop, tmp_path):
+def test_stopping_between_two_logged_steps_changes_no_line(interrupted, tiny_runs, tmp_path):
     """Catches a line whose loss is the mean of fewer steps, because the run stopped in between."""
     rarely = ("trainer.logging_steps=4", "trainer.max_steps=8")
     interrupted(tmp_path / "run", 3, *rarely)
-    assert_same_run(workshop.train(tmp_path / "run", *rarely), workshop.train(tmp_path / "whole", *rarely))
+    assert_same_run(tiny_runs.train(tmp_path / "run", *rarely), tiny_runs.train(tmp_path / "whole", *rarely))
 
 
-def test_dropout_needs_no_state_of_a_generator(workshop, interrupted, uninterrupted, monkeypatch, tmp_path):
+def test_dropout_needs_no_state_of_a_generator(tiny_runs, interrupted, uninterrupted, monkeypatch, tmp_path):
     """Catches dropout that depends on what was drawn before: a draw in an evaluation, or another process, moves it."""
     run = interrupted(tmp_path / "run", 3, *DROPOUT)
     (run / "checkpoints" / "step_00000003" / "random_states_0.pkl").unlink()
@@ -63,59 +63,44 @@ def test_dropout_needs_no_state_of_a_generator(workshop, interrupted, uninterrup
         return evaluate(self, model, split)
 
     monkeypatch.setattr(MaskedLanguageModeling, "evaluate", drawing)
-    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
 
 
-def test_each_step_and_seed_drops_out_anew(workshop, monkeypatch, tmp_path):
+def test_each_step_and_seed_drops_out_anew(tiny_runs, tmp_path):
     """Catches the same units dropped at every step, and by every seed."""
-    train_step, drawn = Trainer._train_step, []
+    drawn = []
 
-    def watched(self, step, *prepared):
-        result = train_step(self, step, *prepared)
-        drawn.append(torch.initial_seed())
-        return result
+    class Watch(Callback):
+        def after_step(self, trainer):
+            drawn.append(torch.initial_seed())
 
-    monkeypatch.setattr(Trainer, "_train_step", watched)
     for seed in (1, 2):
-        workshop.train(tmp_path / str(seed), f"seed={seed}")
+        tiny_runs.train(tmp_path / str(seed), f"seed={seed}", callbacks=[Watch()])
     assert len(set(drawn)) == len(drawn) == 16
 
 
-def test_signal_in_the_last_step_lets_the_run_finish(workshop, monkeypatch, tmp_path):
+def test_signal_in_the_last_step_lets_the_run_finish(tiny_runs, before_step, tmp_path):
     """Catches a finished run without its export, and an exit status that says it was stopped."""
-    train_step = Trainer._train_step
-
-    def signalled(self, step, *prepared):
-        if step == 7:
-            signal.raise_signal(signal.SIGTERM)
-        return train_step(self, step, *prepared)
-
-    monkeypatch.setattr(Trainer, "_train_step", signalled)
-    workshop.train(tmp_path / "run")
+    tiny_runs.train(tmp_path / "run", callbacks=[before_step(8, lambda: signal.raise_signal(signal.SIGTERM))])
     assert (tmp_path / "run" / "export" / "config.json").is_file()
 
 
-def test_steps_after_the_last_checkpoint_are_done_again(workshop, monkeypatch, uninterrupted, tmp_path):
+def test_steps_after_the_last_checkpoint_are_done_again(tiny_runs, before_step, uninterrupted, tmp_path):
     """Catches lines of metrics.jsonl that stand there twice after a crash, and a cut line that ends reading."""
     run = tmp_path / "run"
-    train_step = Trainer._train_step
 
-    def cut(self, step, *prepared):
-        if step == 6:  # two steps after the checkpoint
-            raise PowerCut
-        return train_step(self, step, *prepared)
+    def cut():
+        raise SimulatedCrash
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_train_step", cut)
-        with pytest.raises(PowerCut):
-            workshop.train(run, *DROPOUT)
+    with pytest.raises(SimulatedCrash):
+        tiny_runs.train(run, *DROPOUT, callbacks=[before_step(7, cut)])  # two steps after the checkpoint
     assert metrics(run)[-1]["step"] == 6
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "lo')
-    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
 
 
-def test_crash_while_saving_leaves_the_older_checkpoint(workshop, monkeypatch, uninterrupted, tmp_path):
+def test_crash_while_saving_leaves_the_older_checkpoint(tiny_runs, monkeypatch, uninterrupted, tmp_path):
     """Catches half a checkpoint that a run goes on from, or falls over."""
     run = tmp_path / "run"
     save_state = Accelerator.save_state
@@ -124,39 +109,39 @@ def test_crash_while_saving_leaves_the_older_checkpoint(workshop, monkeypatch, u
         save_state(self, folder)
         if "00000008" in folder:
             (next(iter(run.glob("checkpoints/.step_00000008*"))) / "optimizer.bin").write_bytes(b"half")
-            raise PowerCut
+            raise SimulatedCrash
 
     with monkeypatch.context() as patch:
         patch.setattr(Accelerator, "save_state", cut)
-        with pytest.raises(PowerCut):
-            workshop.train(run, *DROPOUT)
-    assert CheckpointFolder(run / "checkpoints", keep=2).latest().name == "step_00000004"
-    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+        with pytest.raises(SimulatedCrash):
+            tiny_runs.train(run, *DROPOUT)
+    assert list(RunFolder(run).checkpoints) == [4]
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
     assert not list(run.glob("checkpoints/.*"))
 
 
-def test_crash_before_the_export_is_made_up_for(workshop, uninterrupted, tmp_path):
+def test_crash_before_the_export_is_made_up_for(tiny_runs, uninterrupted, tmp_path):
     """Catches a run that has done all steps, has no export, and can never get one."""
     run = tmp_path / "run"
     shutil.copytree(uninterrupted("mlm"), run)
     shutil.rmtree(run / "export")
     (run / ".export.tmp").mkdir()
     (run / ".export.tmp" / "config.json").write_text("{}")
-    assert_same_run(workshop.train(run, *DROPOUT), uninterrupted("mlm"))
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
 
 
-def test_saving_more_often_changes_nothing(workshop, uninterrupted, tmp_path):
+def test_saving_more_often_changes_nothing(tiny_runs, uninterrupted, tmp_path):
     """Catches a checkpoint that draws random numbers or moves the schedule."""
-    often = workshop.train(tmp_path / "run", *DROPOUT, "trainer.save_steps=1", "trainer.keep_checkpoints=1")
+    often = tiny_runs.train(tmp_path / "run", *DROPOUT, "trainer.save_steps=1", "trainer.keep_checkpoints=1")
     assert_same_run(often, uninterrupted("mlm"))
 
 
-def test_epochs_reshuffle_and_a_run_crosses_them(interrupted, workshop, tmp_path):
+def test_epochs_reshuffle_and_a_run_crosses_them(interrupted, tiny_runs, tmp_path):
     """Catches a place in the data that is kept within an epoch only."""
     epochs = ("trainer.max_steps=null", "trainer.num_train_epochs=3", "trainer.batch_size=32", "trainer.save_steps=99")
-    whole = workshop.train(tmp_path / "whole", *epochs, task="classification")
+    whole = tiny_runs.train(tmp_path / "whole", *epochs, task="classification")
     steps = metrics(whole)[-1]["step"]
-    task = build_task(workshop.config(whole, *epochs, task="classification"))
+    task = build_task(tiny_runs.config(whole, *epochs, task="classification"))
     assert steps == math.ceil(3 * task.rows / 32)
     run = interrupted(tmp_path / "run", steps - 1, *epochs, task="classification")
-    assert_same_run(workshop.train(run, *epochs, task="classification"), whole)
+    assert_same_run(tiny_runs.train(run, *epochs, task="classification"), whole)

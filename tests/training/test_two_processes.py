@@ -5,10 +5,12 @@ import socket
 
 import pytest
 
-from tests.workshop import assert_same_run, metrics, weights
+from tests.tiny_runs import assert_same_run, metrics, weights
+
+pytestmark = pytest.mark.slow
 
 # steps follow the size of the gradient, which Adam's usual epsilon and clipping would hide
-PROPORTIONAL = ("optimizer.epsilon=10", "optimizer.learning_rate=3", "trainer.max_grad_norm=1e9")
+PROPORTIONAL = ("optimizer.eps=10", "optimizer.learning_rate=3", "trainer.max_grad_norm=1e9")
 
 
 def free_port():
@@ -31,9 +33,9 @@ def start_pair(commands):
 
 
 @pytest.fixture(scope="module")
-def alone(workshop):
+def alone(tiny_runs):
     """A finished run of one process."""
-    return workshop.train(workshop.folder / "alone", *PROPORTIONAL)
+    return tiny_runs.train(tiny_runs.folder / "alone", *PROPORTIONAL)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +44,10 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pair(commands, workshop, run):
+def pair(commands, tiny_runs, run):
     """The same run of two processes, started by torchrun."""
     place = ("--nproc_per_node", 2, "--master_addr", "127.0.0.1", "--master_port", free_port())
-    overrides = workshop.overrides(f"paths.output_dir={run}", *PROPORTIONAL)
+    overrides = tiny_runs.overrides(f"paths.output_dir={run}", *PROPORTIONAL)
     command = commands.start_fresh("-m", "torch.distributed.run", *place, "train.py", *overrides).wait()
     assert command.status == 0, command.stderr.read_text()
     return command
@@ -80,25 +82,25 @@ def test_one_process_speaks_and_writes(pair, run):
     assert [line["step"] for line in metrics(run)] == list(range(1, 9))
 
 
-def test_two_processes_go_on_from_a_checkpoint(half, run, start_pair, workshop):
+def test_two_processes_go_on_from_a_checkpoint(half, run, start_pair, tiny_runs):
     """Catches a checkpoint that only the first process can load, so that the two drift apart."""
-    first, second = start_pair(*workshop.overrides(f"paths.output_dir={half}", *PROPORTIONAL))
+    first, second = start_pair(*tiny_runs.overrides(f"paths.output_dir={half}", *PROPORTIONAL))
     assert (first.status, second.status) == (0, 0), second.stderr.read_text()
-    assert f"going on from {half / 'checkpoints' / 'step_00000004'}" in first.lines
+    assert f"resuming from {half / 'checkpoints' / 'step_00000004'}" in first.lines
     assert second.lines == []
     assert_same_run(half, run)
 
 
-def test_one_process_goes_on_where_two_stopped(half, workshop, alone):
+def test_one_process_goes_on_where_two_stopped(half, tiny_runs, alone):
     """Catches a checkpoint that fits one number of processes only."""
-    workshop.train(half, *PROPORTIONAL)
+    tiny_runs.train(half, *PROPORTIONAL)
     assert_close_run(half, alone)
 
 
-def test_a_batch_that_two_cannot_share_is_refused(start_pair, workshop, tmp_path):
+def test_a_batch_that_two_cannot_share_is_refused(start_pair, tiny_runs, tmp_path):
     """Catches shares of unequal size, which weigh some sequences more than others."""
     odd = ("trainer.batch_size=3", f"paths.output_dir={tmp_path / 'run'}")
-    for command in start_pair(*workshop.overrides(*odd)):
+    for command in start_pair(*tiny_runs.overrides(*odd)):
         assert command.status == 1
         assert command.error_lines == [
             "error: trainer.batch_size 3 is not a multiple of 2 processes x trainer.gradient_accumulation_steps 1"

@@ -9,7 +9,6 @@ from roformer.sections.attention_distance import Metrics
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun, uses_softmax
 from roformer.sections.length_extrapolation.measure import labeled_windows
 from roformer.sections.lm_loss import FAMILY
-from roformer.sections.model_access import attention_weights
 from roformer.tasks.language_modeling import LanguageModeling
 
 _BATCH = 16
@@ -28,9 +27,9 @@ class AttentionDistance(Evaluator[LanguageModeling, Metrics]):
 
     def evaluate(self, run: LoadedRun[LanguageModeling]) -> Metrics:
         task, model = run.task, run.model
-        rows = [task.frame(*window)[0] for window in labeled_windows(task, 1)]
+        rows = [task.add_special_tokens(*window)[0] for window in labeled_windows(task, 1)]
         length = task.sequence_length
-        uniform = (length**2 - 1) / (3 * length) if task.sees_both_sides else (length - 1) / 4
+        uniform = (length**2 - 1) / (3 * length) if task.is_bidirectional else (length - 1) / 4
         if not rows:
             return Metrics(0, (), uniform)
         places = torch.arange(len(rows[0]), device=model.device)
@@ -40,6 +39,6 @@ class AttentionDistance(Evaluator[LanguageModeling, Metrics]):
         for start in range(0, len(rows), _BATCH):
             input_ids = torch.stack([torch.from_numpy(row) for row in rows[start : start + _BATCH]])
             # (layers, B, H, L, L) -> a sum over rows of the mean over queries
-            weights = attention_weights(model, input_ids)
+            weights = model.roformer(input_ids.to(model.device), output_attentions=True).attentions
             total += torch.stack([(each.float() * distances).sum(-1).mean(-1).sum(0) for each in weights])
         return Metrics(len(rows), tuple(map(tuple, (total / len(rows)).tolist())), uniform)

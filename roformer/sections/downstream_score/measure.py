@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from roformer.data.glue import GLUE
+from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
 from roformer.sections.downstream_score import FAMILY, Metrics
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun

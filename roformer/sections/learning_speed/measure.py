@@ -4,9 +4,9 @@ import statistics
 from itertools import pairwise
 from typing import Any
 
+from roformer.runs import RunFolder
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.sections.learning_speed import Metrics
-from roformer.training.meter import read_metrics
 
 
 @EVALUATORS.register("learning_speed")
@@ -16,7 +16,7 @@ class LearningSpeed(Evaluator[Any, Metrics]):
     metrics = Metrics
 
     def evaluate(self, run: LoadedRun[Any]) -> Metrics:
-        lines = read_metrics(run.folder / "metrics.jsonl")
+        lines = RunFolder(run.folder).metrics()
         seconds, total = [], 0.0
         for before, line in pairwise([{"tokens": 0.0}, *lines]):
             total += (line["tokens"] - before["tokens"]) / line["tokens_per_second"]

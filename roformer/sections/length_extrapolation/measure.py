@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from roformer.data.packing import SPECIAL_TOKENS
+from roformer.data.packing import FRAME_TOKENS
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.sections.length_extrapolation import Measured, Metrics
@@ -19,10 +19,10 @@ from roformer.tasks import Batch
 from roformer.tasks.language_modeling import (
     EVALUATION_SEED,
     LanguageModeling,
-    Piece,
+    Segment,
+    evenly_spaced,
     score_batches,
     score_tokens,
-    spread,
 )
 
 _MAX_WINDOWS = 128
@@ -38,11 +38,11 @@ class LengthExtrapolation(Evaluator[LanguageModeling, Metrics]):
     metrics = Metrics
 
     def evaluate(self, run: LoadedRun[LanguageModeling]) -> Metrics:
-        task, has_table = run.task, run.model.roformer.position.max_length is not None
+        task, has_table = run.task, run.model.roformer.position.traits.max_length is not None
         factors = sorted(self.config.length_factors)
         windows = labeled_windows(task, factors[-1])
         if not windows:
-            return Metrics(0, {}, (), None, task.sees_both_sides, has_table)
+            return Metrics(0, {}, (), None, task.is_bidirectional, has_table)
         by_length: dict[int, Measured] = {}
         by_position: tuple[float, ...] = ()
         for factor in factors:
@@ -54,29 +54,29 @@ class LengthExtrapolation(Evaluator[LanguageModeling, Metrics]):
             parts = (scores.position_ids - 1) // ordinary_tokens(task)
             by_position = tuple(float(scores.losses[parts == part].mean()) for part in range(factor))
         sliding, _, _ = score_batches(run.model, sliding_batches(task, windows, self.config.batch_tokens))
-        return Metrics(len(windows), by_length, by_position, sliding, task.sees_both_sides, has_table)
+        return Metrics(len(windows), by_length, by_position, sliding, task.is_bidirectional, has_table)
 
 
-def labeled_windows(task: LanguageModeling, factor: int) -> list[Piece]:
+def labeled_windows(task: LanguageModeling, factor: int) -> list[Segment]:
     """Returns up to 128 (visible, labels) windows, ``factor`` times as long as a training row, one of each test
     document that is long enough."""
     length = ordinary_tokens(task) * factor
     split = task.corpus.splits["test"]
     long_enough = np.flatnonzero(np.diff(split.offsets) >= length)
     windows = []
-    for index in long_enough[spread(len(long_enough), _MAX_WINDOWS)].tolist():
+    for index in long_enough[evenly_spaced(len(long_enough), _MAX_WINDOWS)].tolist():
         rng = np.random.default_rng([EVALUATION_SEED, _STREAM, index])
-        windows.append(task.label(split.document(index)[:length], rng))
+        windows.append(task.make_labels(split.document(index)[:length], rng))
     return windows
 
 
 def supports_length(run: LoadedRun[LanguageModeling], factor: int) -> bool:
     """Returns whether the model takes texts ``factor`` times as long as a training row: a table of positions ends."""
-    limit = run.model.roformer.position.max_length
-    return limit is None or ordinary_tokens(run.task) * factor + SPECIAL_TOKENS <= limit
+    limit = run.model.roformer.position.traits.max_length
+    return limit is None or ordinary_tokens(run.task) * factor + FRAME_TOKENS <= limit
 
 
-def window_batches(task: LanguageModeling, windows: list[Piece], factor: int, batch_tokens: int) -> Iterator[Batch]:
+def window_batches(task: LanguageModeling, windows: list[Segment], factor: int, batch_tokens: int) -> Iterator[Batch]:
     """Yields the windows cut into pieces of ``factor`` training rows, [CLS] and [SEP] around each."""
     length = ordinary_tokens(task) * factor
     pieces = [
@@ -87,12 +87,12 @@ def window_batches(task: LanguageModeling, windows: list[Piece], factor: int, ba
     yield from _batches(task, pieces, batch_tokens)
 
 
-def sliding_batches(task: LanguageModeling, windows: list[Piece], batch_tokens: int) -> Iterator[Batch]:
+def sliding_batches(task: LanguageModeling, windows: list[Segment], batch_tokens: int) -> Iterator[Batch]:
     """Yields pieces as long as a training row, each half a row after the one before it. Each token is predicted once:
     in the piece that has it in its middle half (at the ends of a window: nearest to it), or by a causal model in the
     first piece that has it."""
     length = ordinary_tokens(task)
-    predicted = length // 4 + length // 2 if task.sees_both_sides else length  # of a piece, up to its end
+    predicted = length // 4 + length // 2 if task.is_bidirectional else length  # of a piece, up to its end
     pieces = []
     for visible, labels in windows:
         starts = [*range(0, len(visible) - length, length // 2), len(visible) - length]
@@ -106,12 +106,12 @@ def sliding_batches(task: LanguageModeling, windows: list[Piece], batch_tokens: 
     yield from _batches(task, pieces, batch_tokens)
 
 
-def _batches(task: LanguageModeling, pieces: list[Piece], batch_tokens: int) -> Iterator[Batch]:
-    size = max(1, batch_tokens // (len(pieces[0][0]) + SPECIAL_TOKENS))
+def _batches(task: LanguageModeling, pieces: list[Segment], batch_tokens: int) -> Iterator[Batch]:
+    size = max(1, batch_tokens // (len(pieces[0][0]) + FRAME_TOKENS))
     for start in range(0, len(pieces), size):
-        yield task.collate(task.frame(*piece) for piece in pieces[start : start + size])
+        yield task.collate(task.add_special_tokens(*piece) for piece in pieces[start : start + size])
 
 
 def ordinary_tokens(task: LanguageModeling) -> int:
     """Returns the tokens of a full training row without the special ones."""
-    return task.sequence_length - SPECIAL_TOKENS
+    return task.sequence_length - FRAME_TOKENS

@@ -31,7 +31,7 @@ class LearningRateSearch(Section[Summary]):
     summary = Summary
     family = FAMILY
     heading = "Language modeling"
-    place = 120
+    place = 105
 
     def summarize(self, records: Records) -> Summary | None:
         found = {

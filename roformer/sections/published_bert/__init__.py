@@ -6,7 +6,7 @@ from roformer.report.blocks import Block
 from roformer.report.numbers import MISSING, display_name, with_interval
 from roformer.report.table import Table
 from roformer.results.comparison import Comparison
-from roformer.sections import learning_speed, lm_loss
+from roformer.sections import lm_loss, steps_to_target
 from roformer.sections.section import SECTIONS, Nothing, Section
 
 
@@ -16,13 +16,13 @@ class PublishedBert(Section[Nothing]):
     place = 850
 
     def render(self, summary: Nothing, comparison: Comparison) -> Iterator[Block]:
-        losses, speeds = comparison.get(lm_loss.Summary), comparison.get(learning_speed.Summary)
+        losses, speeds = comparison.get(lm_loss.Summary), comparison.get(steps_to_target.Summary)
         if losses is None or losses.unit != "masked token" or comparison.reference != "rope":
             return
         name = paper_baseline(losses)
         if not name:
             return
-        races = speeds.encodings[name].steps_to_target if speeds else ()
+        races = speeds.encodings.get(name, ()) if speeds else ()
         ratios = "; ".join(f"{with_interval(race.ratio, 2)} to {race.target_loss:.3g}" for race in races)
         yield Table(
             name="published_bert",

@@ -10,7 +10,6 @@ from typing import Any
 from roformer.position import POSITION_ENCODINGS, PositionEncoding
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun, uses_softmax
 from roformer.sections.length_extrapolation.measure import labeled_windows, window_batches
-from roformer.sections.model_access import using_position
 from roformer.sections.rope_scaling import UNSCALED, Metrics
 from roformer.tasks.language_modeling import LanguageModeling, score_batches
 
@@ -28,7 +27,7 @@ class RopeScaling(Evaluator[LanguageModeling, Metrics]):
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         position = config["position"]
-        return uses_softmax(config) and position["name"] == UNSCALED and position.get("pairs", "all") == "all"
+        return uses_softmax(config) and position["name"] == UNSCALED and position.get("frequency_band", "all") == "all"
 
     def evaluate(self, run: LoadedRun[LanguageModeling]) -> Metrics:
         factors = [factor for factor in sorted(self.config.length_factors) if factor > 1]
@@ -36,7 +35,7 @@ class RopeScaling(Evaluator[LanguageModeling, Metrics]):
         losses: dict[str, dict[int, float]] = {name: {} for name in _SCALINGS if windows and factors}
         for name, by_length in losses.items():
             for factor in factors:
-                with using_position(run.model, _scaled(run, name, factor)):
+                with run.model.roformer.using_position(_scaled(run, name, factor)):
                     batches = window_batches(run.task, windows, factor, self.config.batch_tokens)
                     by_length[run.task.sequence_length * factor] = score_batches(run.model, batches)[0]
         return Metrics(losses)
@@ -47,7 +46,7 @@ def _scaled(run: LoadedRun[LanguageModeling], name: str, factor: int) -> Positio
     settings = {
         **run.config["position"],
         "factor": _DYNAMIC_FACTOR if name == "rope_dynamic" else float(factor),
-        "original_length": run.task.sequence_length,
+        "original_max_position_embeddings": run.task.sequence_length,
     }
     accepted = signature(POSITION_ENCODINGS[name]).parameters
     settings = {key: value for key, value in settings.items() if key in accepted}

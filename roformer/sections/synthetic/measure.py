@@ -8,9 +8,9 @@ import numpy as np
 
 from roformer.data import SOURCES
 from roformer.data.collators import pack
-from roformer.data.packing import SPECIAL_TOKENS
+from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batches_by_length
-from roformer.data.synthetic import Example, SyntheticSource
+from roformer.data.sources import LabeledWords, SyntheticSource
 from roformer.errors import UserError
 from roformer.runtime.inference import evaluating
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
@@ -38,18 +38,18 @@ class SyntheticAccuracy(Evaluator[Classification, Metrics]):
         """Raises ``UserError`` if a label of these documents was none of training's."""
         data = {key: value for key, value in run.config["data"].items() if not key.endswith("_fraction")}
         source = cast(SyntheticSource, SOURCES.build(data))
-        limit = run.model.roformer.position.max_length
+        limit = run.model.roformer.position.traits.max_length
         by_length: dict[int, tuple[float, ...]] = {}
         baselines: dict[int, dict[str, float]] = {}
         for factor in sorted(self.config.length_factors):
             examples, length = _examples(source, factor), source.length * factor
             baselines[length] = _baselines(source, examples)
-            if limit is None or length + SPECIAL_TOKENS <= limit:
+            if limit is None or length + FRAME_TOKENS <= limit:
                 by_length[length] = self._accuracies(run, source, examples)
         return Metrics(source.cell, by_length, baselines)
 
     def _accuracies(
-        self, run: LoadedRun[Classification], source: SyntheticSource, examples: list[Example]
+        self, run: LoadedRun[Classification], source: SyntheticSource, examples: list[LabeledWords]
     ) -> tuple[float, ...]:
         tokenizer, names = run.task.tokenizer, run.task.corpus.label_names
         if unknown := {label for _, label in examples} - set(names):
@@ -73,7 +73,7 @@ class SyntheticAccuracy(Evaluator[Classification, Metrics]):
         return tuple(float(accuracy) for accuracy in correct.mean(axis=1))
 
 
-def _examples(source: SyntheticSource, factor: int) -> list[Example]:
+def _examples(source: SyntheticSource, factor: int) -> list[LabeledWords]:
     """Draws the documents of one length, those of a cell next to each other."""
     examples = []
     for number in range(_CELLS * _TRIALS):
@@ -83,7 +83,7 @@ def _examples(source: SyntheticSource, factor: int) -> list[Example]:
     return examples
 
 
-def _baselines(source: SyntheticSource, examples: list[Example]) -> dict[str, float]:
+def _baselines(source: SyntheticSource, examples: list[LabeledWords]) -> dict[str, float]:
     """Returns baseline -> accuracy: the most frequent label, and the source's own guess where it has one."""
     counts = Counter(label for _, label in examples)
     found = {"most frequent label": counts.most_common(1)[0][1] / len(examples)}

@@ -3,9 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest
-
 from roformer.errors import UserError
 from roformer.report.blocks import Block
 from roformer.report.numbers import MISSING, corrected, display_name, fixed, probability, with_interval
@@ -161,6 +158,9 @@ def _encoding(metrics: list[Metrics], difference: Difference | None, bootstrap: 
 
 def _bootstrap(runs: BySeed[Metrics], reference: BySeed[Metrics]) -> tuple[float, ...]:
     """Returns, of each seed that both have, the p-value of a paired bootstrap over the test sentences (Koehn 2004)."""
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.significance import PairedTest
+
     values = []
     for seed in sorted(runs.keys() & reference.keys()):
         ours, theirs = runs[seed], reference[seed]

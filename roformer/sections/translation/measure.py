@@ -4,11 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
-from sacrebleu.metrics import BLEU
-from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
-
-from roformer.build import Corpus
-from roformer.data.preprocess import split_documents
+from roformer.data.corpus import Corpus
+from roformer.data.splits import split_documents
 from roformer.model import RoFormerForConditionalGeneration
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.sections.translation import FAMILY, Metrics
@@ -24,9 +21,11 @@ class TranslationQuality(Evaluator[Translation, Metrics]):
     metrics = Metrics
 
     def evaluate(self, run: LoadedRun[Translation]) -> Metrics:
+        from sacrebleu.metrics import BLEU
+
         corpus = Corpus.from_settings(run.config["data"])
         documents = split_documents(corpus.source, **corpus.fractions)
-        references = [document.further[0] for split, document in documents if split == "test"]
+        references = [document.extra_texts[0] for split, document in documents if split == "test"]
         model = cast(RoFormerForConditionalGeneration, run.model)
         translations = run.task.translate(
             model, "test", num_beams=BEAMS, length_penalty=LENGTH_PENALTY, batch_tokens=self.config.batch_tokens
@@ -47,6 +46,9 @@ class TranslationQuality(Evaluator[Translation, Metrics]):
 def compound_split_bleu(translations: Sequence[str], references: Sequence[str]) -> float:
     """Returns BLEU of tokens, each part of a compound with a hyphen a token, as Vaswani et al. and their followers
     count; with the tokens of mteval-v13a, not of Moses."""
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
     tokenize = Tokenizer13a()
     ours, theirs = (
         [re.sub(r"(\S)-(?=\S)", r"\1 ##AT##-##AT## ", tokenize(text)) for text in texts]

@@ -1,0 +1,34 @@
+"""A position encoding of your own, outside of the package: attention that falls with the distance, per head.
+
+python examples/add_an_encoding.py
+"""
+
+import torch
+
+from roformer import RoFormerConfig, RoFormerForMaskedLM
+from roformer.position import POSITION_ENCODINGS, PositionEncoding, Traits
+
+
+@POSITION_ENCODINGS.register("distance")
+class DistancePositionEncoding(PositionEncoding):
+    """Subtracts slope x |m - n| from the scores; each head trains its slope."""
+
+    traits = Traits(shift_invariant=True)
+
+    def __init__(self, shape, *, slope: float) -> None:
+        super().__init__()
+        self.slopes = torch.nn.Parameter(torch.full((1, shape.num_attention_heads, 1, 1), slope))
+
+    def prepare(self, position_ids):  # once per forward pass; state is (B or 1, H or 1, L, anything)
+        return (position_ids[:, None, :, None].float(),)
+
+    def score_bias(self, query, key, state, *, layer):  # (B or 1, H, Q, L), in every layer
+        (positions,) = state
+        queries = positions[:, :, -query.shape[2] :]
+        return -self.slopes * (queries - positions.mT).abs()
+
+
+config = RoFormerConfig(hidden_size=64, num_hidden_layers=2, position={"name": "distance", "slope": 0.5})
+model, tokens = RoFormerForMaskedLM(config).eval(), torch.arange(12)[None]
+change = (model(tokens).logits[:, 0] - model(tokens.roll(3, dims=1)).logits[:, 3]).abs().max().item()
+print(f"a model with {config.position}: moving a token with its context changes its logits by {change:.0e}")

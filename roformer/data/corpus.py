@@ -1,0 +1,42 @@
+"""A source with its split fractions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from roformer.data.sources import SOURCES, Source
+from roformer.data.token_store import TokenizedCorpus
+from roformer.data.tokenize import tokenize_corpus
+from roformer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The documents of a source and their split.
+
+    Attributes:
+        source: yields the documents.
+        fractions: ``validation_fraction`` and ``test_fraction``, for splits that the source does not assign itself.
+    """
+
+    source: Source
+    fractions: dict[str, float]
+
+    @classmethod
+    def from_settings(cls, data: dict[str, Any]) -> "Corpus":
+        """Returns the corpus that the config group ``data`` describes; downloads nothing.
+
+        Raises:
+            UserError: if a setting or a local file is missing.
+        """
+        names = ("validation_fraction", "test_fraction")
+        if missing := [name for name in names if name not in data]:
+            raise UserError(f"data.{missing[0]} needs a value, such as 0.05")
+        fractions = {name: data[name] for name in names}
+        return cls(SOURCES.build({key: value for key, value in data.items() if key not in fractions}), fractions)
+
+    def tokenize(self, tokenizer: PreTrainedTokenizerFast, cache_dir: Path) -> TokenizedCorpus:
+        """Returns the tokens of every split, from the cache if possible."""
+        return tokenize_corpus(self.source, tokenizer, cache_dir=cache_dir, **self.fractions)

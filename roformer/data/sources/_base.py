@@ -1,0 +1,61 @@
+"""The contract of a data source: a fingerprint, and documents in a fixed order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from roformer.registry import Registry
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document of a corpus; a document is never divided between splits.
+
+    Attributes:
+        text: the whole text.
+        label: the class, for labeled data.
+        split: one of ``SPLITS`` if the source assigns the split; None if a hash of the text decides.
+        extra_texts: further texts of the document: the second of a pair, or the candidates of a triplet.
+    """
+
+    text: str
+    label: str | None = None
+    split: str | None = None
+    extra_texts: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.text, *self.extra_texts)
+
+
+class Source(ABC):
+    """A corpus. Two sources with equal fingerprints yield the same documents in the same order."""
+
+    is_benchmark: ClassVar[bool] = False
+    """Whether models get one score on each of its data sets, as on the tasks of GLUE."""
+
+    @classmethod  # noqa: B027  # most fit every task
+    def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
+        """Raises ``UserError`` if these data settings do not fit the settings of a task."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Identifies the documents without yielding them; part of the key of every cache."""
+
+    @abstractmethod
+    def documents(self) -> Iterator[Document]:
+        """Yields every document once, always in the same order.
+
+        Raises:
+            UserError: if a file, a column or the whole corpus is missing or empty.
+        """
+
+    def provided_splits(self) -> frozenset[str]:
+        """Returns the splits that the source assigns itself; no other document is drawn into those."""
+        return frozenset()
+
+
+SOURCES: Registry[Source] = Registry("data source")

@@ -1,0 +1,152 @@
+"""Reads rows of chosen columns from .parquet, .jsonl, .json, .csv and .tsv files; no network."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from roformer.errors import UserError
+from roformer.registry import did_you_mean
+
+Row = dict[str, Any]
+_BATCH = 1000  # rows held at once
+
+
+def check_columns(where: str, required: Sequence[str], present: Iterable[str]) -> None:
+    """Raises UserError, with the nearest name, for the first of ``required`` that is not in ``present``."""
+    known = sorted(map(str, present))
+    for column in required:
+        if column not in known:
+            hint = did_you_mean(column, known)
+            raise UserError(
+                f"{where} has no column '{column}'{hint} (columns: {', '.join(known) or 'none'}; "
+                "change the data setting that names it)"
+            )
+
+
+def cell_text(value: Any, where: str) -> str | None:
+    """Returns the text of a cell, or None if it is null or blank; raises UserError if it is not text."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise UserError(f"{where} contains {type(value).__name__} instead of text: {str(value)[:60]!r}")
+    return value if value.strip() else None
+
+
+def columns_of(setting: str | list[str]) -> list[str]:
+    """Returns the columns in a setting that names one column or a list of them.
+
+    Raises:
+        UserError: if it names none.
+    """
+    if not setting:
+        raise UserError("data.text_column is empty; name one column, or several as [first,second]")
+    return [setting] if isinstance(setting, str) else list(setting)
+
+
+def row_texts(row: Row, columns: Sequence[str], where: str) -> tuple[str, ...] | None:
+    """Returns the texts in these columns of a row, or None if one of them is null or blank."""
+    texts = tuple(cell_text(row[column], f"{where}, column '{column}'") for column in columns)
+    return None if None in texts else cast(tuple[str, ...], texts)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Yields {column: value} for every row of ``path``; a missing value is None.
+
+    Raises:
+        UserError: if a column is missing, or the content does not match the file's suffix.
+    """
+    try:
+        yield from READERS[path.suffix.lower()](path, columns)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start} (convert it)") from error
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        # pre_buffer would keep all column data in memory until the end of the file
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+            check_columns(str(path), columns, file.schema_arrow.names)
+            for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable parquet file: {_first_line(error)}") from error
+
+
+def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    first = True
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number} is not JSON: {error.msg} (column {error.colno})") from error
+            yield _pick(f"{path}, line {number}", row, columns, check=first)
+            first = False
+
+
+def _json(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Reads a list of objects, or one object per line as the hub writes it."""
+    with path.open(encoding="utf-8-sig") as file:
+        head = file.read(100).lstrip()
+    if not head.startswith("["):
+        yield from _json_lines(path, columns)
+        return
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno} is not JSON: {error.msg} (column {error.colno})") from error
+    for number, row in enumerate(rows):
+        yield _pick(f"{path}, item {number}", row, columns, check=number == 0)
+
+
+def _pick(where: str, row: Any, columns: Sequence[str], *, check: bool) -> Row:
+    if not isinstance(row, dict):
+        raise UserError(f"{where} is a {type(row).__name__}; each row must be an object such as {{'text': '...'}}")
+    if check:  # in later rows a missing key is a null
+        check_columns(where, columns, row)
+    return {column: row.get(column) for column in columns}
+
+
+def _separated(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Row]]:
+    def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+        import pandas
+
+        try:
+            header = pandas.read_csv(path, sep=separator, nrows=0, encoding="utf-8-sig")
+            check_columns(str(path), columns, header.columns)
+            with pandas.read_csv(
+                path,
+                sep=separator,
+                usecols=list(columns),
+                dtype=str,
+                keep_default_na=False,  # "NA" and "null" are words
+                encoding="utf-8-sig",
+                chunksize=_BATCH,
+            ) as chunks:
+                for chunk in chunks:
+                    for values in zip(*(chunk[column].tolist() for column in columns), strict=True):
+                        yield dict(zip(columns, (value or None for value in values), strict=True))
+        except (pandas.errors.ParserError, pandas.errors.EmptyDataError) as error:
+            raise UserError(f"{path} is not a readable table: {_first_line(error)}") from error
+
+    return read
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
+    ".parquet": _parquet,
+    ".jsonl": _json_lines,
+    ".json": _json,
+    ".csv": _separated(","),
+    ".tsv": _separated("\t"),
+}
+"""Suffix -> reader."""

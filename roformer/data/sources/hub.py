@@ -1,0 +1,208 @@
+"""Any dataset of the Hugging Face hub, or a local folder that ``datasets.load_dataset`` reads."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from roformer.data.cache import content_key
+from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
+from roformer.data.sources._local_files import files_key
+from roformer.data.sources._tables import Row, check_columns, columns_of, row_texts
+from roformer.errors import UserError
+
+CACHE_VERSION = 1  # raise it when the same rows would yield other documents
+_SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+@SOURCES.register("hub")
+class HubSource(Source):
+    """Rows of a hub dataset. Splits other than train, validation and test (such as "unsupervised") are skipped.
+
+    Args:
+        dataset: name on the hub, or a local folder.
+        config_name: the dataset's configuration; null if it has only one.
+        revision: branch, tag or commit; null for the newest. Only a commit pins the content.
+        streaming: read over the network while iterating, instead of downloading everything first.
+        text_column: column of the text, ``column.field`` for a field of an object; a list of columns if a document has
+            several texts. Rows that lack one are skipped.
+        label_column: column of the label; null for unlabeled text. Rows without a label (null or -1) are skipped.
+        document_start: if each row is a line: regular expression that matches the first line of a document.
+        rows_per_document: if each row is a sentence: number of consecutive rows joined into a document.
+        characters_per_document: if rows are very long: length at which they are cut into documents.
+        data_dir: folder of the dataset to read; null for all of it.
+        splits: maps the dataset's split names to train, validation or test; null recognizes the usual names.
+
+    Raises:
+        UserError: if more than one way to join or cut rows is given, or one of them together with labels or several
+            texts; on reading, if the dataset or a column does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        config_name: str | None,
+        revision: str | None,
+        streaming: bool,
+        text_column: str | list[str],
+        label_column: str | None,
+        document_start: str | None,
+        rows_per_document: int | None,
+        characters_per_document: int | None = None,
+        data_dir: str | None = None,
+        splits: dict[str, str] | None = None,
+    ) -> None:
+        self.text_columns = columns_of(text_column)
+        several = self.text_columns[1:] or None
+        ways = (document_start, rows_per_document, characters_per_document, label_column or several)
+        if sum(setting is not None for setting in ways) > 1:
+            raise UserError(
+                "data.document_start, data.rows_per_document, data.characters_per_document, data.label_column and "
+                "several data.text_column exclude one another; set all but one of them to null"
+            )
+        if characters_per_document is not None and characters_per_document < 1:
+            raise UserError(f"data.characters_per_document must be at least 1, got {characters_per_document}")
+        if splits and (set(splits.values()) - set(SPLITS) or len(set(splits.values())) < len(splits)):
+            raise UserError(f"data.splits must map each name to a different one of {', '.join(SPLITS)}, got {splits}")
+        try:
+            re.compile(document_start or "")
+        except re.error as error:
+            raise UserError(f"data.document_start={document_start} is not a regular expression: {error}") from error
+        self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
+        self.label_column = label_column
+        self.document_start, self.rows_per_document = document_start, rows_per_document
+        self.characters_per_document, self.data_dir = characters_per_document, data_dir
+        self.splits = splits or _SPLIT_NAMES
+        self._loaded: Mapping[str, Any] | None = None
+
+    def fingerprint(self) -> str:
+        root = Path(self.dataset)
+        files = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
+        which = [files_key(files) or self.dataset, self.config_name, self.revision]
+        texts = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
+        columns = [texts, self.label_column, self.document_start, self.rows_per_document]
+        columns += [x for x in (self.characters_per_document, self.data_dir) if x is not None]
+        splits = [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
+        return content_key("hub", CACHE_VERSION, which, [*columns, *splits])
+
+    def provided_splits(self) -> frozenset[str]:
+        return frozenset(self._splits()) - {"train"}
+
+    def documents(self) -> Iterator[Document]:
+        empty = True
+        for split, rows in self._splits().items():
+            for (text, *extra_texts), label in self._texts(split, rows):
+                empty = False
+                yield Document(text, label, split, tuple(extra_texts))
+        if empty:
+            raise UserError(f"no documents in dataset '{self.dataset}': no row has both a text and a label")
+
+    def _splits(self) -> Mapping[str, Any]:
+        """Returns the rows of each of ``SPLITS`` that exists, in that order; loads the dataset on the first call."""
+        if self._loaded is None:
+            import datasets
+
+            try:
+                loaded = datasets.load_dataset(
+                    self.dataset, self.config_name, data_dir=self.data_dir, revision=self.revision,
+                    streaming=self.streaming,
+                )  # fmt: skip
+            except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise UserError(
+                    f"cannot load dataset '{self.dataset}': {reason[:200]} (check the name and the network, or use "
+                    "data=docs, or data=text data.path=...)"
+                ) from error
+            ours = {self.splits[name]: rows for name, rows in loaded.items() if name in self.splits}
+            if not ours:
+                names = ", ".join(self.splits)
+                raise UserError(f"dataset '{self.dataset}' has no split named {names}: {', '.join(sorted(loaded))}")
+            self._loaded = {split: ours[split] for split in SPLITS if split in ours}
+        return self._loaded
+
+    def _texts(self, split: str, rows: Any) -> Iterator[tuple[tuple[str, ...], str | None]]:
+        where = f"dataset '{self.dataset}', split {split}"
+        columns = [*self.text_columns, *([self.label_column] if self.label_column else [])]
+        names = _class_names(rows, self.label_column)
+        found = (
+            (texts, row)
+            for row in _checked_rows(where, rows, columns)
+            if (texts := row_texts(row, self.text_columns, where)) is not None
+        )
+        if self.label_column is not None:
+            for texts, row in found:
+                label = row[self.label_column]
+                if names and label == -1:  # a hidden test label; as a number, -1 is an ordinary label
+                    continue
+                if label is not None:
+                    yield texts, names[label] if names else str(label)
+            return
+        documents = (texts for texts, _ in found)
+        if self.document_start is not None:
+            start = re.compile(self.document_start)
+            documents = ((text,) for text in _joined_by_start((text for text, *_ in documents), start))
+        elif self.rows_per_document is not None:
+            count = self.rows_per_document
+            documents = ((text,) for text in _joined_by_count((text for text, *_ in documents), count))
+        elif self.characters_per_document is not None:
+            size = self.characters_per_document
+            documents = (
+                (text[start : start + size],) for text, *_ in documents for start in range(0, len(text), size)
+            )
+        yield from ((texts, None) for texts in documents)
+
+
+def _joined_by_start(texts: Iterator[str], start: re.Pattern[str]) -> Iterator[str]:
+    lines: list[str] = []
+    for text in texts:
+        if start.search(text) and lines:
+            yield "\n".join(lines)
+            lines = []
+        lines.append(text.strip())
+    if lines:
+        yield "\n".join(lines)
+
+
+def _joined_by_count(texts: Iterator[str], count: int) -> Iterator[str]:
+    while rows := list(islice(texts, count)):
+        yield "\n".join(text.strip() for text in rows)
+
+
+def _checked_rows(where: str, rows: Any, columns: list[str]) -> Iterator[Row]:
+    if rows.column_names is not None:  # a stream may not know them before its first row
+        outer = list(dict.fromkeys(_outer(column, rows.column_names) for column in columns))
+        check_columns(where, outer, rows.column_names)
+        rows = rows.select_columns(outer)
+    iterator: Iterator[Row] = (_with_fields(row, columns) for row in rows)
+    first = next(iterator, None)
+    if first is not None:
+        check_columns(where, columns, first)
+        yield from chain([first], iterator)
+
+
+def _outer(column: str, present: Iterable[str]) -> str:
+    """Returns the column that contains ``column``, which may name a field of an object: ``translation.en``."""
+    return column if column in present else column.split(".")[0]
+
+
+def _with_fields(row: Row, columns: list[str]) -> Row:
+    """Returns the row with each requested ``column.field`` as a column of its own."""
+    for column in columns:
+        holder, _, field = column.partition(".")
+        if column not in row and isinstance(row.get(holder), dict) and field in row[holder]:
+            row = {**row, column: row[holder][field]}
+    return row
+
+
+def _class_names(rows: Any, label_column: str | None) -> list[str] | None:
+    feature = (rows.features or {}).get(label_column) if label_column else None
+    names = getattr(feature, "names", None)  # ClassLabel stores numbers and a list of their names
+    return list(names) if names else None

@@ -1,0 +1,49 @@
+"""Assigns the documents of a source to train, validation and test."""
+
+import hashlib
+from collections.abc import Iterator, Set
+
+from roformer.data.sources import Document, Source
+from roformer.errors import UserError
+
+
+def check_fractions(validation_fraction: float, test_fraction: float) -> None:
+    """Raises UserError unless both fractions lie in [0, 1) and leave documents to train on."""
+    for name, value in (("validation", validation_fraction), ("test", test_fraction)):
+        if not 0 <= value < 1:
+            raise UserError(f"data.{name}_fraction={value} is not a fraction of the corpus (allowed: 0 <= x < 1)")
+    if validation_fraction + test_fraction >= 1:
+        raise UserError(
+            f"data.validation_fraction={validation_fraction} and data.test_fraction={test_fraction} leave nothing to "
+            "train on; their sum must be below 1"
+        )
+
+
+def split_of(document: Document, validation_fraction: float, test_fraction: float, provided: Set[str]) -> str:
+    """Returns the split of a document: the one that its source assigned, or else one drawn by a hash of its text.
+
+    Equal texts get the same split in every corpus and run. No document is drawn into a split in ``provided``.
+    """
+    if document.split in ("validation", "test"):
+        return document.split
+    digest = hashlib.blake2b("\0".join(document.texts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    draw = int.from_bytes(digest, "big") / 2**64  # uniform on [0, 1)
+    test = 0.0 if "test" in provided else test_fraction
+    validation = 0.0 if "validation" in provided else validation_fraction
+    if draw < test:
+        return "test"
+    return "validation" if draw < test + validation else "train"
+
+
+def split_documents(
+    source: Source, *, validation_fraction: float, test_fraction: float
+) -> Iterator[tuple[str, Document]]:
+    """Yields (split, document) for every document of ``source``, in its order.
+
+    Raises:
+        UserError: if the fractions are invalid, or the source has no documents.
+    """
+    check_fractions(validation_fraction, test_fraction)
+    provided = source.provided_splits()
+    for document in source.documents():
+        yield split_of(document, validation_fraction, test_fraction, provided), document

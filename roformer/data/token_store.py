@@ -1,0 +1,184 @@
+"""Tokens on disk: memory-mapped arrays, written once and read by every run on the same corpus."""
+
+import json
+from array import array
+from collections.abc import Iterable, Set
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roformer.data.sources import SPLITS, Document
+from roformer.errors import UserError
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """The token ids of one split, without special tokens except a [SEP] between two texts of a document.
+
+    Attributes:
+        tokens: (total,) uint16 or uint32, memory-mapped.
+        offsets: (documents + 1,) int64; document i is ``tokens[offsets[i]:offsets[i + 1]]``.
+        labels: (documents,) int64 indices into the corpus's ``label_names``; None for unlabeled text.
+    """
+
+    tokens: NDArray[np.unsignedinteger[Any]]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def document(self, index: int) -> NDArray[np.unsignedinteger[Any]]:
+        """Returns the (length,) token ids of document ``index``, still memory-mapped."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True)
+class TokenizedCorpus:
+    """A corpus, split and tokenized.
+
+    Attributes:
+        splits: the splits by name; "train" always exists, the others if requested or provided by the source.
+        label_names: sorted names of the labels in all splits; empty for unlabeled text.
+        texts: number of texts per document, with a [SEP] between consecutive ones.
+        fingerprint: identifies documents, tokenizer and split fractions, and therefore the content.
+        folder: its location on disk.
+    """
+
+    splits: dict[str, TokenizedSplit]
+    label_names: tuple[str, ...]
+    texts: int
+    fingerprint: str
+    folder: Path
+
+
+def load_corpus(folder: Path) -> TokenizedCorpus:
+    """Opens a corpus that ``write_corpus`` wrote."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    splits = {}
+    for name in meta["splits"]:
+        labels = folder / f"{name}.labels.npy"
+        splits[name] = TokenizedSplit(
+            tokens=np.load(folder / f"{name}.tokens.npy", mmap_mode="r"),
+            offsets=np.load(folder / f"{name}.offsets.npy"),
+            labels=np.load(labels) if labels.exists() else None,
+        )
+    return TokenizedCorpus(splits, tuple(meta["label_names"]), meta.get("texts", 1), meta["fingerprint"], folder)
+
+
+def write_corpus(
+    folder: Path,
+    documents: Iterable[tuple[str, Document, list[int]]],
+    *,
+    vocabulary_limit: int,
+    expected: Set[str],
+    fingerprint: str,
+) -> None:
+    """Writes a tokenized corpus; memory stays small for a corpus of any size.
+
+    Args:
+        folder: an empty folder.
+        documents: (split, document, token ids) in corpus order.
+        vocabulary_limit: upper bound of the token ids, exclusive; decides between uint16 and uint32.
+        expected: splits that must not be empty.
+        fingerprint: stored with the corpus.
+
+    Raises:
+        UserError: if there are no documents, an expected split is empty, or documents differ in having a label or in
+            their number of texts.
+    """
+    dtype = np.dtype(np.uint16 if vocabulary_limit <= 2**16 else np.uint32)
+    with ExitStack() as files:
+        writers: dict[str, _Writer] = {}
+        for split, document, ids in documents:
+            if split not in writers:
+                file = files.enter_context((folder / f"{split}.tokens.npy").open("wb"))
+                writers[split] = _Writer(file, dtype)
+            writers[split].add(document, ids)
+        _check_splits(writers, expected)
+        label_names = _label_names(writers)
+        for split, writer in writers.items():
+            np.save(folder / f"{split}.offsets.npy", writer.finish())
+            if label_names:
+                indices = {name: index for index, name in enumerate(label_names)}
+                labels = [indices[label] for label in writer.labels if label is not None]
+                np.save(folder / f"{split}.labels.npy", np.asarray(labels, dtype=np.int64))
+    splits = {name: writers[name].totals() for name in SPLITS if name in writers}
+    meta = {"fingerprint": fingerprint, "label_names": label_names, "texts": _texts(writers), "splits": splits}
+    (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass
+class _Writer:
+    """Appends the documents of one split to an ``.npy`` file whose final length is not known yet."""
+
+    file: BinaryIO
+    dtype: np.dtype[Any]
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
+    labels: list[str | None] = field(default_factory=list)
+    texts: set[int] = field(default_factory=set)
+    characters: int = 0
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self._header(0)
+        self._start = self.file.tell()
+
+    def add(self, document: Document, ids: list[int]) -> None:
+        self.file.write(np.asarray(ids, dtype=self.dtype).tobytes())
+        self.lengths.append(len(ids))
+        self.labels.append(document.label)
+        self.texts.add(len(document.texts))
+        self.characters += sum(map(len, document.texts))
+        self.total += len(ids)
+
+    def totals(self) -> dict[str, int]:
+        return {"documents": len(self.lengths), "characters": self.characters, "tokens": self.total}
+
+    def finish(self) -> NDArray[np.int64]:
+        """Completes the header; returns the (documents + 1,) offsets."""
+        self.file.seek(0)
+        self._header(self.total)
+        assert self.file.tell() == self._start  # numpy pads the header so that the length can grow
+        return np.concatenate(([0], np.cumsum(np.asarray(self.lengths, dtype=np.int64)))).astype(np.int64)
+
+    def _header(self, total: int) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+
+def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
+    if not writers:
+        raise UserError("no documents in the corpus: check data.path or data.min_characters")
+    for split in SPLITS:
+        if split not in expected or (split in writers and writers[split].total):
+            continue
+        remedy = (
+            "lower data.validation_fraction, or name a file train*"
+            if split == "train"
+            else f"raise data.{split}_fraction"
+        )
+        documents = sum(len(writer.lengths) for writer in writers.values())
+        raise UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents)")
+
+
+def _label_names(writers: dict[str, _Writer]) -> list[str]:
+    found = {label for writer in writers.values() for label in writer.labels}
+    if found == {None}:
+        return []
+    if None in found:
+        raise UserError("some documents have a label and some have none; label all of them or none")
+    return sorted(map(str, found))
+
+
+def _texts(writers: dict[str, _Writer]) -> int:
+    found = sorted(set().union(*(writer.texts for writer in writers.values())))
+    if len(found) > 1:
+        raise UserError(
+            f"the corpus mixes documents of {' and '.join(map(str, found))} texts; all need the same number of texts"
+        )
+    return found[0]

@@ -1,0 +1,127 @@
+"""From documents to token ids: each corpus is tokenized once per tokenizer and cached under a key of its content."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
+
+from roformer.data.cache import content_key
+from roformer.data.sources import Document, Source
+from roformer.data.splits import check_fractions, split_documents
+from roformer.data.token_store import TokenizedCorpus, load_corpus, write_corpus
+from roformer.io import atomic_folder
+
+CACHE_VERSION = 2  # raise it when the same documents would yield other files
+_BATCH = 512  # documents tokenized at once
+_SENTENCE_END = re.compile(r"(?<=[\n。])")
+_NOT_TOKENS = ("post_processor", "decoder", "padding", "truncation")  # parts of a tokenizer.json
+
+
+def tokenize_corpus(
+    source: Source,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    cache_dir: Path,
+    validation_fraction: float,
+    test_fraction: float,
+) -> TokenizedCorpus:
+    """Tokenizes every document once; later calls with the same content only open the files.
+
+    If two processes do so at the same time, the first to finish wins.
+
+    Raises:
+        UserError: if there are no documents, a split is empty, or documents differ in having a label or in their
+            number of texts.
+    """
+    check_fractions(validation_fraction, test_fraction)
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # an earlier call may have left this state behind
+    backend.no_padding()
+    backend.encode_special_tokens = True  # a literal "[SEP]" in a document is text
+    key = content_key(
+        "tokens", CACHE_VERSION, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
+    )
+    folder = cache_dir / f"tokens-{key}"
+    if not folder.is_dir():
+        documents = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
+        requested = [name for name, x in (("validation", validation_fraction), ("test", test_fraction)) if x > 0]
+        with atomic_folder(folder) as draft:
+            write_corpus(
+                draft,
+                _encoded(documents, tokenizer),
+                vocabulary_limit=max(tokenizer.get_vocab().values()) + 1,
+                expected={"train", *requested, *source.provided_splits()},
+                fingerprint=key,
+            )
+    return load_corpus(folder)
+
+
+def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Identifies how a tokenizer splits text into tokens, regardless of special tokens, padding and decoding."""
+    backend = tokenizer.backend_tokenizer
+    if not isinstance(tokenizer, RoFormerTokenizer):
+        stored = json.loads(backend.to_str())
+        return content_key({key: value for key, value in stored.items() if key not in _NOT_TOKENS})
+    plain = Tokenizer(backend.model)  # its word splitter is Python code, which cannot be serialized
+    plain.normalizer = backend.normalizer
+    added = [[number, str(token)] for number, token in sorted(tokenizer.added_tokens_decoder.items())]
+    return content_key("words", version("rjieba"), version("transformers"), plain.to_str(), added)
+
+
+def _encoded(
+    documents: Iterator[tuple[str, Document]], tokenizer: PreTrainedTokenizerFast
+) -> Iterator[tuple[str, Document, list[int]]]:
+    """Yields documents with their tokens; tokenizes the next batch on all cores while this one is consumed."""
+    separator: Any = tokenizer.sep_token_id  # may be None for tokenizers of single texts
+    encode = _encoder(tokenizer)
+    with _progress() as progress, ThreadPoolExecutor(1) as pool:
+        bar = progress.add_task("tokenizing", total=None)
+        batch: list[tuple[str, Document]] = []
+        encodings: Future[list[list[int]]] | None = None
+        while True:
+            following = list(islice(documents, _BATCH))
+            ahead = pool.submit(encode, [text for _, document in following for text in document.texts])
+            if encodings is not None:
+                texts = iter(encodings.result())
+                for split, document in batch:
+                    yield split, document, _joined([next(texts) for _ in document.texts], separator)
+                progress.advance(bar, len(batch))
+            if not following:
+                return
+            batch, encodings = following, ahead
+
+
+def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[list[int]]]:
+    """Returns the function that maps texts to token ids."""
+    encode = partial(tokenizer.backend_tokenizer.encode_batch_fast, add_special_tokens=False)
+    if not isinstance(tokenizer, RoFormerTokenizer):
+        return lambda texts: [encoding.ids for encoding in encode(texts)]
+
+    def by_sentence(texts: list[str]) -> list[list[int]]:
+        # the splitter's time per word grows with the length of its input; no word spans a sentence end
+        sentences = [_SENTENCE_END.split(text) for text in texts]
+        encodings = iter(encode([sentence for of_text in sentences for sentence in of_text]))
+        return [[token for _ in of_text for token in next(encodings).ids] for of_text in sentences]
+
+    return by_sentence
+
+
+def _joined(texts: list[list[int]], separator: int) -> list[int]:
+    return [*texts[0], *(token for text in texts[1:] for token in (separator, *text))]
+
+
+def _progress() -> Progress:
+    """Returns a progress bar that is shown on terminals only."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,15 @@
+"""Linear decay."""
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_linear_schedule_with_warmup
+
+from roformer.optim.schedules._base import SCHEDULES, Schedule
+
+
+@SCHEDULES.register("linear")
+class Linear(Schedule):
+    """Falls linearly from the end of the warm-up to 0 at the last step."""
+
+    def build(self, optimizer: Optimizer, max_steps: int) -> LRScheduler:
+        return get_linear_schedule_with_warmup(optimizer, self.warmup_steps(max_steps), max_steps)

@@ -1,0 +1,83 @@
+"""Configurations of earlier runs: read in today's terms, and compared with the one at hand."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roformer.errors import UserError
+from roformer.renamed import current_attention, current_data, current_position, current_training
+
+Tree = dict[str, Any]
+"""The content of a ``config.yaml``."""
+
+# What may change between two parts of one run, since it changes no weight.
+_MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}
+
+
+def read_config(file: Path) -> Tree:
+    """Returns the configuration in the ``config.yaml`` of a run, in today's terms.
+
+    Raises:
+        UserError: if this is no such file.
+    """
+    config: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not {"optimizer", "position", "task"} <= config.keys():
+        raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
+    return migrate(config)
+
+
+def migrate(config: Tree) -> Tree:
+    """Returns a configuration of any earlier version in today's terms: settings have today's names, and one that is
+    younger than the run has the value that stands for what the run did."""
+    config = current_training(config)
+    config["data"] = current_data(config["data"])
+    config["trainer"].setdefault("average_checkpoints", 1)
+    config["position"] = current_position(config["position"])
+    config["attention"] = current_attention(config["attention"])
+    return config
+
+
+def check_same_run(folder: Path, stored: Tree, config: Tree) -> None:
+    """Raises ``UserError`` if the run in ``folder`` has other settings, naming the first that differs.
+
+    Args:
+        folder: of the run.
+        stored: what the run was begun with.
+        config: what it is asked to continue with.
+    """
+    may_change = _MAY_CHANGE
+    if config["trainer"]["average_checkpoints"] > 1:  # save_steps decides which checkpoints are averaged
+        may_change = may_change - {"trainer.save_steps", "trainer.keep_checkpoints"}
+    if found := first_difference(stored, config, but=may_change):
+        key, old, new = found
+        raise UserError(
+            f"{folder} holds a run with {key}={old}, now it is {new}; set it back, choose another "
+            "paths.output_dir, or delete that folder"
+        )
+
+
+def first_difference(stored: Tree, config: Tree, *, but: Collection[str]) -> tuple[str, Any, Any] | None:
+    """Returns the first setting ("optimizer.learning_rate") in which two configurations differ, with both values, or
+    None.
+
+    Args:
+        but: groups and settings that may differ.
+    """
+    old, new = _flat(stored), _flat(config)
+    for key in sorted(old.keys() | new.keys()):
+        if key not in but and key.split(".")[0] not in but and old.get(key) != new.get(key):
+            return key, old.get(key), new.get(key)
+    return None
+
+
+def _flat(tree: Tree, prefix: str = "") -> Tree:
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    flat: Tree = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,138 @@
+"""Where a result comes from: commit, versions, hardware, data and initial weights.
+
+Saved with every run and in every results file.
+"""
+
+import hashlib
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import distributed as dist
+
+from roformer.config import CONF, TrainConfig
+from roformer.errors import UserError
+from roformer.runs.folder import RunFolder, find_export, run_of_export
+
+_PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")
+
+
+def provenance() -> dict[str, Any]:
+    """Returns the git commit (None outside a checkout), package versions and hardware, as plain JSON."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "git_commit": _git_commit(),
+        "command": _command(),
+        "versions": {"python": platform.python_version(), **dict(_versions())},
+        "hardware": {
+            "cpu": _cpu_name(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "processes": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
+        },
+    }
+
+
+def record_part(
+    folder: RunFolder, config: TrainConfig, data_fingerprint: str, losses_by_rate: Mapping[float, float] | None
+) -> None:
+    """Begins a new run in its folder, or adds the part that starts now to one that has begun.
+
+    Args:
+        folder: of the run.
+        config: with every choice made.
+        data_fingerprint: of the corpus as it is now.
+        losses_by_rate: what the learning rate was chosen from, if it was.
+
+    Raises:
+        UserError: if the data are no longer what the run began with.
+    """
+    if not folder.has_config:
+        start = {
+            "data_fingerprint": data_fingerprint,
+            "initial_weights": initial_weights(config.init_from),
+            # JSON has no infinity, the loss of a rate at which the run diverged
+            "learning_rate_grid": losses_by_rate
+            and [[rate, loss if math.isfinite(loss) else None] for rate, loss in losses_by_rate.items()],
+        }
+        folder.begin(config.to_yaml(), {**provenance(), **start, "resumed": []})
+    if folder.provenance["data_fingerprint"] != data_fingerprint:
+        raise UserError(
+            f"the data, or the version of roformer, has changed since {folder.path} was begun; choose another "
+            "paths.output_dir"
+        )
+    if folder.checkpoints:
+        folder.add_part(provenance())
+
+
+def initial_weights(init_from: str | None) -> dict[str, Any] | None:
+    """Returns a digest of the weights that ``init_from`` names, with the configuration of the run that made them
+    (None for an export without its run); None for a run that starts from random weights."""
+    if init_from is None:
+        return None
+    export = find_export(init_from)
+    files = sorted(export.glob("*.safetensors")) or sorted(export.glob("*.bin"))
+    run = run_of_export(export)
+    return {"digest": "-".join(map(file_digest, files)), "config": run.config if run else None}
+
+
+def check_initial_weights(folder: RunFolder, init_from: str | None) -> None:
+    """Raises ``UserError`` if the weights of ``init_from`` are no longer those that the run began with."""
+    current = initial_weights(init_from)
+    if current and folder.provenance["initial_weights"]["digest"] != current["digest"]:
+        raise UserError(
+            f"{folder.path} was begun from other weights than those that are in init_from={init_from} "
+            "now; choose another paths.output_dir, or delete that folder"
+        )
+
+
+def file_digest(file: Path) -> str:
+    """Returns 64 hexadecimal digits that name the content of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _command() -> str:
+    """Returns the command line of this process, without the folders of the interpreter and of a console script."""
+    program, *arguments = sys.orig_argv or [""]
+    if arguments and Path(arguments[0]).is_absolute() and Path(arguments[0]).parent == Path(program).parent:
+        program, *arguments = arguments  # a console script, which lies next to the interpreter that runs it
+    return shlex.join([Path(program).name, *arguments])
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):  # of an extra that is not installed
+            yield name, version(name)
+
+
+def _git_commit() -> str | None:
+    root = CONF.parent
+    if root == Path(__file__).parents[1]:  # an installed package: a repository around it is somebody else's
+        return None
+    try:
+        commit = subprocess.run(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run(["git", "-C", root, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    except OSError:
+        return None
+    return commit.stdout.strip() + ("+changes" if changed.stdout else "") if commit.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    file = Path("/proc/cpuinfo")
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

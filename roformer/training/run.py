@@ -1,0 +1,73 @@
+"""A run from its configuration to its export."""
+
+import atexit
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from roformer.config import TrainConfig
+from roformer.errors import RunTakenError, UserError
+from roformer.runs import RunFolder
+from roformer.runs.provenance import record_part
+from roformer.runtime.allocator import disable_malloc_trim
+from roformer.tasks.factory import build_task
+from roformer.training.callbacks import Callback, standard_callbacks
+from roformer.training.plan import RunPlan
+from roformer.training.trainer import Trainer
+from roformer.training.validation import validate
+from roformer.training.warm_start import fit_to_checkpoint
+
+
+def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[Callback] = ()) -> None:
+    """Trains the run that ``config`` describes, resumes it, or finds it finished.
+
+    Args:
+        config: as composed from ``conf/``.
+        overridden: groups and values that the user set on the command line.
+        callbacks: called before the standard ones.
+
+    Raises:
+        UserError: for a user's mistake; nothing has been trained or overwritten then.
+        SystemExit: with 128 + its number after a signal; the run has been saved.
+    """
+    disable_malloc_trim()
+    config = fit_to_checkpoint(config, overridden)
+    validate(config, overridden)
+    # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
+    atexit.register(state.destroy_process_group)  # its threads must not outlive the interpreter, which would abort
+    folder = RunFolder(config.output_dir)
+    with _locked(folder, Path(config.paths.cache_dir), state):
+        plan = RunPlan.resolve(config, folder, state.device)
+        if folder.status == "finished":
+            state.print(f"{folder.path} already finished; delete it to retrain")
+            return
+        state.print(plan.table())
+        with state.main_process_first():  # the others find the caches filled
+            task = build_task(plan.config)
+        state.print(task.summary())
+        trainer = Trainer(plan.config, task, folder, [*callbacks, *standard_callbacks(plan.config)])
+        if state.is_main_process:
+            record_part(folder, plan.config, task.corpus.fingerprint, plan.losses_by_rate)
+        trainer.fit()
+
+
+@contextmanager
+def _locked(folder: RunFolder, cache_dir: Path, state: PartialState) -> Iterator[None]:
+    """Keeps other processes, but those of this run, from training in the folder; makes both folders."""
+    for key, path in (("output_dir", folder.path), ("cache_dir", cache_dir)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to paths.{key}={path}: {error.strerror}") from error
+    try:
+        if not broadcast_object_list([folder.lock() if state.is_main_process else True])[0]:
+            raise RunTakenError(folder.path)
+        yield
+    finally:
+        folder.unlock()

@@ -1,0 +1,28 @@
+"""How far a training is."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class TrainState:
+    """What a checkpoint holds beside weights, optimizer, schedule and meter; batches need no state, only the step.
+
+    Attributes:
+        step, tokens: done so far.
+        best: the best value of the task's metric on the validation split.
+        evaluations_without_gain: since that value.
+        stopped_early: whether there were too many of them.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    best: float | None = None
+    evaluations_without_gain: int = 0
+    stopped_early: bool = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

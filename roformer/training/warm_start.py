@@ -1,0 +1,240 @@
+"""Starting from the weights of ``init_from``: what they fix in the configuration, and how they are loaded."""
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedTokenizerFast
+
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
+from roformer.config import Settings, TrainConfig, sequence_length
+from roformer.errors import UserError
+from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
+from roformer.model.factory import draw_model, model_settings
+from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
+from roformer.renamed import current_model_config
+from roformer.runs.folder import find_export, run_of_export
+from roformer.tasks import TASKS, Task
+
+# What fine-tuning may change of a checkpoint's model; the shapes of its weights fix the rest.
+_FREE_MODEL_SETTINGS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+
+# Of a scaling: the checkpoint's training length, in tokens.
+_TRAINED_LENGTH = "original_max_position_embeddings"
+
+
+class WarmStart:
+    """The checkpoint that a run starts from.
+
+    Args:
+        init_from: output folder of a finished run, or an export; ours, or that of a stock RoFormer.
+
+    Attributes:
+        stored: the content of the checkpoint's ``config.json``.
+        position: its position encoding.
+
+    Raises:
+        UserError: if there is no such checkpoint, or it is of another kind of model.
+    """
+
+    def __init__(self, init_from: str) -> None:
+        self.given = f"init_from={init_from}"
+        self.export = find_export(init_from)
+        self.stored = _read_settings(self.export)
+        self.position: Settings = self.stored.get("position") or {"name": "rope"}
+
+    def adapt(self, config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
+        """Returns the configuration with the model, encoding, attention and tokenizer that the weights fix.
+
+        A scaling of the checkpoint's encoding (``rope`` to ``rope_yarn``) may be asked for: it needs no weights.
+
+        Args:
+            config: as composed.
+            overridden: groups and values that the user set on the command line ("position", "model.hidden_size").
+
+        Raises:
+            UserError: if one of them contradicts the checkpoint.
+        """
+        self._check_kind(config.task["name"])
+        scaled = "position" in overridden and _scales(config.position, self.position)
+        position = self._scaled_position(config.position, overridden) if scaled else self.position
+        attention = self._attention(config.attention)
+        fixed = [key for key in config.model if key in self.stored and key not in _FREE_MODEL_SETTINGS]
+        model = {key: self.stored[key] for key in fixed}
+        self._refuse_contradictions(config, overridden, {"model": model, "position": position})
+        ours = {"name": "pretrained", "path": str(self.export)}
+        tokenizer = config.tokenizer if "tokenizer" in overridden else ours
+        return replace(
+            config, model={**config.model, **model}, position=position, tokenizer=tokenizer, attention=attention
+        )
+
+    def load(
+        self,
+        model_class: type[RoFormerPreTrainedModel],
+        settings: dict[str, Any],
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> RoFormerPreTrainedModel:
+        """Returns a model with the checkpoint's weights; a new head is drawn from torch's generator.
+
+        Args:
+            model_class: what the task trains.
+            settings: keyword arguments of ``RoFormerConfig``.
+            tokenizer: of the task.
+
+        Raises:
+            UserError: if the tokenizer does not fit, or weights are missing.
+        """
+        self._check_vocabulary(tokenizer)
+        folder = self.export
+        if self.stored["model_type"] == "roformer":  # a stock checkpoint
+            backend = settings["attention_backend"]
+            encoder = RoFormerForMaskedLM.from_transformers(str(folder), attention_backend=backend)
+            model = model_class(RoFormerConfig(**{**encoder.config.to_dict(), **settings}))
+            model.load_state_dict(encoder.state_dict(), strict=False)  # a head that the task lacks is dropped
+            return model
+        config = RoFormerConfig.from_pretrained(folder)
+        for key, value in settings.items():
+            setattr(config, key, value)
+        try:
+            model, loaded = model_class.from_pretrained(
+                folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot read the weights in {folder}: {str(error).splitlines()[0]}") from error
+        absent = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
+        if unexpected := sorted(key for key in absent if not key.startswith("classifier.")):
+            raise UserError(f"{folder} has no fitting weights for {unexpected[0]}, which {type(model).__name__} needs")
+        return model
+
+    def _check_kind(self, task: str) -> None:
+        """Raises ``UserError`` where the checkpoint's tokens see other tokens than those of the task's model do."""
+        wanted, stored = TASKS[task].architecture, self.stored
+        if stored.get("is_encoder_decoder") and not wanted.get("is_encoder_decoder"):
+            raise UserError(
+                f"{self.given} is an encoder-decoder, from which task={task} cannot start; leave init_from out, or "
+                "name another run"
+            )
+        if wanted.get("is_encoder_decoder") and not stored.get("is_encoder_decoder"):
+            raise UserError(
+                f"{self.given} is not an encoder-decoder, which task={task} needs; leave init_from out, or name a "
+                "run of task=translation"
+            )
+        if stored.get("is_decoder") and wanted.get("is_decoder") is False:
+            raise UserError(
+                f"{self.given} is a causal model, and task={task} needs both sides of a token; name an encoder, or "
+                "choose task=causal_lm"
+            )
+        becomes_causal = wanted.get("is_decoder") and not stored.get("is_decoder")
+        if becomes_causal and self._encoding().traits.causal == "own_parameters":
+            raise UserError(
+                f"{self.given} was trained with bidirectional {self.position['name']} distances, and the parameters "
+                "of a causal model stand for other ones; train it from scratch"
+            )
+
+    def _encoding(self) -> PositionEncoding:
+        """Builds the checkpoint's encoding, without its weights."""
+        sizes = {field.name: self.stored[field.name] for field in fields(ModelShape) if field.name in self.stored}
+        return POSITION_ENCODINGS.build(self.position, ModelShape(**sizes))
+
+    def _scaled_position(self, asked: Settings, overridden: frozenset[str]) -> Settings:
+        """Returns the settings of a scaling: the checkpoint's where both have them, and its training length."""
+        run = run_of_export(self.export)
+        trained = sequence_length(run.config["task"]) if run and run.config else None
+        if not trained and _TRAINED_LENGTH in asked and f"position.{_TRAINED_LENGTH}" not in overridden:
+            raise UserError(
+                f"{self.given} does not say at which length it was trained; give position.{_TRAINED_LENGTH}, in tokens"
+            )
+        known = {**self.position, "name": asked["name"], **({_TRAINED_LENGTH: trained} if trained else {})}
+        return {key: known.get(key, value) for key, value in asked.items()}
+
+    def _attention(self, configured: Settings) -> Settings:
+        """Returns the attention that the weights allow: any softmax backend for another, otherwise their own.
+
+        Raises:
+            UserError: if they were trained with another operator, or other settings of it, than is asked for.
+        """
+        asked = {key: value for key, value in configured.items() if (key, value) != ("name", "auto")}
+        own = self.stored.get("attention_settings") or {}
+        trained = {"name": self.stored.get("attention_backend", "sdpa"), **own}
+        both = (ATTENTION_BACKENDS[each["name"]] for each in (trained, {**trained, **asked}))
+        if all(issubclass(backend, SoftmaxAttention) for backend in both):
+            return configured
+        for key, value in asked.items():
+            if value not in (None, trained.get(key)):
+                name = "attention" if key == "name" else f"attention.{key}"
+                raise UserError(
+                    f"{name}={value} does not fit {self.given}, whose weights were trained with {trained.get(key)}; "
+                    f"leave {name} out"
+                )
+        return trained
+
+    def _refuse_contradictions(
+        self, config: TrainConfig, overridden: frozenset[str], fixed: dict[str, Settings]
+    ) -> None:
+        for key in sorted(overridden):
+            group, _, name = key.partition(".")
+            if group == "tokenizer" and name and "tokenizer" not in overridden:
+                raise UserError(f"{key} has no effect with init_from, which brings its tokenizer; leave it out")
+            if group not in fixed:
+                continue
+            asked = getattr(config, group)
+            # position=rope names an encoding, whose settings are then the checkpoint's; model=small names all sizes
+            names = [name] if name else ["name"] if group == "position" else list(fixed[group])
+            for differs in (name for name in names if name in fixed[group] and asked.get(name) != fixed[group][name]):
+                raise UserError(
+                    f"{key} does not fit {self.given}, whose weights have "
+                    f"{group}.{differs}={fixed[group][differs]}; leave {key} out"
+                )
+
+    def _check_vocabulary(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Raises ``UserError`` unless the checkpoint has one embedding for each token, and they are the same."""
+        folder, known = self.export, self.stored.get("vocab_size")
+        if len(tokenizer) != known:
+            raise UserError(
+                f"the tokenizer has {len(tokenizer)} tokens, the checkpoint in {folder} has embeddings for {known}; "
+                "use the tokenizer it was trained with (leave tokenizer out)"
+            )
+        loadable = (folder / "tokenizer.json").is_file()
+        if loadable and PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+            raise UserError(
+                f"the tokenizer gives other numbers to its tokens than the one in {folder}; "
+                "use the tokenizer it was trained with (leave tokenizer out)"
+            )
+
+
+def fit_to_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
+    """Returns the configuration with what ``init_from`` fixes, unchanged without one; see ``WarmStart.adapt``."""
+    return WarmStart(config.init_from).adapt(config, overridden) if config.init_from else config
+
+
+def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
+    """Returns the task's model: with the weights of ``init_from``, or freshly drawn from the seed.
+
+    Raises:
+        UserError: if the tokenizer does not fit the checkpoint, or weights are missing.
+    """
+    settings = model_settings(config, {**task.architecture, **task.model_settings()}, task.tokenizer)
+    if config.init_from is None:
+        return draw_model(task.model_class, settings, config.seed)
+    torch.manual_seed(config.seed)
+    return WarmStart(config.init_from).load(task.model_class, settings, task.tokenizer)
+
+
+def _scales(asked: Settings, stored: Settings) -> bool:
+    """Returns whether an encoding is the stored one, extended to longer texts, with all of its settings."""
+    scaled = POSITION_ENCODINGS[asked["name"]].scales is POSITION_ENCODINGS[stored["name"]]
+    return scaled and stored.get("frequency_band", "all") == "all"
+
+
+def _read_settings(export: Path) -> dict[str, Any]:
+    file = export / "config.json"
+    try:
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON ({error}); export the checkpoint anew") from error
+    if stored.get("model_type") not in (RoFormerConfig.model_type, "roformer"):
+        raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not a RoFormer")
+    return current_model_config(stored)

@@ -1,0 +1,1 @@
+"""Tiny runs, in this process and in others."""
