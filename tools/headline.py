@@ -8,6 +8,7 @@ python -m tools.headline        # docs/images/headline.svg
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from roformer.report.canvas import POINTS, LineEnd, label_line_ends, themed, to_svg
-from roformer.report.encodings import COLORS
+from roformer.report.styles import COLORS
 
 ROOT = Path(__file__).parents[1]
 README, FIGURE = ROOT / "README.md", ROOT / "docs" / "images" / "headline.svg"
@@ -76,7 +77,12 @@ def table() -> str:
 
 def encodings() -> dict[str, Any]:
     """Returns the results of each encoding by test loss."""
-    found = json.loads(COMPARISON.read_text(encoding="utf-8"))["lm"]["encodings"]
+    sections = json.loads(COMPARISON.read_text(encoding="utf-8"))["sections"]
+    found: dict[str, Any] = defaultdict(dict)
+    for section in ("lm_loss", "learning_speed", "length_extrapolation"):
+        for name, results in sections[section]["summary"]["encodings"].items():
+            found[name].update(results)
+    found["rope"]["rope_scaling"] = sections["rope_scaling"]["summary"]["encodings"]["rope"]
     return dict(sorted(found.items(), key=lambda each: each[1]["loss"]["mean"]))
 
 
@@ -89,7 +95,7 @@ def scaled(rope: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns the same of RoPE with YaRN, which is RoPE at the training length."""
     trained = rope["loss_by_length"][TRAINED]
     return by_length(
-        {TRAINED: trained, **{key: each["loss"] for key, each in rope["stretching"]["rope_yarn"].items()}}
+        {TRAINED: trained, **{key: each["loss"] for key, each in rope["rope_scaling"]["rope_yarn"].items()}}
     )
 
 

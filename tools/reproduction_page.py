@@ -6,17 +6,19 @@ python -m tools.reproduction_page        # or make report
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from roformer.evaluation.statistics import paired_ratio
 from roformer.report.canvas import WIDE, LineEnd, label_line_ends, new_axes, text_width, themed, to_svg
-from roformer.report.encodings import COLORS
-from roformer.report.numbers import circumstances, display_name, fixed, with_interval
+from roformer.report.numbers import display_name, fixed, provenance_line, with_interval
+from roformer.report.styles import COLORS
+from roformer.results.comparison import Comparison, comparison_from_json
+from roformer.results.intervals import Interval, paired_ratio
+from roformer.sections import downstream_score, learning_speed, length_extrapolation, long_term_decay, summary_kinds
 from roformer.theory import relative_upper_bound
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -44,6 +46,7 @@ concatenated with a blank line between them, as in Enwik8: 100, 2.5 and 2.5 MB i
 """
 
 Content = Mapping[str, Any]
+S = TypeVar("S")
 
 
 def main() -> None:
@@ -110,40 +113,64 @@ def ours(row: Content) -> tuple[str, str]:
         bound = relative_upper_bound(row["bound"], head_size=128, base=10_000.0)
         return ", ".join(fixed(value, 1) for value in bound), "–"
     if "score" in row:
-        folder, data = row["score"].split(".")
-        rope, learned = (comparison(folder)["scores"][data]["encodings"][name] for name in ("rope", "learned"))
-        difference = learned["difference"]
-        scores = (with_interval(each["score"], 1, scale=100) for each in (rope, learned))
-        less = with_interval(difference, 1, scale=100, signed=True)
-        written = "RoPE {}, learned {}".format(*scores)
-        return f"{written}; Δ learned vs. RoPE {less}", str(len(difference["values"]))
+        return _score(*row["score"].split("."))
     if "ours" not in row:
         return "", "–"
     place = row["ours"]
-    found: Any = comparison(place["of"])
+    found = comparison(place["of"])
     if "decay" in place:
-        encoding = found["lm"]["encodings"]["rope"]
-        seeds, decay = str(len(encoding["seeds"])), encoding["decay"]
-        if place["decay"] == "looseness":
-            factors = np.divide(decay["bounds"], decay["scores"])
-            return f"{fixed(factors.min(), 0)}, {fixed(factors.max(), 0)}", seeds
-        curve = decay[place["decay"]]
-        return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
+        return _decay(found, place)
     if "beyond" in place:
-        losses = found["lm"]["encodings"][place["beyond"]]["loss_by_length"]
-        first, *others = (np.exp(losses[length]["values"]) for length in sorted(losses, key=int))
+        extrapolated = _summary(found, length_extrapolation.Summary)
+        losses = extrapolated.encodings[place["beyond"]].loss_by_length
+        first, *others = (np.exp(losses[length].values) for length in sorted(losses))
         return ", ".join(with_interval(paired_ratio(each, first), 2) for each in others), str(len(first))
-    for key in place["place"].split("."):
-        found = found[key]
+    interval = _at(found.summaries, place["place"])
     signed = place["place"].endswith("difference")
-    written_interval = with_interval(found, place["decimals"], scale=place.get("scale", 1.0), signed=signed)
-    return written_interval, str(len(found["values"]))
+    written = with_interval(interval, place["decimals"], scale=place.get("scale", 1.0), signed=signed)
+    return written, str(len(interval.values))
 
 
-def comparison(name: str) -> Content:
+def _score(folder: str, data: str) -> tuple[str, str]:
+    """Returns the score of RoPE and of learned positions on a dataset, and the difference."""
+    encodings = _summary(comparison(folder), downstream_score.Summary).datasets[data].encodings
+    difference = encodings["learned"].difference
+    assert difference is not None
+    rope, learned = (with_interval(encodings[name].score, 1, scale=100) for name in ("rope", "learned"))
+    less = with_interval(difference, 1, scale=100, signed=True)
+    return f"RoPE {rope}, learned {learned}; Δ learned vs. RoPE {less}", str(len(difference.values))
+
+
+def _decay(found: Comparison, place: Content) -> tuple[str, str]:
+    """Returns scores or bounds at some distances relative to distance 0, or how loose the bound is."""
+    decay = _summary(found, long_term_decay.Summary).encodings["rope"]
+    group = found.group("language_modeling")
+    seeds = str(len(group.encodings["rope"].seeds)) if group else "–"
+    if place["decay"] == "looseness":
+        factors = np.divide(decay.bounds, decay.scores)
+        return f"{fixed(factors.min(), 0)}, {fixed(factors.max(), 0)}", seeds
+    curve = getattr(decay, place["decay"])
+    return ", ".join(fixed(curve[at] / curve[0], 2) for at in place["at"]), seeds
+
+
+def _at(found: Any, place: str) -> Interval:
+    """Returns the interval at a place such as ``lm_loss.encodings.rope.loss``."""
+    for key in place.split("."):
+        found = found[key] if isinstance(found, Mapping) else getattr(found, key)
+    assert isinstance(found, Interval)
+    return found
+
+
+def _summary(found: Comparison, kind: type[S]) -> S:
+    summary = found.get(kind)
+    assert summary is not None
+    return summary
+
+
+def comparison(name: str) -> Comparison:
     """Returns the comparison of a folder of docs/results."""
-    content: Content = json.loads((RESULTS / name / "comparison.json").read_text(encoding="utf-8"))
-    return content
+    content = json.loads((RESULTS / name / "comparison.json").read_text(encoding="utf-8"))
+    return comparison_from_json(content, summary_kinds())
 
 
 @themed
@@ -162,7 +189,8 @@ def figure2(content: Content) -> Figure:
 @themed
 def curves(content: Content) -> Figure:
     """One half of the paper's Figure 3, read off, and our curves, over the tokens trained on."""
-    lines, encodings = content["lines"], comparison(content["of"])["lm"]["encodings"]
+    lines = content["lines"]
+    encodings = _summary(comparison(content["of"]), learning_speed.Summary).encodings
     tokens = np.array(content["thousand_steps"]) * 1000 * content["tokens_per_step"]
     labels = {name: f"{name}, the paper" for name in lines}
     right = 36 + text_width(list(labels.values()), WIDE)
@@ -172,9 +200,9 @@ def curves(content: Content) -> Figure:
         axes.plot(tokens, lines[name], color=(color := next(colors)), ls="--")
         ends.append(LineEnd(tokens[-1], lines[name][-1], label, color))
     for name, encoding in encodings.items():
-        curve = encoding["curve"]
-        axes.plot(curve["tokens"], curve["mean"], color=next(colors))
-        end = (curve["tokens"][-1], curve["mean"][-1])
+        curve = encoding.curve
+        axes.plot(curve.tokens, curve.mean, color=next(colors))
+        end = (curve.tokens[-1], curve.mean[-1])
         axes.annotate(f"{display_name(name)}, ours", end, xytext=(8, -4), textcoords="offset points", fontsize=12.5)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
@@ -192,7 +220,7 @@ def _circumstances(content: Content) -> str:
     """Says when, on what and how long, as far as the results tell."""
     if "of" not in content:
         return f" ({content['cost']})"
-    return f" ({content['cost']}; {circumstances(comparison(content['of']))})"
+    return f" ({content['cost']}; {provenance_line(comparison(content['of']).origin)})"
 
 
 def _hours(full: Content) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,24 @@ import torch
 
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError
-from roformer.evaluation import baselines
 from roformer.evaluation.comparability import label_runs
 from roformer.evaluation.comparison import compare
-from roformer.evaluation.evaluators import EVALUATORS, LoadedRun
 from roformer.evaluation.runs import Run, find_runs
 from roformer.io import write_json
 from roformer.position import POSITION_ENCODINGS
-from roformer.report.headline import headline
-from roformer.report.page import write_report
+from roformer.report.page import headline, warnings, write_report
+from roformer.results.comparison import comparison_to_json
+from roformer.results.records import Record
+from roformer.results.schema import from_json, to_json
 from roformer.runs import RunFolder
 from roformer.runs.provenance import file_digest, provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
-from roformer.tasks import TASKS
+from roformer.sections import in_page_order
+from roformer.sections.evaluator import Evaluator, LoadedRun, discover
 from roformer.tasks.factory import build_task
-from roformer.tasks.language_modeling import LanguageModeling
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of results files
 
 
 def evaluate(config: EvaluateConfig) -> Path:
@@ -42,98 +41,107 @@ def evaluate(config: EvaluateConfig) -> Path:
     runs, unfinished = find_runs(config.patterns)
     for folder in unfinished:
         print(f"skipping {folder}: the run has not finished")
-    labels = label_runs(run.description for run in runs)
-    tasks = sorted({run.task for run in runs if issubclass(TASKS[run.task], LanguageModeling)})
-    if len(tasks) > 1:
-        raise UserError(f"losses of {' and '.join(tasks)} do not compare; narrow runs= to one of them")
-    if config.reference not in labels.values():
-        POSITION_ENCODINGS[config.reference]  # raises for a misspelt one; one without runs is told on the page
+    _check(runs, config.reference)
     output_dir = Path(config.output_dir or os.path.commonpath([run.folder.resolve().parent for run in runs]))
-    results = []
-    for run in runs:
-        results += _evaluate_run(run, config, output_dir / "results")
-    comparison = compare(results, config)
-    here = provenance()
-    comparison.update(created=here["created"], command=here["command"], evaluation_commit=here["git_commit"])
-    report = output_dir / "report"
+    records = [record for run in runs for record in _evaluate_run(run, config, output_dir / "results")]
+    comparison = compare(records, config, provenance())
+    report, sections = output_dir / "report", in_page_order()
     report.mkdir(parents=True, exist_ok=True)
-    write_json(report / "comparison.json", comparison)
-    page = write_report(comparison, report)
-    parts = {name: comparison[name] for name in ("lm", "classification", "translation")} | comparison["scores"]
-    for name, warning in [(name, warning) for name, part in parts.items() if part for warning in part["warnings"]]:
-        print(f"warning: {name}: {warning}", file=sys.stderr)
-    print(headline(comparison))
+    versions = {name: section.version for name, section in sections}
+    write_json(report / "comparison.json", comparison_to_json(comparison, versions))
+    page = write_report(comparison, report, sections)
+    for warning in warnings(comparison, sections):
+        print(f"warning: {warning}", file=sys.stderr)
+    print(headline(comparison, sections))
     print(f"results: {output_dir / 'results'}\nreport:  {page}")
     return page
 
 
-def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[dict[str, Any]]:
-    """Returns the results of every evaluator that fits the run's task, from the files that are up to date."""
-    loaded: LoadedRun | None = None
+def _check(runs: list[Run], reference: str) -> None:
+    """Raises ``UserError`` if runs do not compare, or the reference is no encoding."""
+    labels = label_runs(run.info for run in runs)
+    tasks: dict[tuple[str, str | None], set[str]] = {}
+    for run in runs:
+        tasks.setdefault((run.family, run.info.data), set()).add(run.task)
+    for (family, _), names in tasks.items():
+        if len(names) > 1:
+            found = " and ".join(sorted(names))
+            raise UserError(f"results of {found} ({family}) do not compare; narrow runs= to one of them")
+    if reference not in labels.values():
+        POSITION_ENCODINGS[reference]  # raises for a misspelled one; the page says that one has no runs
 
-    def load() -> LoadedRun:
-        nonlocal loaded
-        loaded = loaded or load_run(run)
-        return loaded
 
-    results = []
-    for name in EVALUATORS:
-        evaluator = EVALUATORS[name](config)
-        if not evaluator.fits(run):
+def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[Record[Any]]:
+    """Returns the records of every evaluator that fits the run, from the results files that are up to date."""
+    loaded: LoadedRun[Any] | None = None
+    records, evaluators = [], discover()
+    for name in evaluators:
+        evaluator = evaluators[name](config)
+        if run.family not in evaluator.families or not evaluator.fits(run.config):
             continue
-
-        def measure() -> dict[str, Any]:
-            with torch.inference_mode(), autocast(run.config["trainer"]["precision"], load().model.device):
-                return evaluator.evaluate(load())  # noqa: B023  # called before the next round of the loop
-
-        folder_of_run = RunFolder(run.folder)
-        files = [file_digest(file) for file in (folder_of_run.exported_weights, folder_of_run.metrics_file)]
-        key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
-        results.append(_cached(folder / name / f"{run.name}.json", key, name, run, measure))
-    if run.task == "classification" and run.scored_data is None:
-        key = _key(baselines.VERSION, run.data_fingerprint, run.config["task"]["max_length"])
-        file = folder / "baselines" / f"{run.config['data']['name']}.json"
-        results.append(_cached(file, key, "baselines", run, lambda: baselines.baseline_metrics(load().task)))
-    return results
+        file, key = _results_file(run, name, evaluator, folder)
+        if (stored := _stored(file, key)) is not None:
+            metrics = from_json(evaluator.metrics, stored, str(file))
+        else:
+            print(f"{name}: {run.name}", flush=True)
+            loaded = loaded or load_run(run)
+            with torch.inference_mode(), autocast(run.config["trainer"]["precision"], loaded.model.device):
+                metrics = evaluator.evaluate(loaded)
+            _store(file, key, name, run, metrics)
+        records.append(Record(run.info, metrics, run.config, run.provenance))
+    return records
 
 
-def load_run(run: Run) -> LoadedRun:
+def load_run(run: Run) -> LoadedRun[Any]:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
     settings = {**run.config, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
     train_config = TrainConfig.from_settings(settings)
     task = build_task(train_config)
     if task.corpus.fingerprint != run.data_fingerprint:
         raise UserError(
-            f"the data, or the version of roformer, has changed since {run.folder} was trained, so that its test "
-            "split may be another now; train anew"
+            f"the data, or the version of roformer, has changed since {run.folder} was trained, so its test split may "
+            "be another now; train anew"
         )
     if "test" not in task.corpus.splits:
         raise UserError(
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
         )
     model = task.model_class.from_pretrained(run.export)  # in evaluation mode
-    return LoadedRun(run, model.to(best_device()), task)
+    return LoadedRun(run.folder, run.config, model.to(best_device()), task)
 
 
-def _cached(file: Path, key: str, evaluator: str, run: Run, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns the results file if its key fits, else measures and writes it."""
-    if file.is_file():
-        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if stored["key"] == key:
-            return {**stored, "run": run.description}
-    print(f"{evaluator}: {run.name}", flush=True)
-    result = {
+def _results_file(run: Run, name: str, evaluator: Evaluator[Any, Any], folder: Path) -> tuple[Path, str]:
+    """Returns where the metrics of an evaluator are kept, and the key of all that they depend on."""
+    if evaluator.scope == "data":
+        key = _key(evaluator.version, run.data_fingerprint, run.config["task"])
+        return folder / name / f"{run.config['data']['name']}-{key}.json", key
+    trained = RunFolder(run.folder)
+    files = [file_digest(file) for file in (trained.exported_weights, trained.metrics_file)]
+    config = evaluator.config
+    key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
+    return folder / name / f"{run.name}.json", key
+
+
+def _stored(file: Path, key: str) -> Any:
+    """Returns the metrics in a results file whose key fits, else None."""
+    if not file.is_file():
+        return None
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return stored["metrics"] if stored["key"] == key else None
+
+
+def _store(file: Path, key: str, evaluator: str, run: Run, metrics: object) -> None:
+    content = {
         "schema_version": SCHEMA_VERSION,
         "key": key,
         "evaluator": evaluator,
-        "run": run.description,
-        "metrics": measure(),
+        "run": to_json(run.info),
+        "metrics": to_json(metrics),
         "config": run.config,
         "trained": run.provenance,
         "evaluated": provenance(),
     }
-    write_json(file, result)
-    return result
+    write_json(file, content)
 
 
 def _key(version: int, *parts: object) -> str:

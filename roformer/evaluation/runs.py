@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from roformer.config import data_name
+from roformer.data import SOURCES
 from roformer.errors import UserError
+from roformer.results.records import RunInfo
 from roformer.runs import RunFolder
 from roformer.tasks import TASKS
-from roformer.tasks.language_modeling import LanguageModeling
-from roformer.tasks.translation import Translation
 
 
 @dataclass(frozen=True)
@@ -41,29 +41,32 @@ class Run:
         return str(self.config["task"]["name"])
 
     @property
-    def scored_data(self) -> str | None:
-        """What it was trained on, in a word, if it is judged by one number: such runs on several datasets may stand
-        in one comparison."""
-        data = self.config["data"]
-        compared_alone = issubclass(TASKS[self.task], LanguageModeling | Translation)
-        if compared_alone or (self.task == "classification" and data["name"] != "glue"):
-            return None
-        return str(data.get("glue_task") or data_name(data))
+    def family(self) -> str:
+        """The family of tasks whose results compare: the task's own, or that of benchmarks."""
+        family = TASKS[self.task].family
+        is_benchmark = SOURCES[self.config["data"]["name"]].is_benchmark
+        return "downstream" if is_benchmark and family == "classification" else family
 
     @property
-    def description(self) -> dict[str, Any]:
-        """What a comparison tells runs apart by."""
-        rate = self.config["optimizer"]["learning_rate"] if self.scored_data else None  # others choose theirs before
-        told = {"name": self.name, "task": self.task, "data": self.scored_data, "learning_rate": rate}
-        return {**told, "position": self.config["position"], "seed": self.seed}
+    def info(self) -> RunInfo:
+        """What a comparison tells runs apart by. Runs that are judged by one number may be of several datasets and,
+        since the comparison selects, of several learning rates."""
+        data, rate = self.config["data"], self.config["optimizer"]["learning_rate"]
+        is_scored = self.family == "downstream"
+        dataset = data.get("glue_task") or data_name(data)
+        return RunInfo(
+            name=self.name,
+            task=self.task,
+            family=self.family,
+            data=str(dataset) if is_scored else None,
+            learning_rate=rate if is_scored else None,
+            position=self.config["position"],
+            seed=int(self.config["seed"]),
+        )
 
     @property
     def data_fingerprint(self) -> str:
         return str(self.provenance["data_fingerprint"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.config["seed"])
 
 
 def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:

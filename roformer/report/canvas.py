@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from roformer.report.encodings import COLORS
+from roformer.report.styles import COLORS
 
 Arguments = ParamSpec("Arguments")
 

@@ -1,12 +1,7 @@
-"""How numbers, intervals and names are written, the same in tables, figures, tiles and the headline.
+"""How numbers, intervals and names are written, the same in tables, figures, tiles and sentences."""
 
-An interval is ``{"values": [...], "mean": x, "low": x|None, "high": x|None}``; low and high bound the 95 % CI.
-"""
-
-from collections.abc import Mapping
-from typing import Any
-
-Interval = Mapping[str, Any]
+from roformer.results.comparison import Origin
+from roformer.results.intervals import Difference, Interval
 
 MINUS = "\u2212"  # the minus sign: as wide as a plus, so that signed columns line up
 TIMES = "\u00d7"
@@ -16,8 +11,10 @@ NAMES = {"none": "no encoding", "rope": "RoPE", "sinusoidal_rope": "sinusoidal w
 
 
 def display_name(encoding: str) -> str:
-    """Returns the name the literature uses for a registry name, or the registry name with spaces."""
-    return NAMES.get(encoding, encoding.replace("_", " "))
+    """Returns the name the literature uses for a registry name, or the registry name with spaces; settings in brackets
+    behind it stay."""
+    name, bracket, settings = encoding.partition(" (")
+    return NAMES.get(name, name.replace("_", " ")) + bracket + settings
 
 
 def fixed(value: float, decimals: int, *, signed: bool = False) -> str:
@@ -32,18 +29,18 @@ def with_interval(
     """Writes "4.630 [4.610, 4.650]", or the mean alone where there is no CI, or a dash where there is nothing.
 
     Args:
-        interval: as in the module docstring.
+        interval: what to write.
         decimals: digits after the point.
-        scale: multiplies every number, for example 100 for a fraction shown in per cent.
+        scale: multiplies every number, for example 100 for a fraction shown in percent.
         signed: writes the plus sign too, for differences.
         unit: follows the mean without a space, for example a multiplication sign.
     """
     if interval is None:
         return MISSING
-    mean = fixed(interval["mean"] * scale, decimals, signed=signed) + unit
-    if not has_bounds(interval):
+    mean = fixed(interval.mean * scale, decimals, signed=signed) + unit
+    if interval.low is None or interval.high is None:
         return mean
-    low, high = (fixed(interval[side] * scale, decimals, signed=signed) for side in ("low", "high"))
+    low, high = (fixed(bound * scale, decimals, signed=signed) for bound in (interval.low, interval.high))
     return f"{mean} [{low}, {high}]"
 
 
@@ -54,29 +51,20 @@ def probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def effect(difference: Interval | None) -> str:
-    """Writes the size of the effect of a difference, or a dash where it has none."""
-    if difference is None or difference["effect_size"] is None:
-        return MISSING
-    return fixed(difference["effect_size"], 1, signed=True)
+def corrected(difference: Difference | None) -> str:
+    """Writes the corrected p-value of a difference, or a dash."""
+    return probability(difference.p_holm if difference else None)
 
 
-def circumstances(comparison: Mapping[str, Any]) -> str:
+def length_label(length: int, trained: int | None) -> str:
+    """Writes "256 (2x)", with a multiplication sign, where the training length is known, else "256"."""
+    return f"{length} ({length / trained:g}{TIMES})" if trained else str(length)
+
+
+def provenance_line(origin: Origin) -> str:
     """Writes on what machine, with which PyTorch and by which commit a comparison was trained."""
-    hardware = comparison["hardware"]
+    hardware = origin.hardware
     machine = f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
     machine = f"{hardware['gpu']}; {machine}" if hardware["gpu"] else machine
-    commit = comparison["git_commit"] or "unknown"
-    return f"{machine}; torch {comparison['versions']['torch']}; training of the first run: commit {commit}"
-
-
-def has_bounds(interval: Interval) -> bool:
-    """Returns whether the interval carries a CI at all."""
-    return interval.get("low") is not None and interval.get("high") is not None
-
-
-def excludes(interval: Interval | None, value: float) -> bool:
-    """Returns whether two seeds or more give a CI that leaves ``value`` out: the rule for claiming a difference."""
-    if interval is None or not has_bounds(interval) or len(interval["values"]) < 2:
-        return False
-    return bool(interval["low"] > value or interval["high"] < value)
+    commit = origin.git_commit or "unknown"
+    return f"{machine}; torch {origin.versions['torch']}; training of the first run: commit {commit}"

@@ -1,10 +1,18 @@
 """Results that look like those of real runs, and real runs that are tiny."""
 
 import copy
+import json
 
 import pytest
 
+from roformer.evaluation.comparison import compare
 from roformer.evaluation.harness import evaluate
+from roformer.results.comparison import comparison_to_json
+from roformer.results.records import Record, RunInfo
+from roformer.results.schema import from_json
+from roformer.sections import in_page_order
+from roformer.sections.evaluator import discover
+from roformer.tasks import TASKS
 from tests.tiny_runs import evaluation
 
 ENCODINGS, SEEDS = ("rope", "none"), (1, 2)
@@ -41,6 +49,46 @@ TRAINED = {
 }
 
 
+def comparison_of(results, config):
+    """The comparison of results files, given as plain JSON."""
+    evaluators = discover()
+    records = [
+        Record(
+            from_json(RunInfo, result["run"]),
+            from_json(evaluators[result["evaluator"]].metrics, json.loads(json.dumps(result["metrics"]))),
+            result["config"],
+            result["trained"],
+        )
+        for result in results
+    ]
+    return compare(records, config, {"created": "now", "command": "evaluate", "git_commit": "def"})
+
+
+def as_json(comparison):
+    """What ``comparison.json`` holds."""
+    return comparison_to_json(comparison, {name: section.version for name, section in in_page_order()})
+
+
+def by_encoding(comparison):
+    """Everything that the sections of a comparison, as JSON, say of each encoding."""
+    found = {}
+    for name, section in comparison["sections"].items():
+        for label, entry in section["summary"].get("encodings", {}).items():
+            own = entry if isinstance(entry, dict) and name not in ("rope_scaling", "synthetic") else {name: entry}
+            found.setdefault(label, {}).update(own)
+    return found
+
+
+def summary(comparison, section):
+    """The summary of a section, as JSON."""
+    return comparison["sections"][section]["summary"]
+
+
+def group(comparison, family="language_modeling"):
+    """The first group of a family."""
+    return next(each for each in comparison["groups"] if each["family"] == family)
+
+
 @pytest.fixture
 def result():
     """Makes one results file's content; keywords such as ``optimizer__learning_rate`` change its configuration."""
@@ -54,9 +102,18 @@ def result():
             group, _, setting = key.partition("__")
             config[group][setting] = value
         name = name or f"{task}-{'-'.join(map(str, position.values()))}-{seed}"
-        data = metrics["data"] if evaluator == "score" else None
+        data = metrics.pop("data", None)
+        family = TASKS[task].family if data is None else "downstream"
         rate = config["optimizer"]["learning_rate"] if data else None
-        run = {"name": name, "task": task, "data": data, "learning_rate": rate, "position": position, "seed": seed}
+        run = {
+            "name": name,
+            "task": task,
+            "family": family,
+            "data": data,
+            "learning_rate": rate,
+            "position": position,
+            "seed": seed,
+        }
         return {"evaluator": evaluator, "run": run, "metrics": metrics, "config": config, "trained": dict(TRAINED)}
 
     return make
@@ -71,12 +128,14 @@ def mlm_results(result):
         lengths = {str(32 * factor): {"loss": loss + factor, "predicted_tokens": 100} for factor in (1, 2, 4)}
         points = {"steps": [10, 20, 30, 40], "tokens": [1000, 2000, 3000, 4000], "validation_loss": curve}
         points["seconds"] = [10.0 * second for second in (1, 2, 3, 4)]
-        beyond = {"windows": 5, "by_length": lengths, "by_position": [loss, loss + 2], "sliding": loss - 0.1}
+        beyond = {"windows": 5, "by_length": lengths, "by_position": [loss, loss + 2]}
+        beyond |= {"sliding_window_loss": loss - 0.1, "is_bidirectional": True, "has_position_table": False}
+        found = {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77, "unit": "masked token"}
         return [
             result("length_extrapolation", beyond, **run),
-            result("lm_loss", {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77}, **run),
-            result("training_curve", {**points, "tokens_per_second": 50.0}, **run),
-            result("attention_distance", {"rows": 9, "tokens": [[2 * loss, loss]]}, **run),
+            result("lm_loss", found, **run),
+            result("learning_speed", {**points, "tokens_per_second": 50.0}, **run),
+            result("attention_distance", {"rows": 9, "tokens": [[2 * loss, loss]], "uniform": 10.0}, **run),
         ]
 
     return make
@@ -90,11 +149,11 @@ def classifier_results(result):
         accuracy = sum(p == label for p, label in zip(predictions, labels, strict=True)) / len(labels)
         scores = {"accuracy": accuracy, "macro_f1": accuracy / 2, "predictions": predictions, "labels": labels}
         curve = {"steps": [], "tokens": [], "seconds": [], "validation_loss": [], "tokens_per_second": 70.0}
-        baselines = {"majority class": {"predictions": [0] * len(labels), "labels": labels}}
+        baselines = {"baselines": {"majority class": {"predictions": [0] * len(labels), "labels": labels}}}
         run["task"] = "classification"
         return [
             result("classification", {**scores, "loss": 1.0, "label_names": ["a", "b"]}, **run),
-            result("training_curve", curve, **run),
+            result("learning_speed", curve, **run),
             result("baselines", baselines, **run),
         ]
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from roformer.errors import UserError
-from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
 from roformer.evaluation.harness import evaluate
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.sections.length_extrapolation.measure import labeled_windows, sliding_batches, window_batches
 from roformer.tasks.factory import build_task
+from tests.evaluation.conftest import by_encoding, group
 from tests.tiny_runs import evaluation
 
 
@@ -34,16 +35,16 @@ def test_report_of_bytes(causal_runs):
     """Catches evaluators that do not know of causal models, and nats where bits belong."""
     report = evaluate(evaluation(causal_runs))
     comparison = json.loads((report.parent / "comparison.json").read_text())
-    rope = comparison["lm"]["encodings"]["rope"]
-    assert comparison["lm"]["settings"]["task"] == "char_lm"
+    rope = by_encoding(comparison)["rope"]
+    assert group(comparison)["settings"]["task"] == "char_lm"
     assert set(rope["loss_by_length"]) == {"32", "64", "128"}
-    assert rope["stretching"]
+    assert rope["rope_scaling"]
     assert rope["attention_distance"]
     tables = (report.parent / "tables.md").read_text()
-    assert "Byte-language-model loss" in tables
+    assert "Bits per byte" in tables
     assert f"{rope['loss']['mean'] / np.log(2):.3f}" in tables
     assert "Per byte." in tables
-    assert "and [CLS]. Sliding: " in tables
+    assert "plus one [CLS]. Sliding window: " in tables
     assert "of which the second half counts" in tables
 
 
@@ -60,7 +61,7 @@ def test_heads_of_a_decoder_look_back(causal_runs):
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_every_length_predicts_the_same_tokens(task, factor):
     """Catches a [SEP] that is predicted at some lengths, or a token more."""
-    windows = labelled_windows(task, 4)
+    windows = labeled_windows(task, 4)
     (batch,) = window_batches(task, windows, factor, batch_tokens=10**6)
     labels = batch.inputs["labels"][0]
     assert labels[labels != IGNORE_INDEX].tolist() == np.concatenate([tokens for tokens, _ in windows]).tolist()
@@ -71,8 +72,8 @@ def test_every_length_predicts_the_same_tokens(task, factor):
 def test_a_sliding_window_predicts_every_token_once_after_half_a_window(tiny_runs, length):
     """Catches tokens that are lost, counted twice, or predicted with less before them than there could be."""
     task = build_task(tiny_runs.config("unused", f"task.sequence_length={length}", task="causal_lm"))
-    ordinary, windows = length - 2, labelled_windows(task, 3)
-    (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
+    ordinary, windows = length - 2, labeled_windows(task, 3)
+    (batch,) = sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
     pieces = [labels[start + 1 : stop] for start, stop in pairwise(bounds)]
     per_window = len(pieces) // len(windows)
@@ -87,13 +88,13 @@ def test_linear_attention_has_a_report(tiny_runs, tmp_path):
     """Catches probes that only attention with weights can give, asked of all."""
     run = tiny_runs.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")
     report = evaluate(evaluation([run]))
-    rope = json.loads((report.parent / "comparison.json").read_text())["lm"]["encodings"]["rope"]
-    assert (rope["attention_distance"], rope["decay"], rope["stretching"]) == (None, None, None)
-    assert "Beside the paper" not in (report.parent / "tables.md").read_text()
+    comparison = json.loads((report.parent / "comparison.json").read_text())
+    assert set(comparison["sections"]) == {"lm_loss", "learning_speed", "length_extrapolation"}
+    assert "The paper and this comparison" not in (report.parent / "tables.md").read_text()
 
 
 @pytest.mark.slow
 def test_masked_and_causal_losses_are_kept_apart(causal_runs, runs):
     """Catches a ranking of losses of different tokens."""
-    with pytest.raises(UserError, match="losses of char_lm and mlm do not compare"):
+    with pytest.raises(UserError, match=r"results of char_lm and mlm .* do not compare"):
         evaluate(evaluation([causal_runs[0], runs[0]], output_dir=str(causal_runs[0].parent / "mixed")))

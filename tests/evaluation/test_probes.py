@@ -9,12 +9,14 @@ import torch
 
 from roformer.config import TrainConfig
 from roformer.errors import UserError
-from roformer.evaluation.evaluators import EVALUATORS, attention_distance, decay
-from roformer.evaluation.evaluators.length_extrapolation import _sliding_batches, labelled_windows, window_batches
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS, ModelShape
+from roformer.sections.attention_distance import measure as attention_distance
+from roformer.sections.evaluator import discover
+from roformer.sections.length_extrapolation.measure import labeled_windows, sliding_batches, window_batches
+from roformer.sections.long_term_decay import measure as long_term_decay
 from roformer.tasks.factory import build_task
 from roformer.tasks.language_modeling import evenly_spaced, predictions, score_batches, score_tokens
 from roformer.training.run import train
@@ -32,15 +34,15 @@ def rope(runs):
 
 
 def measure(name, loaded, **settings):
-    evaluator = EVALUATORS[name](evaluation([], **settings))
-    assert evaluator.fits(loaded.run)
+    evaluator = discover()[name](evaluation([], **settings))
+    assert evaluator.fits(loaded.config)
     with torch.inference_mode():
         return evaluator.evaluate(loaded)
 
 
 def test_scores_of_tokens_are_those_of_the_model(rope):
     """Catches losses of other tokens, and positions that do not begin anew in each document."""
-    batches = list(window_batches(rope.task, labelled_windows(rope.task, 4), 2, batch_tokens=200))
+    batches = list(window_batches(rope.task, labeled_windows(rope.task, 4), 2, batch_tokens=200))
     scores = score_tokens(rope.model, batches)
     expected, positions = [], []
     for batch in batches:
@@ -59,7 +61,7 @@ def test_scores_of_tokens_are_those_of_the_model(rope):
 
 def test_a_model_in_training_goes_on_in_training(rope):
     """Catches dropout in evaluation, and none in training after a validation that ended early."""
-    batches = list(window_batches(rope.task, labelled_windows(rope.task, 4), 2, batch_tokens=200))
+    batches = list(window_batches(rope.task, labeled_windows(rope.task, 4), 2, batch_tokens=200))
     rope.model.train()
     scored = predictions(rope.model, batches)
     next(scored)
@@ -72,20 +74,20 @@ def test_a_model_in_training_goes_on_in_training(rope):
 def test_places_add_up_to_the_whole(rope):
     """Catches parts of a window that are counted twice, or in another order."""
     result = measure("length_extrapolation", rope)
-    assert len(result["by_position"]) == 4
-    batches = window_batches(rope.task, labelled_windows(rope.task, 4), 4, batch_tokens=512)
+    assert len(result.by_position) == 4
+    batches = window_batches(rope.task, labeled_windows(rope.task, 4), 4, batch_tokens=512)
     scores = score_tokens(rope.model, batches)
     counts, _ = np.histogram(scores.position_ids, bins=[1, 31, 61, 91, 121])
-    mean = np.average(result["by_position"], weights=counts)
-    assert mean == pytest.approx(result["by_length"]["128"]["loss"], rel=1e-6)
+    mean = np.average(result.by_position, weights=counts)
+    assert mean == pytest.approx(result.by_length[128].loss, rel=1e-6)
 
 
 @pytest.mark.parametrize("length", [32, 33, 37])
 def test_a_sliding_window_predicts_every_token_once_and_in_its_middle(tiny_runs, length):
     """Catches tokens that are lost between two windows, counted in both, or predicted at an edge."""
     task = build_task(tiny_runs.config("unused", f"task.sequence_length={length}"))
-    ordinary, windows = length - 2, labelled_windows(task, 3)
-    (batch,) = _sliding_batches(task, windows, batch_tokens=10**6)
+    ordinary, windows = length - 2, labeled_windows(task, 3)
+    (batch,) = sliding_batches(task, windows, batch_tokens=10**6)
     labels, bounds = batch.inputs["labels"][0], batch.inputs["cu_seqlens"].tolist()
     pieces = [labels[start + 1 : stop - 1] for start, stop in pairwise(bounds)]
     assert {len(piece) for piece in pieces} == {ordinary}
@@ -108,14 +110,14 @@ def test_stretching_is_what_its_name_says(runs):
     for weight in rope.model.parameters():
         torch.nn.init.normal_(weight)  # a model of a few steps hardly looks at positions
     before = rope.model.roformer.position
-    losses = measure("stretching", rope)["by_scaling"]
+    losses = measure("rope_scaling", rope).by_scaling
     assert rope.model.roformer.position is before
-    plain = measure("length_extrapolation", rope)["by_length"]
+    plain = measure("length_extrapolation", rope).by_length
     assert list(losses) == ["rope", "rope_linear", "rope_ntk", "rope_dynamic", "rope_yarn"]
-    for length in ("64", "128"):
-        assert losses["rope"][length] == pytest.approx(plain[length]["loss"], rel=1e-6)
+    for length in (64, 128):
+        assert losses["rope"][length] == pytest.approx(plain[length].loss, rel=1e-6)
         assert len({by_length[length] for by_length in losses.values()}) == 5
-        factor = int(length) // 32
+        factor = length // 32
         stretched = {
             "rope_ntk": {"factor": float(factor)},
             "rope_dynamic": {"factor": 2.0, "original_max_position_embeddings": 32},
@@ -125,11 +127,11 @@ def test_stretching_is_what_its_name_says(runs):
             rope.model.roformer.position = POSITION_ENCODINGS.build(
                 {"name": name, **settings}, rope.model.config.shape
             )
-            batches = window_batches(rope.task, labelled_windows(rope.task, 4), factor, batch_tokens=512)
+            batches = window_batches(rope.task, labeled_windows(rope.task, 4), factor, batch_tokens=512)
             assert losses[name][length] == pytest.approx(score_batches(rope.model, batches)[0], rel=1e-6)
         rope.model.roformer.position = before
         found, weights = 0.0, 0
-        for batch in window_batches(rope.task, labelled_windows(rope.task, 4), factor, batch_tokens=1):
+        for batch in window_batches(rope.task, labeled_windows(rope.task, 4), factor, batch_tokens=1):
             places = torch.arange(batch.inputs["input_ids"].shape[1])[None] / factor
             with torch.no_grad():
                 logits = rope.model(batch.inputs["input_ids"], position_ids=places).logits[0]
@@ -143,24 +145,24 @@ def test_stretching_is_what_its_name_says(runs):
 def test_only_rope_is_stretched(runs):
     """Catches rotations that are forced upon a model that was trained without."""
     none = load(runs[4])
-    assert none.run.config["position"]["name"] == "none"
-    assert not EVALUATORS["stretching"](evaluation([])).fits(none.run)
+    assert none.config["position"]["name"] == "none"
+    assert not discover()["rope_scaling"](evaluation([])).fits(none.config)
 
 
 def test_attention_distance(rope, monkeypatch):
-    """Catches weights of another layer or head, and rows lost between batches."""
+    """Catches weights of another layer or head, rows lost between batches, and a model that stays changed."""
     monkeypatch.setattr(attention_distance, "_BATCH", 3)
     result = measure("attention_distance", rope)
     rows = torch.stack(
-        [torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in labelled_windows(rope.task, 1)]
+        [torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in labeled_windows(rope.task, 1)]
     )
-    assert result["rows"] == len(rows) > 3
-    eager = type(rope.model).from_pretrained(rope.run.export, attention_backend="eager")
+    assert result.rows == len(rows) > 3
+    eager = type(rope.model).from_pretrained(rope.folder / "export", attention_backend="eager")
     with torch.no_grad():
         weights = torch.stack(eager.roformer(rows, output_attentions=True).attentions)
     places = torch.arange(32)
     distances = (weights * (places[:, None] - places).abs()).sum(-1).mean(dim=(1, 3))
-    assert np.array(result["tokens"]) == pytest.approx(distances.numpy(), rel=1e-4)
+    assert np.array(result.tokens) == pytest.approx(distances.numpy(), rel=1e-4)
     assert distances.flatten().unique().numel() == 4
 
 
@@ -168,13 +170,18 @@ def test_attention_distance(rope, monkeypatch):
 def test_decay(rope, layout, monkeypatch):
     """Catches queries and keys of the wrong tokens, heads or layers, and pairs of the wrong channels: scores are those
     of the rotated queries and keys."""
-    monkeypatch.setattr(decay, "_ROWS", 2)
-    monkeypatch.setattr(decay, "_PAIRS", 3)
-    loaded = replace(rope, run=replace(rope.run, config={**rope.run.config, "position": {
-        "name": "rope", "rope_theta": 50.0, "layout": layout, "partial_rotary_factor": 1.0,
-        "frequency_band": "all"}}))  # fmt: skip
-    result = measure("decay", loaded)
-    windows = labelled_windows(rope.task, 1)
+    monkeypatch.setattr(long_term_decay, "_ROWS", 2)
+    monkeypatch.setattr(long_term_decay, "_PAIRS", 3)
+    position = {
+        "name": "rope",
+        "rope_theta": 50.0,
+        "layout": layout,
+        "partial_rotary_factor": 1.0,
+        "frequency_band": "all",
+    }
+    loaded = replace(rope, config={**rope.config, "position": position})
+    result = measure("long_term_decay", loaded)
+    windows = labeled_windows(rope.task, 1)
     assert len(windows) > 4
     chosen = [windows[place] for place in evenly_spaced(len(windows), 2)]
     input_ids = torch.stack([torch.from_numpy(rope.task.add_special_tokens(*window)[0]) for window in chosen])
@@ -197,20 +204,20 @@ def test_decay(rope, layout, monkeypatch):
             for place, other in zip(queries[row], keys[row], strict=True)
             for query, key in zip(output[row, place, :32].split(16), output[row, other, 32:64].split(16), strict=True)
         ]
-        assert len(scores) == result["pairs"] == 2 * 2 * 3 * 2
-        assert result["scores"][distance] == pytest.approx(np.mean(scores), rel=1e-4)
-    assert (np.array(result["bounds"]) > result["scores"]).all()
-    assert len(result["bounds"]) == len(result["distances"]) == 257
+        assert len(scores) == result.pairs == 2 * 2 * 3 * 2
+        assert result.scores[distance] == pytest.approx(np.mean(scores), rel=1e-4)
+    assert (np.array(result.bounds) > result.scores).all()
+    assert len(result.bounds) == len(result.distances) == 257
 
 
 def test_a_head_that_looks_everywhere(rope):
     """Catches a mean that is not one over queries and keys: without scores it is (L^2 - 1) / 3L."""
-    blind = load(rope.run.folder)
+    blind = load(rope.folder)
     with torch.no_grad():
         for layer in blind.model.roformer.layers:
             layer.query_key_value.weight.zero_()
             layer.query_key_value.bias.zero_()
-    distances = np.array(measure("attention_distance", blind)["tokens"])
+    distances = np.array(measure("attention_distance", blind).tokens)
     assert distances == pytest.approx(np.full((2, 2), (32**2 - 1) / (3 * 32)), rel=1e-5)
 
 
@@ -232,17 +239,17 @@ def ordered(tiny_runs, tmp_path_factory):
 def test_synthetic_cells(ordered):
     """Catches cells in another order, labels of other documents, and lengths that do not grow."""
     result = measure("synthetic", ordered, length_factors=[1, 4])
-    assert result["cell"] == "distance of the two words"
-    assert list(result["by_length"]) == ["34", "136"]
-    short, long = result["by_length"].values()
+    assert result.cell == "distance of the two words"
+    assert list(result.by_length) == [34, 136]
+    short, long = result.by_length.values()
     # at 34 words the cells have distances of 1 to 5, 5 to 9, ...; up to 16 is near, and half of them has alpha first
     assert all(0.35 < accuracy < 0.65 for accuracy in short[:3])
-    assert short[5:] == [0, 0, 0]
+    assert short[5:] == (0, 0, 0)
     assert 0.3 < long[0] < 0.65  # distances of 1 to 17
-    assert long[1:] == [0] * 7
-    half = result["guesses"]["34"]["most frequent label"]
+    assert long[1:] == (0,) * 7
+    half = result.baselines[34]["most frequent label"]
     assert 0.2 < half < 0.3  # near and far come alike at 34 words,
-    assert result["guesses"]["136"]["most frequent label"] > 0.4  # but hardly so at 136
+    assert result.baselines[136]["most frequent label"] > 0.4  # but hardly so at 136
 
 
 def test_too_few_synthetic_documents_are_one_line(ordered):

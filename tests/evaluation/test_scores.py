@@ -10,14 +10,14 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
-from roformer.evaluation.comparison import compare
-from roformer.evaluation.evaluators import EVALUATORS
-from roformer.evaluation.evaluators.score import _f1_of
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
-from roformer.report.headline import headline
-from roformer.report.page import write_report
-from roformer.report.tables import all_tables
+from roformer.report.page import headline, page_parts, write_report
+from roformer.report.table import Table
+from roformer.results.schema import to_json
+from roformer.sections import in_page_order
+from roformer.sections.downstream_score.measure import DownstreamScore, f1_of
+from tests.evaluation.conftest import as_json, comparison_of, summary
 from tests.tiny_runs import evaluation
 
 
@@ -71,9 +71,12 @@ def runs(tiny_runs, root, tmp_path_factory):
 
 def scored(folder):
     (found,), _ = find_runs([str(folder)])
-    evaluator = EVALUATORS["score"](evaluation([]))
-    assert evaluator.fits(found)
-    return evaluator.evaluate(load_run(found))
+    assert found.family in DownstreamScore.families
+    return to_json(DownstreamScore(evaluation([])).evaluate(load_run(found)))
+
+
+def datasets_of(results):
+    return summary(as_json(comparison_of(results, evaluation([]))), "downstream_score")["datasets"]
 
 
 @pytest.mark.slow
@@ -97,10 +100,10 @@ def test_each_data_set_has_its_metric(runs):
 
 def test_the_positive_class_by_name():
     """Catches the hub's class names, whose order is not that of the numbers, and labels of which none is the class."""
-    f1 = _f1_of(("equivalent", "not_equivalent"), GLUE["mrpc"].positive)
+    f1 = f1_of(("equivalent", "not_equivalent"), GLUE["mrpc"].positive)
     assert f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])) == pytest.approx(2 / 3)
     with pytest.raises(UserError, match=r"F1 is about the class 1 or equivalent, and the labels here are 0\.0, 1\.0"):
-        _f1_of(("0.0", "1.0"), GLUE["mrpc"].positive)
+        f1_of(("0.0", "1.0"), GLUE["mrpc"].positive)
 
 
 @pytest.mark.slow
@@ -123,9 +126,10 @@ def test_one_page_for_all_data(runs, tmp_path):
     corrected for their own dataset only."""
     page = evaluate(evaluation(runs, output_dir=str(tmp_path)))
     comparison = json.loads((page.parent / "comparison.json").read_text())
-    assert comparison["lm"] is comparison["classification"] is None
-    assert list(comparison["scores"]) == ["cola", "mrpc", "scm", "stsb"]
-    for data, part in comparison["scores"].items():
+    assert list(comparison["sections"]) == ["downstream_score"]
+    assert [group["data"] for group in comparison["groups"]] == ["cola", "mrpc", "scm", "stsb"]
+    assert not any(group["warnings"] for group in comparison["groups"])
+    for data, part in summary(comparison, "downstream_score")["datasets"].items():
         values = {}
         for run in runs:
             name, encoding, _ = run.name.rsplit("-", 2)
@@ -144,7 +148,7 @@ def test_one_page_for_all_data(runs, tmp_path):
             "stsb": 0.0,
             "mrpc": 2 / 3,
         }  # half are positive; F1 of "all are" is 2/3, of "none is" 0
-        assert part["guess"] in (pytest.approx(constant.get(data, 0.5)), 0.0 if data == "mrpc" else None)
+        assert part["majority"] in (pytest.approx(constant.get(data, 0.5)), 0.0 if data == "mrpc" else None)
         assert len(labels) == part["test_documents"]
     assert "| mrpc | f1 | RoPE |" in (page.parent / "tables.md").read_text()
 
@@ -152,20 +156,19 @@ def test_one_page_for_all_data(runs, tmp_path):
 def test_differences_on_all_data_are_one_family(result):
     """Catches a correction within each dataset, and a claim that none of it stands behind."""
     results = [
-        result("score", {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0],
-                         "validation": 0.5, "guess": 0.5},
+        result("downstream_score",
+               {"data": data, "metric": "f1", "score": 0.8 - less + noise * (1 + less), "labels": [0],
+                "predictions": [0], "loss": 1.0, "validation": 0.5, "majority": 0.5},
                position=position, seed=seed, name=f"{data}-{position}-{seed}", task="classification")
         for data, far in (("mrpc", 0.2), ("rte", 0.02))
         for position, less in (("rope", 0.0), ("none", far))
-        for seed, noise in ((1, 0.0), (2, 0.004), (3, -0.005))
+        for seed, noise in enumerate((0.0, 0.004, -0.005, 0.003, 0.001, -0.001, 0.002, 0.03))
     ]  # fmt: skip
-    comparison = compare(results, evaluation([]))
-    tested = [part["encodings"]["none"]["difference"] for part in comparison["scores"].values()]
-    small, large = sorted(tested, key=lambda difference: difference["p_value"])
-    assert small["p_holm"] == pytest.approx(min(1, 2 * small["p_value"]))
-    assert large["p_holm"] == pytest.approx(max(large["p_value"], small["p_holm"]))
-    assert headline(comparison).startswith(
-        "Of 2 scores that were tested, these differ from RoPE's: no encoding on mrpc"
+    tested = [part["encodings"]["none"]["difference"] for part in datasets_of(results).values()]
+    assert [each["p_value"] for each in tested] == pytest.approx([2 / 2**8] * 2)
+    assert [each["p_holm"] for each in tested] == pytest.approx([2 * 2 / 2**8] * 2)
+    assert headline(comparison_of(results, evaluation([])), in_page_order()).startswith(
+        "Of 2 scores that were compared, these differ clearly from RoPE's: no encoding on mrpc"
     )
 
 
@@ -179,12 +182,12 @@ def trial(result, position, rate, seed, *, better=0.0):
         "score": score,
         "labels": [0] * 9,
         "validation": validation,
-        "guess": 0.4,
+        "majority": 0.4,
+        "predictions": [0] * 9,
+        "loss": 1.0,
     }
-    return result(
-        "score", metrics, position=position, seed=seed, name=f"{position}-{rate}-{seed}", task="classification",
-        optimizer__learning_rate=rate,
-    )  # fmt: skip
+    run = {"position": position, "seed": seed, "name": f"{position}-{rate}-{seed}", "task": "classification"}
+    return result("downstream_score", metrics, **run, optimizer__learning_rate=rate)
 
 
 @pytest.fixture
@@ -200,43 +203,44 @@ def grid(result):
 def test_the_best_of_a_grid(grid, tmp_path):
     """Catches a learning rate that is chosen on the scores, seeds of several rates in one mean, and a warning about
     the choice itself."""
-    comparison = compare(grid, evaluation([]))
-    part = comparison["scores"]["rte"]
+    comparison = comparison_of(grid, evaluation([]))
+    part = summary(as_json(comparison), "downstream_score")["datasets"]["rte"]
     rope = part["encodings"]["rope"]
     assert rope["score"]["values"] == [0.70, 0.72]
-    assert (rope["learning_rate"], rope["seeds"]) == (1e-5, [0, 1])
+    assert rope["learning_rate"] == 1e-5
     assert (rope["trials"], rope["learning_rates"], rope["best"]) == (4, 2, 0.74)
     assert rope["expected_best"] == pytest.approx(
         np.mean([max(drawn) for drawn in product([0.70, 0.72], [0.74, 0.72])])
     )
     assert part["encodings"]["none"]["difference"]["values"] == pytest.approx([0.1, 0.1])
     assert part["warnings"] == []
-    rows = {table.name: table.rows for table in all_tables(comparison)}
-    comparison.update(created="now", command="evaluate", evaluation_commit="abc")
-    page = write_report(comparison, tmp_path).read_text(encoding="utf-8")
+    assert comparison.groups[0].warnings == ()
+    blocks = [block for part in page_parts(comparison, in_page_order()) for block in part.blocks]
+    rows = {table.name: table.rows for table in blocks if isinstance(table, Table)}
+    page = write_report(comparison, tmp_path, in_page_order()).read_text(encoding="utf-8")
     assert "share one set of hyperparameters" not in page
     assert "The best of a grid" in page
-    assert rows["scores"][-1][:4] == ("rte", "accuracy", "guess: the same answer for all", "40.0")
+    assert rows["scores"][-1][:4] == ("rte", "accuracy", "baseline: majority class", "40.0")
     assert rows["trials"][0] == ("rte", "RoPE", "4 at 2 rates", "1e-05", "71.0", "73.0", "74.0")
 
 
 def test_unequal_trials_are_told(grid):
     """Catches a rate that is ahead by the luck of its only seed, and an encoding with more to choose from, unsaid."""
     lucky = [result for result in grid if result["run"]["name"] != "rope-0.0001-0"]  # 0.65 against a mean of 0.625
-    part = compare([*lucky], evaluation([]))["scores"]["rte"]
+    part = datasets_of(lucky)["rte"]
     assert part["encodings"]["rope"]["learning_rate"] == 1e-5  # by seed 1, which both rates have: 0.7 against 0.65
     assert "not all were tried alike" in part["warnings"][0]
     assert "rope at 0.0001: [1]" in part["warnings"][0]
     fewer = [result for result in grid if not result["run"]["name"].startswith("none-0.0001")]
-    part = compare(fewer, evaluation([]))["scores"]["rte"]
+    part = datasets_of(fewer)["rte"]
     assert part["encodings"]["none"]["learning_rate"] == part["encodings"]["rope"]["learning_rate"] == 1e-5
     assert "not all were tried alike" in part["warnings"][0]
     apart = [result for result in grid if result["run"]["name"] not in ("rope-0.0001-0", "rope-1e-05-1")]
     with pytest.raises(UserError, match=r"the runs at learning rates 1e-05, 0\.0001 have no seed in common"):
-        compare(apart, evaluation([]))
+        datasets_of(apart)
     again = grid[0] | {"run": grid[0]["run"] | {"name": "again"}}
     with pytest.raises(UserError, match="are both rope with seed 0"):
-        compare([*grid, again], evaluation([]))
+        datasets_of([*grid, again])
 
 
 @pytest.mark.parametrize(("data", "task"), [("stsb", "classification"), ("mrpc", "regression")])

@@ -6,7 +6,7 @@ import pytest
 
 from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate
-from roformer.evaluation.translation import compare_translations
+from tests.evaluation.conftest import as_json, comparison_of, group, summary
 from tests.tiny_runs import evaluation
 
 pytestmark = pytest.mark.slow
@@ -26,40 +26,46 @@ def report(tiny_runs):
 
 @pytest.fixture
 def results(report):
-    return [json.loads(file.read_text()) for file in sorted((report.parents[1] / "results" / "bleu").glob("*.json"))]
+    return [
+        json.loads(file.read_text()) for file in sorted((report.parents[1] / "results" / "translation").glob("*.json"))
+    ]
+
+
+def translations(results):
+    return summary(as_json(comparison_of(results, evaluation([]))), "translation")
 
 
 def test_report(report, results):
     """Catches a part that the tables, the page or the headline do not know."""
     comparison = json.loads((report.parent / "comparison.json").read_text())
-    part = comparison["translation"]
+    part = summary(comparison, "translation")
     assert set(part["encodings"]) == {"rope", "none"}
-    assert part["encodings"]["none"]["seeds"] == [1, 2]
+    assert group(comparison, "translation")["encodings"]["none"]["seeds"] == [1, 2]
     assert len(part["encodings"]["none"]["bootstrap"]) == 2
     assert part["encodings"]["rope"]["difference"] is None
     assert part["test_documents"] == len(results[0]["metrics"]["references"])
     tables = (report.parent / "tables.md").read_text()
-    assert "No encoding differs from RoPE in BLEU by more than the seeds do (no encoding 0.00)." in tables
-    assert "Of two seeds an interval reaches 12.7 standard errors" in tables
+    assert "No clear difference in BLEU to RoPE (no encoding 0.00)." in tables
+    assert "With two seeds an interval reaches 12.7 standard errors" in tables
     assert part["signature"] in tables.replace("\\", "")
     assert "<h2>Translation</h2>" in report.read_text()
-    assert (comparison["lm"], comparison["classification"], comparison["scores"]) == (None, None, {})
+    assert list(comparison["sections"]) == ["translation"]
 
 
 def test_bootstrap_tells_alike_from_unlike(results):
     """Catches equal translations that come out as significant, and a test that finds nothing."""
     for result in results:
         result["metrics"]["translations"] = list(result["metrics"]["references"])
-    assert compare_translations(results, "rope")["encodings"]["none"]["bootstrap"] == [1.0, 1.0]
+    assert translations(results)["encodings"]["none"]["bootstrap"] == [1.0, 1.0]
     for result in results:
         if result["run"]["position"]["name"] == "none":
             texts = result["metrics"]["references"]
             result["metrics"]["translations"] = [" ".join(reversed(text.split())) for text in texts]
-    assert max(compare_translations(results, "rope")["encodings"]["none"]["bootstrap"]) < 0.01
+    assert max(translations(results)["encodings"]["none"]["bootstrap"]) < 0.01
 
 
 def test_other_test_sets_are_not_compared(results):
     """Catches translations that are scored against the references of another corpus."""
     results[0]["metrics"]["references"] = results[0]["metrics"]["references"][1:]
     with pytest.raises(UserError, match="different test sets"):
-        compare_translations(results, "rope")
+        translations(results)

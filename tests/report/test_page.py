@@ -8,8 +8,11 @@ import pytest
 
 from roformer.errors import UserError
 from roformer.report.canvas import CSS_COLORS, spread
-from roformer.report.figures import all_figures
-from roformer.report.page import write_report
+from roformer.report.figure import Figure
+from roformer.report.page import page_parts, write_report
+from roformer.results.comparison import comparison_to_json
+from roformer.sections import in_page_order
+from tests.report.conftest import drop, encodings, loaded, rename, summary
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 LOADS = {"src", "srcset", "data", "poster", "background"}
@@ -41,8 +44,17 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
+def written(comparison, folder):
+    return write_report(loaded(comparison), folder, in_page_order())
+
+
 def page_of(comparison, folder):
-    return write_report(comparison, folder).read_text(encoding="utf-8")
+    return written(comparison, folder).read_text(encoding="utf-8")
+
+
+def figures_of(comparison):
+    parts = page_parts(loaded(comparison), in_page_order())
+    return {block.name: block for part in parts for block in part.blocks if isinstance(block, Figure)}
 
 
 def test_page_is_self_contained(comparison, tmp_path):
@@ -78,83 +90,81 @@ def test_drawings_follow_the_theme(comparison, tmp_path):
 def test_names_are_escaped(comparison, tmp_path):
     """Catches a name that becomes markup, in tables, drawings, headline or title."""
     name = 'x<b>"&$y$'
-    for part in ("lm", "classification"):
-        encodings = comparison[part]["encodings"]
-        comparison[part]["encodings"] = {name: encodings.pop("sinusoidal"), "rope": encodings["rope"]}
-    comparison["title"] = comparison["command"] = name
-    comparison["lm"]["warnings"] = [name]
+    rename(comparison, "sinusoidal", name)
+    comparison["title"] = comparison["origin"]["command"] = name
+    comparison["groups"][0]["warnings"] = [name]
     text = page_of(comparison, tmp_path)
     Outline(text)
     assert "<b>" not in text
     assert "x&lt;b&gt;" in text
 
 
-def drop_lm(comparison):
-    comparison["lm"] = None
+def drop_sections(*names):
+    """Removes sections, and keeps the groups of runs."""
 
+    def dropped(comparison):
+        for name in names:
+            del comparison["sections"][name]
 
-def drop_classification(comparison):
-    comparison["classification"] = None
-
-
-def drop_both(comparison):
-    comparison["lm"] = comparison["classification"] = None
-
-
-def drop_lengths(comparison):
-    for result in comparison["lm"]["encodings"].values():
-        result.update(loss_by_length={}, loss_by_position=[], loss_sliding=None, stretching=None)
-
-
-def drop_probes(comparison):
-    comparison["lm"].update(learning_rates=None, equal_time=None)
-    for result in comparison["lm"]["encodings"].values():
-        result.update(stretching=None, attention_distance=None, decay=None, loss_at_equal_time=None)
+    return dropped
 
 
 def drop_reference(comparison):
-    for part in ("lm", "classification"):
-        del comparison[part]["encodings"]["rope"]
-        for result in comparison[part]["encodings"].values():
+    for place in (*comparison["groups"], *(each["summary"] for each in comparison["sections"].values())):
+        place["encodings"].pop("rope", None)
+    for section in ("lm_loss", "classification"):
+        for result in encodings(comparison, section).values():
             result["difference"] = None
-        for result in comparison["lm"]["encodings"].values():
-            result["race"] = None
+    for result in encodings(comparison, "length_extrapolation").values():
+        result["differences_by_length"] = {}
+    for name in ("lr_search", "rope_scaling", "long_term_decay", "steps_to_target"):
+        del comparison["sections"][name]
 
 
-def test_both_commits_are_told(comparison, tmp_path):
+def drop_settings(comparison):
+    comparison["groups"][0]["settings"] = {}
+    comparison["origin"]["git_commit"] = None
+
+
+def drop_baselines(comparison):
+    summary(comparison, "classification")["baselines"] = {}
+
+
+def drop_equal_time(comparison):
+    summary(comparison, "learning_speed")["equal_wall_time"] = None
+    for result in encodings(comparison, "learning_speed").values():
+        result["loss_at_equal_wall_time"] = None
+
+
+def test_both_commits_are_shown(comparison, tmp_path):
     """Catches the commit of the training that stands for that of the evaluation."""
-    text = write_report(comparison, tmp_path).read_text()
+    text = page_of(comparison, tmp_path)
     assert "commit of the training</dt><dd><code>abc123<" in text
     assert "commit of this evaluation</dt><dd><code>def456<" in text
 
 
-def drop_settings(comparison):
-    comparison["lm"]["settings"] = {}
-    comparison["git_commit"] = None
+DROPS = {
+    "language models": lambda comparison: drop(comparison, "language_modeling"),
+    "classifiers": lambda comparison: drop(comparison, "classification"),
+    "both": lambda comparison: [drop(comparison, family) for family in ("language_modeling", "classification")],
+    "lengths": drop_sections("length_extrapolation", "rope_scaling"),
+    "probes": drop_sections("lr_search", "rope_scaling", "attention_distance", "long_term_decay", "steps_to_target"),
+    "losses": drop_sections("lm_loss"),
+    "speeds": drop_sections("learning_speed"),
+    "reference": drop_reference,
+    "settings": drop_settings,
+    "baselines": drop_baselines,
+    "equal time": drop_equal_time,
+}
 
 
-def drop_baselines(comparison):
-    comparison["classification"]["baselines"] = {}
-
-
-DROPS = [
-    drop_lm,
-    drop_classification,
-    drop_both,
-    drop_lengths,
-    drop_probes,
-    drop_reference,
-    drop_settings,
-    drop_baselines,
-]
-
-
-@pytest.mark.parametrize("drop", DROPS)
-def test_any_part_may_be_missing(comparison, tmp_path, drop):
-    drop(comparison)
+@pytest.mark.parametrize("what", DROPS)
+def test_any_part_may_be_missing(comparison, tmp_path, what):
+    """Catches a section that cannot do without another."""
+    DROPS[what](comparison)
     text = page_of(comparison, tmp_path)
     Outline(text)
-    assert "How this was measured" in text
+    assert "Methodology" in text
     assert "None" not in text
     assert "Undefined" not in text
 
@@ -162,20 +172,20 @@ def test_any_part_may_be_missing(comparison, tmp_path, drop):
 def test_learning_rates_of_a_grid_are_no_shared_hyperparameters(comparison, tmp_path):
     """Catches a page that denies what its table of learning rates shows."""
     assert "share one set of hyperparameters" not in page_of(comparison, tmp_path)
-    comparison["lm"]["learning_rates"] = None
+    del comparison["sections"]["lr_search"]
     assert "share one set of hyperparameters" in page_of(comparison, tmp_path)
 
 
 def test_rules_are_claimed_where_they_were_kept(comparison, tmp_path):
-    """Catches "the same data" under a warning that they differ, and a grid that some of the encodings had."""
-    comparison["classification"] = None
-    fair, tuned = "Same data, order, masks and tokens", "each with the best learning rate"
+    """Catches "the same data" under a warning that they differ, and a grid that only some encodings had."""
+    drop(comparison, "classification")
+    fair, tuned = "Same data, order, masks and tokens", "In pretraining each encoding has"
     assert fair in page_of(comparison, tmp_path)
-    assert tuned not in page_of(comparison, tmp_path)
-    mlm = comparison["lm"]
-    mlm["learning_rates"] = dict.fromkeys(mlm["encodings"], mlm["learning_rates"]["rope"])
+    assert "In pretraining RoPE have" in page_of(comparison, tmp_path)
+    search = encodings(comparison, "lr_search")["rope"]
+    summary(comparison, "lr_search")["encodings"] = dict.fromkeys(encodings(comparison), search)
     assert tuned in page_of(comparison, tmp_path)
-    mlm["warnings"] = ["the runs differ in data.path: a, b"]
+    comparison["groups"][0]["warnings"] = ["the runs differ in data.path: a, b"]
     assert fair not in page_of(comparison, tmp_path)
 
 
@@ -188,13 +198,13 @@ def test_one_seed_has_no_brackets(one_seed, tmp_path):
 def test_an_encoding_without_a_curve_is_left_out_of_the_figure(comparison, tmp_path):
     """Catches a traceback where the seeds of an encoding were evaluated at different steps."""
     empty = {"steps": [], "tokens": [], "mean": [], "low": [], "high": []}
-    comparison["lm"]["encodings"]["learned"]["curve"] = empty
-    drawn = {figure.name: figure for figure in all_figures(comparison)}
-    assert "learned" not in drawn["loss_curves"].description
+    speeds = encodings(comparison, "learning_speed")
+    speeds["learned"]["curve"] = empty
+    assert "learned" not in figures_of(comparison)["loss_curves"].description
     for name in ("rope", "sinusoidal"):
-        comparison["lm"]["encodings"][name]["curve"] = empty
-    assert "loss_curves" not in {figure.name for figure in all_figures(comparison)}
-    assert write_report(comparison, tmp_path).is_file()
+        speeds[name]["curve"] = empty
+    assert "loss_curves" not in figures_of(comparison)
+    assert written(comparison, tmp_path).is_file()
 
 
 def test_synthetic_documents_have_their_figure(synthetic, tmp_path):
@@ -207,8 +217,9 @@ def test_synthetic_documents_have_their_figure(synthetic, tmp_path):
 
 def test_many_encodings(comparison, tmp_path):
     """Catches labels that leave the figure when there are more lines than colors."""
-    encodings = comparison["lm"]["encodings"]
-    encodings |= {f"encoding_{i}": encodings["learned"] for i in range(15)}
+    sections = ("lm_loss", "learning_speed", "length_extrapolation", "attention_distance")
+    for place in (comparison["groups"][0], *(summary(comparison, name) for name in sections)):
+        place["encodings"] |= {f"encoding_{i}": place["encodings"]["learned"] for i in range(15)}
     assert "encoding 14" in page_of(comparison, tmp_path)
 
 
@@ -222,15 +233,24 @@ def test_labels_are_apart_and_inside():
 
 
 def test_files_exist_and_stale_figures_go(comparison, tmp_path):
-    write_report(comparison, tmp_path)
-    probes = {"loss_by_length", "loss_by_position", "attention_distance"}
-    names = {"ranking", "cost", "loss_curves", "accuracy", "rotation", "relative_upper_bound", "decay", *probes}
+    written(comparison, tmp_path)
+    probes = {"loss_by_length", "loss_by_position", "attention_distance", "long_term_decay", "steps_to_target"}
+    names = {
+        "ranking",
+        "cost",
+        "loss_curves",
+        "accuracy",
+        "rotation",
+        "relative_upper_bound",
+        "long_term_decay",
+        *probes,
+    }
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"{n}.{e}" for n in names for e in ("svg", "png")
     }
-    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 8
-    comparison["lm"] = None
-    write_report(comparison, tmp_path)
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("## Table") == 10
+    drop(comparison, "language_modeling")
+    written(comparison, tmp_path)
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}
 
 
@@ -238,14 +258,31 @@ def test_same_input_same_bytes(comparison, tmp_path):
     """Catches random ids and dates, which would make every report a change in version control."""
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        write_report(comparison, folder)
+        written(comparison, folder)
     first, second = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
     assert first == second
 
 
-def test_unreadable_comparisons_are_refused(comparison, tmp_path):
-    with pytest.raises(UserError, match="schema_version 3, allowed is 4"):
-        write_report({**comparison, "schema_version": 3}, tmp_path)
-    del comparison["lm"]
-    with pytest.raises(UserError, match="no 'lm'"):
-        write_report(comparison, tmp_path)
+def test_unreadable_comparisons_are_refused(comparison):
+    """Catches a comparison of another version that is shown as if it were of this one."""
+    with pytest.raises(UserError, match="schema_version 3, allowed is"):
+        loaded({**comparison, "schema_version": 3})
+    with pytest.raises(UserError, match="unknown section 'lm_los'"):
+        loaded({**comparison, "sections": {"lm_los": {}}})
+    encodings(comparison)["rope"]["los"] = encodings(comparison)["rope"].pop("loss")
+    with pytest.raises(UserError, match=r"lm_loss.encodings.rope has the keys .* los, .*, expected .* loss, "):
+        loaded(comparison)
+    comparison["sections"]["lm_loss"]["version"] += 1
+    with pytest.raises(UserError, match=r"version .* of section 'lm_loss', allowed is"):
+        loaded(comparison)
+    del comparison["sections"]["lm_loss"], comparison["groups"]
+    with pytest.raises(UserError, match="no 'groups'"):
+        loaded(comparison)
+
+
+def test_what_is_written_is_read_back(comparison):
+    """Catches a number that changes, or a key that turns from a number into text, on its way through JSON."""
+    first = loaded(comparison)
+    versions = {name: section.version for name, section in in_page_order()}
+    assert comparison_to_json(first, versions) == comparison
+    assert loaded(comparison_to_json(first, versions)) == first

@@ -8,11 +8,11 @@ import torch
 from sacrebleu.metrics import BLEU
 
 from roformer.errors import UserError
-from roformer.evaluation.evaluators import EVALUATORS
-from roformer.evaluation.evaluators.bleu import compound_split_bleu
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.results.schema import to_json
+from roformer.sections.translation.measure import TranslationQuality, compound_split_bleu
 from roformer.training.warm_start import build_model
 from tests.tiny_runs import evaluation
 
@@ -145,7 +145,7 @@ def test_a_run_is_scored_on_its_test_split(tiny_runs, tmp_path):
     run = tiny_runs.train(tmp_path / "run", "trainer.max_steps=12", task="translation")
     (found,), _ = find_runs([str(run)])
     with torch.inference_mode():
-        metrics = EVALUATORS["bleu"](evaluation([])).evaluate(load_run(found))
+        metrics = to_json(TranslationQuality(evaluation([])).evaluate(load_run(found)))
     task = load_run(found).task
     texts = [
         task.tokenizer.decode(task.pair("test", index)[1][:-1]).strip() for index in range(len(task.pairs["test"]))

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from scipy import stats
 
 from roformer.config import TrainConfig
+from roformer.sections import length_extrapolation
 from roformer.theory import relative_upper_bound
 from roformer.tokenizer import TOKENIZERS
 from roformer.training.validation import validate
@@ -59,15 +60,15 @@ def test_a_row_without_numbers_needs_a_status():
 
 def test_numbers_come_with_their_seeds():
     """Catches an interval of another encoding, and shares that are not of the first value."""
-    learned = {"of": "compare", "place": "lm.encodings.learned.difference", "decimals": 3}
+    learned = {"of": "compare", "place": "lm_loss.encodings.learned.difference", "decimals": 3}
     (_, _, value, seeds, status) = cells({"result": "a", "paper": 1, "ours": learned})
     assert (value, seeds, status) == ("+1.930 [+1.911, +1.949]", "5", "smaller run")  # docs/results/compare
     beyond = cells({"result": "a", "paper": 1, "ours": {"of": "compare", "beyond": "alibi"}})
-    losses = comparison("compare")["lm"]["encodings"]["alibi"]["loss_by_length"]
+    losses = comparison("compare").get(length_extrapolation.Summary).encodings["alibi"].loss_by_length
     assert beyond[3] == "5"
     found = re.findall(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", beyond[2])
-    for length, (mean, low, high) in zip(("256", "512", "1024", "2048"), found, strict=True):
-        higher = np.subtract(losses[length]["values"], losses["128"]["values"])
+    for length, (mean, low, high) in zip((256, 512, 1024, 2048), found, strict=True):
+        higher = np.subtract(losses[length].values, losses[128].values)
         half = stats.t.ppf(0.975, 4) * higher.std(ddof=1) / 5**0.5
         expected = np.exp(higher.mean() + half * np.array([0, -1, 1]))
         assert [float(mean), float(low), float(high)] == pytest.approx(expected, abs=0.006)
@@ -110,10 +111,8 @@ def test_commands_are_real(title):
         own = yaml.safe_load((ROOT / f"conf/experiment/{recipe}.yaml").read_text())
         if "seed=" not in " ".join(overrides) and "-m" in command:
             swept = own["hydra"]["sweeper"]["params"]["seed"]
-            assert (
-                swept
-                == f"range(1,{1 + max(int(seeds) for *_, seeds, _ in map(cells, content['rows']) if seeds != '–')})"
-            )
+            counts = [int(seeds) for *_, seeds, _ in map(cells, content["rows"]) if seeds != "–"]
+            assert not counts or swept == f"range(1,{1 + max(counts)})"
         parsed = OverridesParser.create().parse_overrides(overrides)
         choices = [list(each.sweep_string_iterator()) if each.is_sweep_override() else [None] for each in parsed]
         for number in range(max(map(len, choices))):

@@ -156,7 +156,7 @@ def test_runs_of_before_a_setting_are_still_runs(tiny_runs, finished, tmp_path, 
     tiny_runs.train(old)
     assert f"{old} already finished" in capsys.readouterr().out
     (run,), _ = find_runs([str(old)])
-    assert load_run(run).run.config["position"]["frequency_band"] == "all"
+    assert load_run(run).config["position"]["frequency_band"] == "all"
 
 
 def test_newest_checkpoints_are_kept(tiny_runs, tmp_path):
