@@ -115,6 +115,7 @@ def test_loss_is_a_mean_over_tokens_and_not_smoothed(task, tiny_runs):
     assert losses[0] == pytest.approx(total / count, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_translations_come_in_the_order_of_the_documents(task, tiny_runs):
     """Catches translations in the order of the batches, and ones that depend on who stands beside them."""
     model = build_model(tiny_runs.config("unused", task="translation"), task).eval()

@@ -52,6 +52,7 @@ def test_the_tokenizer_is_whole(finished):
     assert len(tokenizer) == weights(finished)["roformer.embeddings.word_embeddings.weight"].shape[0]
 
 
+@pytest.mark.slow
 def test_another_program_reads_it_as_the_readme_says(commands, finished, tmp_path):
     """Catches a model type that transformers does not know, though the README says that its import is enough."""
     (statement,) = set(re.findall(r"^import roformer\S*", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
