@@ -59,8 +59,7 @@ def write_report(comparison: Comparison, folder: Path, sections: Sections) -> Pa
     Returns:
         The path of ``index.html``.
     """
-    parts = page_parts(comparison, sections)
-    blocks = [block for part in parts for block in part.blocks]
+    blocks = [block for part in page_parts(comparison, sections) for block in part.blocks]
     shutil.rmtree(folder / "figures", ignore_errors=True)  # a figure of an older comparison must not stay behind
     (folder / "figures").mkdir(parents=True)
     for figure in (block for block in blocks if isinstance(block, Figure)):
@@ -70,8 +69,34 @@ def write_report(comparison: Comparison, folder: Path, sections: Sections) -> Pa
         path.with_suffix(".png").write_bytes(canvas.to_png(drawn))
     (folder / "tables.md").write_text(markdown(comparison, sections), encoding="utf-8")
     page = folder / "index.html"
-    page.write_text(_html(comparison, sections, parts), encoding="utf-8")
+    page.write_text(html(comparison, sections), encoding="utf-8")
     return page
+
+
+def html(comparison: Comparison, sections: Sections) -> str:
+    """Returns the page as HTML text that loads nothing: styles and drawings are inline, and there is no script."""
+    source = resources.files("roformer.report")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string(source.joinpath("page.html.jinja").read_text(encoding="utf-8"))
+    measured = list(_measured(comparison, sections))
+    tuning = [section.tuning(summary, comparison) for _, section, summary in measured]
+    limitations = chain(*(section.limitations(summary, comparison) for _, section, summary in measured))
+    said = sentences(comparison, sections)
+    return template.render(
+        comparison=comparison,
+        style=Markup(source.joinpath("page.css").read_text(encoding="utf-8")),
+        headline=said[0],
+        conclusions=said[1:],
+        fair=not warnings(comparison, sections),
+        tuning=[sentence for sentence in tuning if sentence],
+        limitations=list(limitations),
+        tiles=list(chain(*(section.tiles(summary, comparison) for _, section, summary in measured))),
+        parts=[
+            (part.heading, [_rendered(block) for block in part.blocks]) for part in page_parts(comparison, sections)
+        ],
+    )
 
 
 def markdown(comparison: Comparison, sections: Sections) -> str:
@@ -130,30 +155,6 @@ def _measured(comparison: Comparison, sections: Sections) -> Iterator[tuple[str,
             yield name, section, section.summary()
         elif name in comparison.summaries:
             yield name, section, comparison.summaries[name]
-
-
-def _html(comparison: Comparison, sections: Sections, parts: list[Part]) -> str:
-    """Returns the page as HTML text that loads nothing: styles and drawings are inline, and there is no script."""
-    source = resources.files("roformer.report")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(source.joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    measured = list(_measured(comparison, sections))
-    tuning = [section.tuning(summary, comparison) for _, section, summary in measured]
-    limitations = chain(*(section.limitations(summary, comparison) for _, section, summary in measured))
-    said = sentences(comparison, sections)
-    return template.render(
-        comparison=comparison,
-        style=Markup(source.joinpath("page.css").read_text(encoding="utf-8")),
-        headline=said[0],
-        conclusions=said[1:],
-        fair=not warnings(comparison, sections),
-        tuning=[sentence for sentence in tuning if sentence],
-        limitations=list(limitations),
-        tiles=list(chain(*(section.tiles(summary, comparison) for _, section, summary in measured))),
-        parts=[(part.heading, [_rendered(block) for block in part.blocks]) for part in parts],
-    )
 
 
 def _rendered(block: Block) -> tuple[str, Block, Markup]:

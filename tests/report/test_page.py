@@ -9,7 +9,7 @@ import pytest
 from roformer.errors import UserError
 from roformer.report.canvas import CSS_COLORS, spread
 from roformer.report.figure import Figure
-from roformer.report.page import page_parts, write_report
+from roformer.report.page import html, page_parts, write_report
 from roformer.results.comparison import comparison_to_json
 from roformer.sections import in_page_order
 from tests.report.conftest import drop, encodings, loaded, rename, summary
@@ -48,8 +48,8 @@ def written(comparison, folder):
     return write_report(loaded(comparison), folder, in_page_order())
 
 
-def page_of(comparison, folder):
-    return written(comparison, folder).read_text(encoding="utf-8")
+def page_of(comparison):
+    return html(loaded(comparison), in_page_order())
 
 
 def figures_of(comparison):
@@ -57,9 +57,9 @@ def figures_of(comparison):
     return {block.name: block for part in parts for block in part.blocks if isinstance(block, Figure)}
 
 
-def test_page_is_self_contained(comparison, tmp_path):
+def test_page_is_self_contained(comparison):
     """Catches a script, a web font, a style sheet or an image that is fetched."""
-    text = page_of(comparison, tmp_path)
+    text = page_of(comparison)
     outline = Outline(text)
     assert not {"script", "link", "iframe", "img", "object"} & outline.tags
     assert outline.loads == []
@@ -67,9 +67,9 @@ def test_page_is_self_contained(comparison, tmp_path):
     assert not re.search(r"@import|url\((?!#)", text)
 
 
-def test_ids_are_unique_and_references_resolve(comparison, tmp_path):
+def test_ids_are_unique_and_references_resolve(comparison):
     """Catches drawings that share clip paths or markers once they stand on one page."""
-    text = page_of(comparison, tmp_path)
+    text = page_of(comparison)
     outline = Outline(text)
     assert len(outline.ids) == len(set(outline.ids))
     used = {link[1:] for link in outline.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", text))
@@ -77,9 +77,9 @@ def test_ids_are_unique_and_references_resolve(comparison, tmp_path):
     assert used <= set(outline.ids)
 
 
-def test_drawings_follow_the_theme(comparison, tmp_path):
+def test_drawings_follow_the_theme(comparison):
     """Catches text that stays black on a dark page."""
-    drawings = "".join(re.findall(r"<svg.*?</svg>", page_of(comparison, tmp_path), flags=re.DOTALL))
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page_of(comparison), flags=re.DOTALL))
     assert set(re.findall(r"#[0-9a-f]{6}\b", drawings)) <= {"#000000"}  # black: only definitions that a use recolors
     labels = re.findall(r"<text [^>]*>", drawings)
     assert labels
@@ -87,13 +87,13 @@ def test_drawings_follow_the_theme(comparison, tmp_path):
     assert "currentColor" in CSS_COLORS.values()
 
 
-def test_names_are_escaped(comparison, tmp_path):
+def test_names_are_escaped(comparison):
     """Catches a name that becomes markup, in tables, drawings, headline or title."""
     name = 'x<b>"&$y$'
     rename(comparison, "sinusoidal", name)
     comparison["title"] = comparison["origin"]["command"] = name
     comparison["groups"][0]["warnings"] = [name]
-    text = page_of(comparison, tmp_path)
+    text = page_of(comparison)
     Outline(text)
     assert "<b>" not in text
     assert "x&lt;b&gt;" in text
@@ -136,9 +136,9 @@ def drop_equal_time(comparison):
         result["loss_at_equal_wall_time"] = None
 
 
-def test_both_commits_are_shown(comparison, tmp_path):
+def test_both_commits_are_shown(comparison):
     """Catches the commit of the training that stands for that of the evaluation."""
-    text = page_of(comparison, tmp_path)
+    text = page_of(comparison)
     assert "commit of the training</dt><dd><code>abc123<" in text
     assert "commit of this evaluation</dt><dd><code>def456<" in text
 
@@ -158,39 +158,42 @@ DROPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DROPS)
-def test_any_part_may_be_missing(comparison, tmp_path, what):
+def test_any_part_may_be_missing(comparison, what):
     """Catches a section that cannot do without another."""
     DROPS[what](comparison)
-    text = page_of(comparison, tmp_path)
+    text = page_of(comparison)
     Outline(text)
     assert "Methodology" in text
     assert "None" not in text
     assert "Undefined" not in text
 
 
-def test_learning_rates_of_a_grid_are_no_shared_hyperparameters(comparison, tmp_path):
+@pytest.mark.slow
+def test_learning_rates_of_a_grid_are_no_shared_hyperparameters(comparison):
     """Catches a page that denies what its table of learning rates shows."""
-    assert "share one set of hyperparameters" not in page_of(comparison, tmp_path)
+    assert "share one set of hyperparameters" not in page_of(comparison)
     del comparison["sections"]["lr_search"]
-    assert "share one set of hyperparameters" in page_of(comparison, tmp_path)
+    assert "share one set of hyperparameters" in page_of(comparison)
 
 
-def test_rules_are_claimed_where_they_were_kept(comparison, tmp_path):
+@pytest.mark.slow
+def test_rules_are_claimed_where_they_were_kept(comparison):
     """Catches "the same data" under a warning that they differ, and a grid that only some encodings had."""
     drop(comparison, "classification")
     fair, tuned = "Same data, order, masks and tokens", "In pretraining each encoding has"
-    assert fair in page_of(comparison, tmp_path)
-    assert "In pretraining RoPE have" in page_of(comparison, tmp_path)
+    assert fair in page_of(comparison)
+    assert "In pretraining RoPE have" in page_of(comparison)
     search = encodings(comparison, "lr_search")["rope"]
     summary(comparison, "lr_search")["encodings"] = dict.fromkeys(encodings(comparison), search)
-    assert tuned in page_of(comparison, tmp_path)
+    assert tuned in page_of(comparison)
     comparison["groups"][0]["warnings"] = ["the runs differ in data.path: a, b"]
-    assert fair not in page_of(comparison, tmp_path)
+    assert fair not in page_of(comparison)
 
 
-def test_one_seed_has_no_brackets(one_seed, tmp_path):
-    text = page_of(one_seed, tmp_path)
+def test_one_seed_has_no_brackets(one_seed):
+    text = page_of(one_seed)
     assert 'class="ci"' not in text
     assert "One seed: no bands" in text
 
@@ -207,20 +210,21 @@ def test_an_encoding_without_a_curve_is_left_out_of_the_figure(comparison, tmp_p
     assert written(comparison, tmp_path).is_file()
 
 
-def test_synthetic_documents_have_their_figure(synthetic, tmp_path):
+def test_synthetic_documents_have_their_figure(synthetic):
     """Catches a heat map that dies where an encoding ends before the others."""
-    text = page_of(synthetic, tmp_path)
+    text = page_of(synthetic)
     Outline(text)
     assert 'id="synthetic_cells"' in text
     assert "place of the pair" in text
 
 
-def test_many_encodings(comparison, tmp_path):
+@pytest.mark.slow
+def test_many_encodings(comparison):
     """Catches labels that leave the figure when there are more lines than colors."""
     sections = ("lm_loss", "learning_speed", "length_extrapolation", "attention_distance")
     for place in (comparison["groups"][0], *(summary(comparison, name) for name in sections)):
         place["encodings"] |= {f"encoding_{i}": place["encodings"]["learned"] for i in range(15)}
-    assert "encoding 14" in page_of(comparison, tmp_path)
+    assert "encoding 14" in page_of(comparison)
 
 
 def test_labels_are_apart_and_inside():
@@ -232,6 +236,7 @@ def test_labels_are_apart_and_inside():
     assert rows[3] == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     written(comparison, tmp_path)
     probes = {"loss_by_length", "loss_by_position", "attention_distance", "long_term_decay", "steps_to_target"}
@@ -254,6 +259,7 @@ def test_files_exist_and_stale_figures_go(comparison, tmp_path):
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"accuracy", "rotation", "relative_upper_bound"}
 
 
+@pytest.mark.slow
 def test_same_input_same_bytes(comparison, tmp_path):
     """Catches random ids and dates, which would make every report a change in version control."""
     folders = [tmp_path / "first", tmp_path / "second"]
