@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from roformer.config import TrainConfig
-from roformer.training.trainer import train
+from roformer.training.run import train
 
 file, output_dir, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 documents = [f"Document {number} counts: " + " ".join(map(str, range(number, number + 60))) for number in range(400)]
@@ -19,7 +19,7 @@ overrides = (
     "data=text",
     f"data.path={file}",
     "position=rope",
-    "tokenizer.vocab_size=400",
+    "tokenizer.vocab_size=600",
     f"trainer.max_steps={steps}",
     f"trainer.eval_steps={steps}",
     "trainer.precision=fp32",

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from roformer.position import ModelShape
-from roformer.position.rope import RotaryPositionEncoding
+from roformer import RotaryEmbedding
 
 
 class RotarySelfAttention(nn.Module):
@@ -17,7 +16,7 @@ class RotarySelfAttention(nn.Module):
     def __init__(self, hidden_size, num_heads):
         super().__init__()
         self.num_heads = num_heads
-        self.rope = RotaryPositionEncoding(ModelShape(hidden_size, num_heads), rope_theta=10_000.0)
+        self.rope = RotaryEmbedding(head_dim=hidden_size // num_heads)
         self.query_key_value, self.output = (
             nn.Linear(hidden_size, 3 * hidden_size),
             nn.Linear(hidden_size, hidden_size),

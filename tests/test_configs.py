@@ -21,7 +21,7 @@ from roformer.tokenizer import TOKENIZERS
 from roformer.trackers import TRACKERS
 from roformer.training.validation import validate
 from roformer.training.warm_start import build_model
-from tests.choices import one_for_each_hook
+from tests.choices import each_encoding, one_for_each_hook
 from tests.tiny_runs import ROOT, composed, metrics
 
 CHOICES = sorted(str(path.relative_to(ROOT / "conf"))[: -len(".yaml")] for path in ROOT.glob("conf/*/**/*.yaml"))
@@ -142,16 +142,25 @@ def test_what_the_manual_names_exists(file):
             assert f"{group}/{name}" in [*CHOICES, "experiment/compare"]
 
 
-@pytest.mark.parametrize("position", names("position"))
+@pytest.fixture(scope="module")
+def start(tiny_runs):
+    """Maps a task and an encoding to the weights that training starts from; each task reads its data once."""
+    tasks = {}
+
+    def build(task, position):
+        config = tiny_runs.config("unused", f"position={position}", "seed=3", task=task)
+        if task not in tasks:
+            tasks[task] = build_task(config)
+        return build_model(config, tasks[task]).state_dict()
+
+    return build
+
+
+@each_encoding
 @pytest.mark.parametrize("task", ["mlm", "classification"])
-def test_one_seed_gives_every_encoding_the_same_start(tiny_runs, position, task):
+def test_one_seed_gives_every_encoding_the_same_start(start, encoding, task):
     """Catches an encoding whose own draws shift those of all other weights, so that pairing by seed is for nothing."""
-    plain, other = (
-        build_model(config, build_task(config)).state_dict()
-        for config in (
-            tiny_runs.config("unused", f"position={name}", "seed=3", task=task) for name in ("none", position)
-        )
-    )
+    plain, other = start(task, "none"), start(task, encoding)
     assert plain.keys() <= other.keys()
     assert all(torch.equal(weight, other[name]) for name, weight in plain.items())
     added = [other[name].flatten()[:32] for name in other.keys() - plain.keys()]

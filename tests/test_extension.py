@@ -20,7 +20,7 @@ ADDITIONS = {
     folder.name: sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
     for folder in sorted((ROOT / "tests" / "additions").iterdir())
 }
-FULL_FILES = ("tests/test_architecture.py", "tests/test_configs.py", "tests/test_registry.py", "tests/tools")
+WHOLE_FILES = (*(f"tests/test_{name}.py" for name in ("architecture", "configs", "readme", "registry")), "tests/tools")
 
 
 def python(copy, *arguments):
@@ -35,6 +35,14 @@ def python(copy, *arguments):
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_coverage_of_the_copy():
+    """Else the report would list its files as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +60,9 @@ def copy(tmp_path_factory):
     for addition, files in ADDITIONS.items():
         for file in files:
             assert not (copy / file).exists(), "an addition edits nothing"
+            (copy / file).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / "tests" / "additions" / addition / file, copy / file)
-    python(copy, "-m", "tools.encodings_page")
+    python(copy, "-m", "tools.pages")
     return copy
 
 
@@ -66,9 +75,12 @@ def test_an_addition_is_two_files(addition):
 def test_generated_pages_show_the_additions(copy):
     """Catches a page of the documentation that lists choices by hand."""
     assert "\n## toy\n" in (copy / "docs" / "encodings.md").read_text()
+    settings = (copy / "docs" / "configuration.md").read_text()
+    for file in (file for files in ADDITIONS.values() for file in files if file.suffix == ".yaml"):
+        assert f"\n### {file.parent.name}={file.stem}\n" in settings
 
 
-@pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), FULL_FILES], ids=["its own", "of all"])
+@pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), WHOLE_FILES], ids=["its own", "of all"])
 def test_the_suite_of_the_copy_passes(copy, chosen):
     """Catches a test that names choices one by one, so that whoever adds one has to edit it."""
     pytest_here = ("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow and not full")
@@ -76,20 +88,22 @@ def test_the_suite_of_the_copy_passes(copy, chosen):
     assert int(output.splitlines()[-1].split()[0]) > 50, output[-500:]  # so many passed
 
 
-def test_the_page_shows_the_additions(copy, tmp_path):
+def test_a_run_of_additions_only_reaches_the_page(copy, tmp_path):
     """Catches a training, an evaluation or a report that knows choices by name."""
     tiny_runs, commands = TinyRuns(tmp_path / "tiny_runs"), Commands(tmp_path, root=copy)
+    toys = [f"{group}=toy" for group in ("attention", "data", "optimizer", "scheduler", "tokenizer", "tracker")]
     try:
         for position in ("toy", "rope"):
             folder = f"paths.output_dir={tmp_path}/runs/{position}"
-            chosen = (f"position={position}", "attention=toy", "trainer.max_steps=4", folder)
-            trained = commands.run("train.py", *tiny_runs.overrides(*chosen))
+            chosen = (*toys, f"position={position}", "trainer.max_steps=4", folder)
+            trained = commands.run("train.py", *tiny_runs.overrides(*chosen, task="toy_lm"))
             assert trained.status == 0, trained.error_lines
         evaluated = commands.run("evaluate.py", f"runs={tmp_path}/runs/*", "length_factors=[1,2]")
         assert evaluated.status == 0, evaluated.error_lines
     finally:
         commands.close()
-    stored = json.loads((tmp_path / "runs" / "toy" / "export" / "config.json").read_text())
-    assert stored["position"] == {"name": "toy", "slope": 0.2}
-    assert stored["attention_backend"] == "toy"
-    assert ">toy<" in (tmp_path / "runs" / "report" / "index.html").read_text()
+    run, page = tmp_path / "runs" / "toy", (tmp_path / "runs" / "report" / "index.html").read_text()
+    exported = json.loads((run / "export" / "config.json").read_text())
+    assert (exported["position"], exported["attention_backend"]) == ({"name": "toy", "slope": 0.2}, "toy")
+    assert [line.split()[0] for line in (run / "roformer.txt").read_text().splitlines()] == ["1", "2", "3", "4"]
+    assert all(word in page for word in (">toy<", "Backward LM", "Toy table", "Toy figure"))

@@ -91,8 +91,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
-            loss in nats per predicted token (if there are labels; smoothed in training), logits, the cache if there is
-            one, and the encoder's output.
+            loss in nats per predicted token (if there are labels; smoothed in training), logits, cache, encoder state.
         """
         if encoder_outputs is None:
             encoder_outputs = self.encoder(

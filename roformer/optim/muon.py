@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from roformer.model.encoder import RoFormerLayer
+from roformer.model.layers import RoFormerLayer
 from roformer.optim._base import (
     OPTIMIZERS,
     OptimizerBuilder,

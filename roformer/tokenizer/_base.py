@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from roformer.data import Source
 from roformer.data.cache import content_key
 from roformer.data.splits import split_documents
 from roformer.errors import UserError
+from roformer.extras import require
 from roformer.io import atomic_folder
 from roformer.registry import Registry
 
@@ -67,10 +68,9 @@ class TrainedTokenizer(TokenizerSource):
         Raises:
             UserError: if the train split has no text, or a package is missing.
         """
-        try:
-            versions = [self.cache_version, *map(version, self.packages)]
-        except PackageNotFoundError as error:
-            raise UserError(f"tokenizer={self.name} needs {error.name}: pip install {error.name}") from error
+        for package in self.packages:
+            require(package, f"tokenizer={self.name}")
+        versions = [self.cache_version, *map(version, self.packages)]
         data = [source.fingerprint(), validation_fraction, test_fraction]
         folder = cache_dir / f"tokenizer-{content_key(self.name, *versions, *data, self.settings())}"
         if not folder.is_dir():

@@ -52,7 +52,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("max_steps=3", "the configuration has no setting 'max_steps'; did you mean trainer.max_steps?"),
         ("data=docs", "data has no setting 'path'; it is a setting of data="),
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
-        ("attention.num_features=8", "attention has no setting 'num_features'; it is a setting of attention=perf"),
+        ("attention.num_features=8", "attention has no setting 'num_features'; it is a setting of attention=favor"),
         ("+attention.num_features=8", "attention backend 'sdpa' has no setting 'num_features'"),
         ("data.path=a[1]*", "cannot read the argument 'data.path=a[1]*': write group.key=value, and put a value"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
@@ -77,14 +77,14 @@ def test_mistakes_in_the_settings(mistake, override, message):
         ("data.path=no/such/place", "data.path=no/such/place does not exist (give a file or a folder; relative to"),
         ("model.num_attention_heads=32", "rope rotates pairs of channels and needs an even number of them, got 1"),
         ("model.num_attention_heads=5", "hidden_size 32 is not a multiple of num_attention_heads 5"),
-        ("scheduler.name=linaer", "scheduler.name: unknown 'linaer'"),
+        ("scheduler.name=linaer", "unknown scheduler 'linaer'; did you mean 'linear'?"),
         ("task.mask_probability=lots", "task 'mlm': mask_probability='lots' is not possible"),
         (
             "position=learned task.sequence_length=4096",
             "task.sequence_length=4096 is longer than the table of learned positions, "
             "model.max_position_embeddings=2048; lower the one or raise the other",
         ),
-        ("tokenizer.vocab_size=50", "tokenizer.vocab_size=50 does not hold an alphabet of 40 characters twice"),
+        ("tokenizer.vocab_size=50", "tokenizer.vocab_size=50 is too small for 5 special tokens and two "),
         ("position.rope_thet=500", "position encoding 'rope' has no setting 'rope_thet'; did you mean 'rope_theta'?"),
     ],
 )

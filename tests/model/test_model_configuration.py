@@ -47,7 +47,7 @@ def test_mistakes_are_refused_in_one_line(config, message, sizes):
 @pytest.mark.parametrize(
     ("position", "message"),
     [
-        ({"name": "rope", "bsae": 1.0}, "has no setting 'bsae'; did you mean 'base'? (it takes: base, layout, "),
+        ({"name": "rope", "rope_teta": 1.0}, "has no setting 'rope_teta'; did you mean 'rope_theta'? (it takes: "),
         ({"name": "none", "base": 1.0}, "position encoding 'none' has no setting 'base' (it takes: no settings)"),
     ],
 )

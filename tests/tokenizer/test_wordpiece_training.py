@@ -79,6 +79,7 @@ def test_auto_tokenizer_reads_the_folder(corpus: Path, tmp_path: Path) -> None:
     assert loaded.mask_token_id == 4
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     """Catches ids and merges that follow the order of a hash map, which is another one in every process."""
     code = f"""

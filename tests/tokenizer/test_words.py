@@ -1,13 +1,15 @@
 """Words of Chinese as tokens: what is a word, and that nothing is lost when the tokenizer is saved."""
 
 import json
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from transformers import AutoTokenizer, RoFormerTokenizer
 
+from roformer import extras
 from roformer.data import SOURCES
 from roformer.data.tokenize import tokenize_corpus, tokenizer_key
 from roformer.errors import UserError
@@ -108,14 +110,12 @@ def test_it_can_be_loaded_like_any_other(source, cache, tokenizer):
     assert loaded.prepare(source, cache_dir=cache, **SHARES).tokenize("非常好") == ["非常", "好"]
 
 
-def test_a_machine_without_rjieba_is_told(source, tmp_path, monkeypatch):
-    """Catches a traceback of an import."""
-
-    def version(name):
-        raise PackageNotFoundError("rjieba")
-
-    monkeypatch.setattr(_base, "version", version)
-    with pytest.raises(UserError, match=r"tokenizer=words needs rjieba: pip install rjieba"):
+def test_missing_rjieba_is_named(source, tmp_path, monkeypatch):
+    """Catches a traceback for the one package that is not installed by default."""
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "rjieba" else find_spec(name))
+    with pytest.raises(
+        UserError, match=r"words needs the package rjieba: pip install 'roformer-lab.chinese"
+    ):
         TOKENIZERS.build(SETTINGS).prepare(source, cache_dir=tmp_path, **SHARES)
 
 
