@@ -63,10 +63,13 @@ def mlm_results(name, final, speed, seeds, reference):
             "loss": interval(final),
             "accuracy": interval([0.6 - 0.07 * loss for loss in final]),
             "difference": difference,
+            "loss_bounds": None,
+            "difference_bounds": None,
         },
         "learning_speed": {
             "tokens_per_second": interval([21_345 - 150 * i for i in range(len(seeds))]),
             "curve": curve,
+            "by_seed": {},
             "loss_at_equal_wall_time": interval(np.array(final) + 0.1),
         },
         "length_extrapolation": {

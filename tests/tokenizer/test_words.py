@@ -113,9 +113,7 @@ def test_it_can_be_loaded_like_any_other(source, cache, tokenizer):
 def test_missing_rjieba_is_named(source, tmp_path, monkeypatch):
     """Catches a traceback for the one package that is not installed by default."""
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "rjieba" else find_spec(name))
-    with pytest.raises(
-        UserError, match=r"words needs the package rjieba: pip install 'roformer-lab.chinese"
-    ):
+    with pytest.raises(UserError, match=r"words needs the package rjieba: pip install 'roformer-lab.chinese"):
         TOKENIZERS.build(SETTINGS).prepare(source, cache_dir=tmp_path, **SHARES)
 
 
