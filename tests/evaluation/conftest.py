@@ -113,6 +113,7 @@ def result():
             "learning_rate": rate,
             "position": position,
             "seed": seed,
+            "is_random_start": False,
         }
         return {"evaluator": evaluator, "run": run, "metrics": metrics, "config": config, "trained": dict(TRAINED)}
 
