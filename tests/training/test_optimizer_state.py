@@ -6,6 +6,10 @@ import pytest
 import torch
 
 from roformer.errors import UserError
+from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+from roformer.optim import OPTIMIZERS
+from roformer.runs import RunFolder
+from roformer.training.optimizer_state import load_optimizer_state
 from tests.tiny_runs import TinyRuns, optimizer_state
 
 
@@ -64,3 +68,21 @@ def test_state_that_does_not_fit_is_refused(first, tmp_path):
     with pytest.raises(UserError, match=f"init_from={stopped} exported its best state"):
         tiny_runs.train(tmp_path / "second", f"init_from={stopped}", *load)
     assert not (tmp_path / "second" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(("added", "refused"), [(0, False), (8, True)])
+def test_state_of_other_shapes_is_refused(first, added, refused):
+    """Catches moments of one shape for a parameter of another, such as a classifier of other labels: torch takes
+    them, and fails in the first step."""
+    _, stage, _ = first
+    settings = RunFolder(stage).config["optimizer"]
+    config = RoFormerConfig.from_pretrained(stage / "export")
+    config.intermediate_size += added
+    model = RoFormerForMaskedLM(config)
+    optimizer = OPTIMIZERS.build(settings).build(model)
+    if refused:
+        with pytest.raises(UserError, match=f"the optimizer of init_from={stage} has other parameters"):
+            load_optimizer_state(optimizer, model, str(stage), settings["name"])
+    else:
+        load_optimizer_state(optimizer, model, str(stage), settings["name"])
+    assert bool(optimizer.state) != refused
