@@ -122,7 +122,7 @@ def make_lm(finals, seeds=(1, 2, 3)):
 
     decay = {"distances": [0, 1, 2], "scores": [8.0, 6.0, 4.0], "bounds": [40.0, 30.0, 10.0]}
     sections = {
-        "lm_loss": {"unit": "masked token", "encodings": of("lm_loss")},
+        "lm_loss": {"title": "MLM", "unit": "masked token", "encodings": of("lm_loss")},
         "learning_speed": {"equal_wall_time": 87.5, "encodings": of("learning_speed")},
         "steps_to_target": {"floor": 6.6, "encodings": of("steps_to_target")},
         "lr_search": {"encodings": {"rope": {"grid": [[0.001, 4.9], [0.002, 4.6]], "selected": 0.002}}},

@@ -49,6 +49,7 @@ def test_renderings_hold_the_numbers(comparison, render):
     assert f"[{loss['low']:.3f}, {loss['high']:.3f}]" in text["lm_loss"]
     assert "+0.730" in text["lm_loss"]
     assert "1,234,567" in text["lm_loss"]
+    assert "MLM test loss" in text["lm_loss"]
     assert "2.07\u00d7" in text["steps_to_target"]
     assert "21,195" in text["learning_speed"]
     assert "512 (4\u00d7)" in text["extrapolation"]

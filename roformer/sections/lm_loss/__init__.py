@@ -53,6 +53,7 @@ class Metrics:
     accuracy: float
     predicted_tokens: int
     parameters: int
+    title: str
     unit: str
     per_document: DocumentLosses
 
@@ -71,8 +72,10 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Summary:
-    """Loss of each encoding, in nats per ``unit``, and its paired difference to the reference."""
+    """Loss of each encoding, in nats per ``unit`` of the task of this ``title``, and its paired difference to the
+    reference."""
 
+    title: str
     unit: str
     encodings: dict[str, Encoding]
 
@@ -108,6 +111,7 @@ class LanguageModelLoss(Section[Summary]):
         first = next(iter(runs[min(runs)].values()))
         documents = {label: {n: each.per_document for n, each in by_seed.items()} for label, by_seed in runs.items()}
         return Summary(
+            first.title,
             first.unit,
             {
                 label: Encoding(
@@ -181,7 +185,7 @@ def table(summary: Summary, comparison: Comparison) -> Table:
     columns += [*(["p"] if tested else []), *(_OVER_BOTH if documents else ())]
     return Table(
         name="lm_loss",
-        title="Test loss of the language models",
+        title=f"{summary.title} test loss",
         columns=(*columns, "Accuracy (%)", "Parameters", "Seeds"),
         rows=tuple(rows),
         note=f"Per {summary.unit}. {_marks(summary)}"

@@ -40,6 +40,7 @@ class LanguageModelLoss(Evaluator[LanguageModeling, Metrics]):
             float(torch.cat(correct).cpu().double().mean()),
             len(found),
             run.model.num_parameters(),
+            run.task.title,
             run.task.unit,
             _per_document(np.concatenate(owners), found.numpy()),
         )
