@@ -18,7 +18,8 @@ Seeds = Mapping[str, Sequence[int]]
 
 
 def label_runs(runs: Iterable[RunInfo]) -> dict[str, str]:
-    """Returns run's name -> label of its encoding. Encodings of one name but other settings are kept apart.
+    """Returns run's name -> label of its encoding. Encodings of one name but other settings are kept apart, and so are
+    runs from a random start where others start from a pretrained model.
 
     Args:
         runs: the same run may come several times.
@@ -31,7 +32,11 @@ def label_runs(runs: Iterable[RunInfo]) -> dict[str, str]:
     for run in known.values():
         if run.position not in settings[run.position["name"]]:
             settings[run.position["name"]].append(run.position)
-    labels = {name: _label(run.position, settings[run.position["name"]]) for name, run in known.items()}
+    mixed = len({run.is_random_start for run in known.values()}) > 1
+    labels = {
+        name: _label(run.position, settings[run.position["name"]], random_start=mixed and run.is_random_start)
+        for name, run in known.items()
+    }
     first: dict[tuple[Any, ...], str] = {}
     for name, run in known.items():
         key = (run.task, run.data, labels[name], run.seed, run.learning_rate)
@@ -44,11 +49,11 @@ def label_runs(runs: Iterable[RunInfo]) -> dict[str, str]:
     return labels
 
 
-def _label(position: dict[str, Any], variants: Sequence[dict[str, Any]]) -> str:
+def _label(position: dict[str, Any], variants: Sequence[dict[str, Any]], *, random_start: bool) -> str:
     """Returns the encoding's name, with the settings in which its variants differ."""
     keys = sorted({key for other in variants for key in other if other.get(key) != variants[0].get(key)})
-    settings = ", ".join(f"{key}={position.get(key)}" for key in keys)
-    return f"{position['name']} ({settings})" if settings else str(position["name"])
+    settings = [f"{key}={position.get(key)}" for key in keys] + ["random start"] * random_start
+    return f"{position['name']} ({', '.join(settings)})" if settings else str(position["name"])
 
 
 def seeds_of(records: Sequence[Record[Any]], labels: Mapping[str, str]) -> dict[str, tuple[int, ...]]:

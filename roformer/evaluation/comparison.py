@@ -70,10 +70,13 @@ def _group(
     positions = {labels[record.run.name]: record.run.position for record in records}
     seeds = seeds_of(records, labels)
     order = sorted(seeds, key=lambda label: (label != reference, ranking.get(label, 0.0), label))
+    started = [
+        record for record in records if not record.run.is_random_start
+    ] or records  # a baseline differs by design
     rates_selected = records[0].run.learning_rate is not None
     return Group(
         *key,
-        shared_settings(records),
-        differences_in_settings(records, labels, rates_selected=rates_selected),
+        shared_settings(started),
+        differences_in_settings(started, labels, rates_selected=rates_selected),
         {label: EncodingRuns(seeds[label], positions[label]) for label in order},
     )

@@ -62,6 +62,7 @@ class Run:
             learning_rate=rate if is_scored else None,
             position=self.config["position"],
             seed=int(self.config["seed"]),
+            is_random_start=self.family in ("classification", "downstream") and not self.config["init_from"],
         )
 
     @property

@@ -23,6 +23,7 @@ class RunInfo:
         learning_rate: where the comparison chooses one per encoding; else None.
         position: settings of the encoding.
         seed: of the run.
+        is_random_start: whether it was fine-tuned without a pretrained model.
     """
 
     name: str
@@ -32,6 +33,7 @@ class RunInfo:
     learning_rate: float | None
     position: dict[str, Any]
     seed: int
+    is_random_start: bool = False
 
 
 @dataclass(frozen=True)

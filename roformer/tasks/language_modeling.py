@@ -16,6 +16,7 @@ from roformer.data.packing import plan_rows
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.ops.cross_entropy import IGNORE_INDEX, token_losses
+from roformer.runtime.inference import evaluating
 from roformer.tasks._base import Batch, Task
 
 EVALUATION_SEED = 2104_09864  # the same masks for every model
@@ -156,7 +157,6 @@ def score_batches(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, fl
     return float(found.mean()), float(torch.cat(correct).cpu().double().mean()), len(found)
 
 
-@torch.no_grad()
 def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Mapping[str, Any], Tensor, Tensor]]:
     """Runs the model in evaluation mode.
 
@@ -164,16 +164,11 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Ma
         For each batch its inputs on the model's device, and of its predicted tokens, (predicted,) each, the losses in
         nats and whether the label is the most probable token.
     """
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    try:
+    with evaluating(model) as on_device:
         for batch in batches:
-            inputs = {name: each.to(device) if torch.is_tensor(each) else each for name, each in batch.inputs.items()}
+            inputs = on_device(batch.inputs)
             labels = inputs["labels"][inputs["labels"] != IGNORE_INDEX]
             yield inputs, *token_losses(model(**inputs).logits, labels)
-    finally:
-        model.train(was_training)
 
 
 @dataclass(frozen=True)

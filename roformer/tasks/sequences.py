@@ -15,6 +15,7 @@ from roformer.data.sampler import batches_by_length
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForSequenceClassification
+from roformer.runtime.inference import evaluating
 from roformer.tasks._base import Batch, Task
 
 Example: TypeAlias = tuple[IntArray, int | float]
@@ -104,24 +105,18 @@ class SequenceTask(Task):
         labels = torch.tensor([label for _, label in ordered])
         return Batch({**inputs, "labels": labels}, inputs["input_ids"].shape[1])
 
-    @torch.no_grad()
     def score(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.float32], float]:
         """Returns (documents, sequences per document, logits) logits of a split, and the mean loss per sequence."""
-        was_training = model.training
-        model.eval()
-        device = next(model.parameters()).device
         documents = range(len(self.corpus.splits[split]))
         lengths = np.array([[len(tokens) for tokens, _ in self.examples(split, index)] for index in documents])
         scores, loss = np.empty((lengths.size, self.logits), dtype=np.float32), 0.0
-        for batch in batches_by_length(lengths.ravel(), batch_tokens):
-            places = [divmod(number, lengths.shape[1]) for number in batch]
-            inputs = self._collate([self.examples(split, index)[number] for index, number in places]).inputs
-            outputs = model(
-                **{key: value.to(device) for key, value in inputs.items()}, num_items_in_batch=lengths.size
-            )
-            loss += outputs.loss.item()
-            scores[batch] = outputs.logits.float().cpu().numpy()  # both are in order of decreasing length
-        model.train(was_training)
+        with evaluating(model) as on_device:
+            for batch in batches_by_length(lengths.ravel(), batch_tokens):
+                places = [divmod(number, lengths.shape[1]) for number in batch]
+                inputs = self._collate([self.examples(split, index)[number] for index, number in places]).inputs
+                outputs = model(**on_device(inputs), num_items_in_batch=lengths.size)
+                loss += outputs.loss.item()
+                scores[batch] = outputs.logits.float().cpu().numpy()  # both are in order of decreasing length
         return scores.reshape(*lengths.shape, -1), loss
 
 

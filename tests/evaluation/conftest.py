@@ -113,6 +113,7 @@ def result():
             "learning_rate": rate,
             "position": position,
             "seed": seed,
+            "is_random_start": False,
         }
         return {"evaluator": evaluator, "run": run, "metrics": metrics, "config": config, "trained": dict(TRAINED)}
 
@@ -130,7 +131,15 @@ def mlm_results(result):
         points["seconds"] = [10.0 * second for second in (1, 2, 3, 4)]
         beyond = {"windows": 5, "by_length": lengths, "by_position": [loss, loss + 2]}
         beyond |= {"sliding_window_loss": loss - 0.1, "is_bidirectional": True, "has_position_table": False}
-        found = {"loss": loss, "accuracy": 0.5, "predicted_tokens": 9, "parameters": 77, "unit": "masked token"}
+        found = {
+            "loss": loss,
+            "accuracy": 0.5,
+            "predicted_tokens": 9,
+            "parameters": 77,
+            "title": "MLM",
+            "unit": "masked token",
+        }
+        found["per_document"] = {"documents": [0, 1], "losses": [4 * loss, 5 * loss + 0.5], "tokens": [4, 5]}
         return [
             result("length_extrapolation", beyond, **run),
             result("lm_loss", found, **run),

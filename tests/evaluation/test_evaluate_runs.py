@@ -73,6 +73,7 @@ def test_results_say_where_they_come_from(runs, results):
         "data": None,
         "learning_rate": None,
         "seed": 1,
+        "is_random_start": False,
     }
     assert stored["run"] == {**told, "position": position}
 

@@ -18,7 +18,7 @@ from roformer.sections.evaluator import discover
 from roformer.sections.length_extrapolation.measure import labeled_windows, sliding_batches, window_batches
 from roformer.sections.long_term_decay import measure as long_term_decay
 from roformer.tasks.factory import build_task
-from roformer.tasks.language_modeling import evenly_spaced, predictions, score_batches, score_tokens
+from roformer.tasks.language_modeling import EVALUATION_SEED, evenly_spaced, predictions, score_batches, score_tokens
 from roformer.training.run import train
 from tests.tiny_runs import TINY, composed, evaluation
 
@@ -260,3 +260,22 @@ def test_too_few_synthetic_documents_are_one_line(ordered):
         patched.setattr(ordered.task, "corpus", corpus)
         with pytest.raises(UserError, match=f"none of them had the label '{names[3]}'; raise data.documents"):
             measure("synthetic", ordered)
+
+
+def test_losses_per_document_add_up(rope):
+    """Catches tokens that are counted for the document next to theirs in the batch."""
+    result = measure("lm_loss", rope, batch_tokens=200)
+    split, found = rope.task.corpus.splits["test"], result.per_document
+    assert sum(found.losses) / sum(found.tokens) == pytest.approx(result.loss)
+    assert sum(found.tokens) == result.predicted_tokens
+    assert result == measure("lm_loss", rope, batch_tokens=200)
+    expected = dict.fromkeys(range(len(split)), 0)
+    plan = rope.task.plans["test"]
+    for row in evenly_spaced(len(plan), rope.task.max_eval_rows):
+        spans = plan.row(row)
+        labeled = rope.task._labeled_row("test", row, np.random.default_rng([EVALUATION_SEED, 1, row]))
+        for (start, _), (_, own) in zip(spans, labeled, strict=True):
+            expected[int(np.searchsorted(split.offsets, start, side="right")) - 1] += int((own != IGNORE_INDEX).sum())
+    assert dict(zip(found.documents, found.tokens, strict=True)) == {
+        n: count for n, count in expected.items() if count
+    }

@@ -16,7 +16,9 @@ from roformer.report.page import headline, page_parts, write_report
 from roformer.report.table import Table
 from roformer.results.schema import to_json
 from roformer.sections import in_page_order
+from roformer.sections.downstream_score.floors import floors, jaccard
 from roformer.sections.downstream_score.measure import DownstreamScore, f1_of
+from roformer.tasks.regression import spearman
 from tests.evaluation.conftest import as_json, comparison_of, summary
 from tests.tiny_runs import evaluation
 
@@ -150,6 +152,7 @@ def test_one_page_for_all_data(runs, tmp_path):
         }  # half are positive; F1 of "all are" is 2/3, of "none is" 0
         assert part["majority"] in (pytest.approx(constant.get(data, 0.5)), 0.0 if data == "mrpc" else None)
         assert len(labels) == part["test_documents"]
+        assert len(part["floors"]) == {"cola": 1, "mrpc": 2, "stsb": 2, "scm": 1}[data]
     assert "| mrpc | f1 | RoPE |" in (page.parent / "tables.md").read_text()
 
 
@@ -168,7 +171,7 @@ def test_differences_on_all_data_are_one_family(result):
     assert [each["p_value"] for each in tested] == pytest.approx([2 / 2**8] * 2)
     assert [each["p_holm"] for each in tested] == pytest.approx([2 * 2 / 2**8] * 2)
     assert headline(comparison_of(results, evaluation([])), in_page_order()).startswith(
-        "Of 2 scores that were compared, these differ clearly from RoPE's: no encoding on mrpc"
+        "Of 2 differences to RoPE, these are significant: no encoding on mrpc"
     )
 
 
@@ -251,3 +254,43 @@ def test_a_task_that_does_not_fit_is_told_before_it_trains(tiny_runs, root, tmp_
     with pytest.raises(UserError, match=f"data.glue_task={data} needs task={other}"):
         tiny_runs.train(tmp_path / "run", *chosen, task=task)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_random_start_is_a_row_of_its_own(grid):
+    """Catches runs without pretraining averaged with those that have it, and a warning that they differ."""
+    for result in grid:
+        if result["run"]["seed"] == 1 and result["run"]["position"]["name"] == "rope":
+            result["run"]["is_random_start"], result["run"]["seed"] = True, 0
+            result["config"]["trainer"]["max_steps"] = 9  # a baseline differs by design
+    comparison = comparison_of(grid, evaluation([]))
+    assert "rope (random start)" in comparison.groups[0].encodings
+    assert not any("max_steps" in warning for warning in comparison.groups[0].warnings)
+    found = datasets_of(grid)["rte"]["encodings"]
+    assert found["rope (random start)"]["score"]["values"] == [0.72]
+    assert found["rope"]["score"]["values"] == [0.70]
+    alone = [result for result in grid if result["run"]["position"]["name"] == "none"]
+    for result in alone:
+        result["run"]["is_random_start"] = True
+    assert list(datasets_of(alone)["rte"]["encodings"]) == ["none"]  # nothing to tell apart
+
+
+def test_floors_read_words():
+    """Catches a baseline that sees the labels of the test split, or the texts of one side only."""
+    texts = {
+        "train": [("a good film", "x"), ("a bad film", "x"), ("good", "y"), ("bad", "y")] * 3,
+        "test": [("good good", "x"), ("bad bad", "y")],
+    }
+    answers = {"train": np.array([1, 0, 1, 0] * 3), "test": np.array([1, 0])}
+    found = floors(texts, answers, lambda a, b: float(np.mean(a == b)), is_regression=False, is_matching=False)
+    assert list(found) == ["bag of words (TF-IDF + logistic regression)", "word overlap (Jaccard)"]
+    assert found["bag of words (TF-IDF + logistic regression)"] == 1.0
+    pairs = [("a b c", "a b c"), ("a b c", "a x y"), ("a b", "x y")]
+    assert [jaccard(*pair) for pair in pairs] == pytest.approx([1.0, 0.2, 0.0])
+    numbers = {split: np.array([5.0, 2.0, 0.0]) for split in ("train", "test")}
+    both = dict.fromkeys(("train", "test"), pairs)
+    regression = floors(both, numbers, spearman, is_regression=True, is_matching=False)
+    assert regression["word overlap (Jaccard)"] == pytest.approx(1.0)
+    triplets = {"test": [("a b c", "a b", "x"), ("a b c", "x", "b c")]}
+    nearer = {"test": np.array([0, 1])}
+    matched = floors(triplets, nearer, lambda a, b: float(np.mean(a == b)), is_regression=False, is_matching=True)
+    assert matched == {"word overlap": 1.0}

@@ -63,10 +63,13 @@ def mlm_results(name, final, speed, seeds, reference):
             "loss": interval(final),
             "accuracy": interval([0.6 - 0.07 * loss for loss in final]),
             "difference": difference,
+            "loss_bounds": None,
+            "difference_bounds": None,
         },
         "learning_speed": {
             "tokens_per_second": interval([21_345 - 150 * i for i in range(len(seeds))]),
             "curve": curve,
+            "by_seed": {},
             "loss_at_equal_wall_time": interval(np.array(final) + 0.1),
         },
         "length_extrapolation": {
@@ -119,7 +122,7 @@ def make_lm(finals, seeds=(1, 2, 3)):
 
     decay = {"distances": [0, 1, 2], "scores": [8.0, 6.0, 4.0], "bounds": [40.0, 30.0, 10.0]}
     sections = {
-        "lm_loss": {"unit": "masked token", "encodings": of("lm_loss")},
+        "lm_loss": {"title": "MLM", "unit": "masked token", "encodings": of("lm_loss")},
         "learning_speed": {"equal_wall_time": 87.5, "encodings": of("learning_speed")},
         "steps_to_target": {"floor": 6.6, "encodings": of("steps_to_target")},
         "lr_search": {"encodings": {"rope": {"grid": [[0.001, 4.9], [0.002, 4.6]], "selected": 0.002}}},

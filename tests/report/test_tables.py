@@ -49,6 +49,7 @@ def test_renderings_hold_the_numbers(comparison, render):
     assert f"[{loss['low']:.3f}, {loss['high']:.3f}]" in text["lm_loss"]
     assert "+0.730" in text["lm_loss"]
     assert "1,234,567" in text["lm_loss"]
+    assert "MLM test loss" in text["lm_loss"]
     assert "2.07\u00d7" in text["steps_to_target"]
     assert "21,195" in text["learning_speed"]
     assert "512 (4\u00d7)" in text["extrapolation"]
@@ -243,3 +244,18 @@ def test_the_overview_compares_the_same_tokens(comparison):
     assert rope[5:] == ("1,234,567", f"{4096 * 600 / 21195 / 60:.1f}")
     rows = {row[0]: row for row in table.rows}
     assert rows["learned"][3:5] == ("\u2013", "\u2013")
+
+
+def test_intervals_over_documents_are_shown_where_they_are_known(comparison):
+    """Catches an interval over seeds that is taken for one over other test documents."""
+    assert not any("documents" in column for column in by_name(comparison)["lm_loss"].columns)
+    for result in encodings(comparison).values():
+        result["loss_bounds"] = {"low": 4.0, "high": 5.0}
+        result["difference_bounds"] = result["difference"] and {"low": -0.5, "high": 0.25}
+    table = by_name(comparison)["lm_loss"]
+    place = table.columns.index("Loss: CI over seeds and documents")
+    assert table.columns[place + 1].endswith("CI over seeds and documents")
+    assert [row[place : place + 2] for row in table.rows[:2]] == [
+        ("[4.000, 5.000]", "\u2013"), ("[4.000, 5.000]", "[\u22120.500, +0.250]"),
+    ]  # fmt: skip
+    assert "two-way bootstrap" in table.note

@@ -43,6 +43,13 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class FloorMetrics:
+    """Of one dataset: floor -> score on the test split."""
+
+    floors: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Encoding:
     """At the learning rate that is best on validation data: the score; and what choosing on the scores would give."""
 
@@ -60,6 +67,7 @@ class Dataset:
     metric: str
     test_documents: int
     majority: float
+    floors: dict[str, float]
     warnings: tuple[str, ...]
     encodings: dict[str, Encoding]
 
@@ -75,7 +83,7 @@ Trials: TypeAlias = dict[float, dict[int, Metrics]]
 
 @SECTIONS.register("downstream_score")
 class DownstreamScore(Section[Summary]):
-    version = 2
+    version = 3
     summary = Summary
     family = FAMILY
     heading = "Scores by dataset"
@@ -85,9 +93,10 @@ class DownstreamScore(Section[Summary]):
         by_data: dict[str, list[Record[Metrics]]] = defaultdict(list)
         for record in records.only(Metrics):
             by_data[str(record.run.data)].append(record)
+        floors = {str(record.run.data): record.metrics.floors for record in records.only(FloorMetrics)}
         if not by_data:
             return None
-        found = {data: _dataset(each, records) for data, each in by_data.items()}
+        found = {data: _dataset(each, records, floors.get(data, {})) for data, each in by_data.items()}
         differences = holm(
             {(data, label): each.difference for data, part in found.items() for label, each in part.encodings.items()}
         )
@@ -124,8 +133,8 @@ class DownstreamScore(Section[Summary]):
             for where, difference in paired.items()
             if difference.is_clear()
         ]
-        found = ", ".join(clear) or "none"
-        return [f"Of {len(paired)} scores that were compared, these differ clearly from {subject}'s: {found}."]
+        tested = "are significant" if has_p(paired.values()) else "have an interval without zero, not corrected"
+        return [f"Of {len(paired)} differences to {subject}, these {tested}: {', '.join(clear) or 'none'}."]
 
     def tuning(self, summary: Summary, comparison: Comparison) -> str | None:
         if not _has_trials(summary):
@@ -137,7 +146,7 @@ class DownstreamScore(Section[Summary]):
         )
 
 
-def _dataset(records: list[Record[Metrics]], every: Records) -> Dataset:
+def _dataset(records: list[Record[Metrics]], every: Records, floors: dict[str, float]) -> Dataset:
     trials = _trials(records, every)
     best = {label: _best_rate(of_rate) for label, of_rate in trials.items()}
     scores = {label: {seed: each.score for seed, each in trials[label][rate].items()} for label, rate in best.items()}
@@ -146,6 +155,7 @@ def _dataset(records: list[Record[Metrics]], every: Records) -> Dataset:
         first.metric,
         len(first.labels),
         first.majority,
+        floors,
         unequal_trials(trials),
         {
             label: _encoding(
@@ -220,7 +230,8 @@ def scores(summary: Summary, comparison: Comparison) -> Table:
                 )
             )
         rest = (*[MISSING] * (3 if tested else 2), f"{part.test_documents:,}", MISSING)
-        rows.append((data, part.metric, "baseline: majority class", fixed(100 * part.majority, 1), *rest))
+        for floor, score in {"majority class": part.majority, **part.floors}.items():
+            rows.append((data, part.metric, f"baseline: {floor}", fixed(100 * score, 1), *rest))
     return Table(
         name="scores",
         title="Scores on the test split (of GLUE: on its development set)",
@@ -231,7 +242,7 @@ def scores(summary: Summary, comparison: Comparison) -> Table:
         ),
         rows=tuple(rows),
         note="Intervals: over seeds. Seeds share the documents, so the interval is too narrow for other documents: "
-        f"with few of them by much. {PRIMARY}",
+        f"with few of them by much. Baselines need no pretrained model. {PRIMARY}",
         warnings=tuple(
             f"{group.data}: {warning}"
             for group in comparison.groups

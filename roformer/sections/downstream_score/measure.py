@@ -10,7 +10,8 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
-from roformer.sections.downstream_score import FAMILY, Metrics
+from roformer.sections.downstream_score import FAMILY, FloorMetrics, Metrics
+from roformer.sections.downstream_score.floors import floors, texts_of
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.tasks.classification import Classification
 from roformer.tasks.matching import Matching
@@ -50,6 +51,25 @@ class DownstreamScore(Evaluator[Scored, Metrics]):
             predictions=tuple(predictions.tolist()),
             labels=tuple(answers.tolist()),
         )
+
+
+@EVALUATORS.register("floors")
+class Floors(Evaluator[Scored, FloorMetrics]):
+    """What needs no pretrained model."""
+
+    version = 1
+    families = (FAMILY,)
+    metrics = FloorMetrics
+    scope = "data"
+
+    def evaluate(self, run: LoadedRun[Scored]) -> FloorMetrics:
+        _, measure = metric_of(run)
+        answers = {split: run.task.answers(split) for split in ("train", "test")}
+        kinds = {
+            "is_regression": isinstance(run.task, Regression),
+            "is_matching": isinstance(run.task, Matching),
+        }
+        return FloorMetrics(floors(texts_of(run.config["data"]), answers, measure, **kinds))
 
 
 def metric_of(run: LoadedRun[Scored]) -> tuple[str, Callable[[Values, Values], float]]:

@@ -67,6 +67,7 @@ class Curve:
 class Encoding:
     tokens_per_second: Interval
     curve: Curve
+    by_seed: dict[int, Metrics]
     loss_at_equal_wall_time: Interval | None
 
 
@@ -86,7 +87,7 @@ class Summary:
 
 @SECTIONS.register("learning_speed")
 class LearningSpeed(Section[Summary]):
-    version = 2
+    version = 3
     summary = Summary
     family = FAMILY
     heading = "Learning speed"
@@ -103,6 +104,7 @@ class LearningSpeed(Section[Summary]):
                 label: Encoding(
                     interval([each.tokens_per_second for each in by_seed.values()]),
                     mean_curve(list(by_seed.values())),
+                    by_seed,
                     reached[label],
                 )
                 for label, by_seed in runs.items()

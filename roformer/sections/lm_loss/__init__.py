@@ -11,7 +11,7 @@ from roformer.report.blocks import Block, Tile
 from roformer.report.canvas import shorten, themed
 from roformer.report.charts import Row, dot_chart
 from roformer.report.figure import Figure
-from roformer.report.numbers import corrected, display_name, fixed, with_interval
+from roformer.report.numbers import MISSING, corrected, display_name, fixed, with_interval
 from roformer.report.styles import styles
 from roformer.report.table import Table
 from roformer.report.wording import (
@@ -29,12 +29,18 @@ from roformer.report.wording import (
     size,
     tile,
 )
+from roformer.results.bootstrap import Bounds, DocumentLosses, two_way_bounds
 from roformer.results.comparison import Comparison
 from roformer.results.intervals import Difference, Interval, holm, interval, is_bimodal, paired_by_seed
 from roformer.results.records import Records
 from roformer.sections.section import SECTIONS, Section
 
 FAMILY = "language_modeling"
+_OVER_BOTH = ("Loss: CI over seeds and documents", "Δ: CI over seeds and documents")
+_DOCUMENTS = (
+    "CI over seeds and documents: percentile interval of a two-way bootstrap, for other seeds and other test "
+    "documents of this kind. "
+)
 MARK = "\u2020"  # a dagger
 MARGIN = 0.25  # nats below the loss without positions, from which on an encoding uses word order
 
@@ -47,21 +53,29 @@ class Metrics:
     accuracy: float
     predicted_tokens: int
     parameters: int
+    title: str
     unit: str
+    per_document: DocumentLosses
 
 
 @dataclass(frozen=True)
 class Encoding:
+    """Intervals over seeds, and ``..._bounds`` over seeds and test documents, where these were stored."""
+
     parameters: int
     loss: Interval
     accuracy: Interval
     difference: Difference | None
+    loss_bounds: Bounds | None
+    difference_bounds: Bounds | None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Loss of each encoding, in nats per ``unit``, and its paired difference to the reference."""
+    """Loss of each encoding, in nats per ``unit`` of the task of this ``title``, and its paired difference to the
+    reference."""
 
+    title: str
     unit: str
     encodings: dict[str, Encoding]
 
@@ -76,7 +90,7 @@ class Summary:
 
 @SECTIONS.register("lm_loss")
 class LanguageModelLoss(Section[Summary]):
-    version = 2
+    version = 3
     summary = Summary
     family = FAMILY
     heading = "Language modeling"
@@ -95,7 +109,9 @@ class LanguageModelLoss(Section[Summary]):
             }
         )
         first = next(iter(runs[min(runs)].values()))
+        documents = {label: {n: each.per_document for n, each in by_seed.items()} for label, by_seed in runs.items()}
         return Summary(
+            first.title,
             first.unit,
             {
                 label: Encoding(
@@ -103,6 +119,8 @@ class LanguageModelLoss(Section[Summary]):
                     interval(list(losses[label].values())),
                     interval([each.accuracy for each in by_seed.values()]),
                     differences[label],
+                    two_way_bounds(documents[label]),
+                    two_way_bounds(documents[label], documents[records.reference]) if differences[label] else None,
                 )
                 for label, by_seed in runs.items()
             },
@@ -147,6 +165,7 @@ def table(summary: Summary, comparison: Comparison) -> Table:
     """Test loss, its paired difference to the reference, and accuracy at predicted tokens."""
     in_bits = summary.unit == "byte"
     group = comparison.group(FAMILY)
+    documents = any(each.loss_bounds for each in summary.encodings.values())
     tested = has_p(each.difference for each in summary.encodings.values())
     rows = [
         (
@@ -155,20 +174,22 @@ def table(summary: Summary, comparison: Comparison) -> Table:
             *([with_interval(each.loss, 3, scale=1 / math.log(2))] if in_bits else []),
             _cell(each.difference, signed=True),
             *([corrected(each.difference)] if tested else []),
+            *([_both(each.loss_bounds), _both(each.difference_bounds, signed=True)] if documents else []),
             with_interval(each.accuracy, 1, scale=100),
             fixed(each.parameters, 0),
             str(len(each.loss.values)),
         )
         for name, each in _ordered(summary, comparison).items()
     ]
-    columns = ("Encoding", "Loss (nats)", *(["Bits per byte"] if in_bits else []), delta(comparison.reference))
+    columns = ["Encoding", "Loss (nats)", *(["Bits per byte"] if in_bits else []), delta(comparison.reference)]
+    columns += [*(["p"] if tested else []), *(_OVER_BOTH if documents else ())]
     return Table(
         name="lm_loss",
-        title="Test loss of the language models",
-        columns=(*columns, *(["p"] if tested else []), "Accuracy (%)", "Parameters", "Seeds"),
+        title=f"{summary.title} test loss",
+        columns=(*columns, "Accuracy (%)", "Parameters", "Seeds"),
         rows=tuple(rows),
         note=f"Per {summary.unit}. {_marks(summary)}"
-        f"{interval_note(each.loss for each in summary.encodings.values())} {PRIMARY}",
+        f"{interval_note(each.loss for each in summary.encodings.values())} {_DOCUMENTS * documents}{PRIMARY}",
         warnings=group.warnings if group else (),
     )
 
@@ -179,6 +200,12 @@ def _cell(loss: Interval | None, *, signed: bool = False) -> str:
         return with_interval(loss, 3, signed=signed)
     seeds = ", ".join(fixed(value, 3, signed=signed) for value in loss.values)
     return f"{fixed(loss.mean, 3, signed=signed)} (seeds: {seeds})"
+
+
+def _both(bounds: Bounds | None, *, signed: bool = False) -> str:
+    if bounds is None:
+        return MISSING
+    return f"[{fixed(bounds.low, 3, signed=signed)}, {fixed(bounds.high, 3, signed=signed)}]"
 
 
 def _marks(summary: Summary) -> str:

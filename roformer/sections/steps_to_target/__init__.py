@@ -174,7 +174,7 @@ def ratio_curves(summary: Summary, comparison: Comparison, width: int) -> figure
         ends.append(LineEnd(x[-1], y[-1], label, style.color))
     axes.axhline(1, color=MUTED, lw=1, ls=(0, (1, 2)))
     axes.invert_xaxis()
-    axes.set(xlabel="Target: validation loss (nats)", ylabel=f"Steps, {TIMES} {display_name(comparison.reference)}'s")
+    axes.set(xlabel="Target: validation loss (nats)", ylabel=f"Steps relative to {display_name(comparison.reference)}")
     label_line_ends(axes, ends, gap=17)
     return drawn
 
