@@ -103,6 +103,7 @@ def test_each_class_has_a_yaml_of_its_name(group):
         assert settings.get(group, settings)["name"] == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_wins_over_the_defaults_and_the_user_over_both(chosen, name):
     """Catches ``_self_`` at the wrong place in a defaults list: the recipe would then be ignored in silence."""
@@ -156,6 +157,7 @@ def start(tiny_runs):
     return build
 
 
+@pytest.mark.slow
 @each_encoding
 @pytest.mark.parametrize("task", ["mlm", "classification"])
 def test_one_seed_gives_every_encoding_the_same_start(start, encoding, task):
@@ -168,6 +170,7 @@ def test_one_seed_gives_every_encoding_the_same_start(start, encoding, task):
         assert not any(torch.allclose(own, weight.flatten()[:32]) for weight in plain.values() if weight.dim() > 1)
 
 
+@pytest.mark.slow
 def test_folders_of_runs_tell_them_apart(chosen):
     """Catches two encodings or seeds that share a folder by default."""
     folders = [

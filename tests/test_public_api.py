@@ -34,6 +34,7 @@ def test_import_is_quick():
     assert not HEAVY & set(names.split())
 
 
+@pytest.mark.slow
 def test_models_need_no_part_of_the_pipeline():
     """Catches a model that cannot be used without Hydra, a tracker, or the packages of a report."""
     code = (

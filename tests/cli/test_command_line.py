@@ -31,6 +31,7 @@ def mistake(commands, tiny_runs, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
 def test_help_lists_what_can_be_chosen(commands, script):
     """Catches a manual that is out of date, because it was written by hand."""
@@ -71,6 +72,7 @@ def test_mistakes_in_the_settings(mistake, override, message):
     assert mistake(*override.split()).startswith(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -123,6 +125,7 @@ def test_a_vocabulary_that_does_not_fit_the_checkpoint(mistake, pretrained):
     assert line.startswith("the tokenizer has 150 tokens, the checkpoint in ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -144,6 +147,7 @@ def test_mistakes_in_an_evaluation(commands, arguments, message):
     assert line.startswith(f"error: {message}")
 
 
+@pytest.mark.slow
 def test_runs_here_and_there_are_compared(commands, tiny_runs, pretrained):
     """Catches a traceback where one run is given by an absolute path and another by a relative one."""
     other = tiny_runs.train(pretrained.with_name("other"), "seed=2")
@@ -208,6 +212,7 @@ def test_processes_share_a_sweep(commands, tiny_runs, tmp_path):
     assert (tmp_path / "2" / "export").is_dir()
 
 
+@pytest.mark.slow
 def test_evaluation_prints_where_the_report_is(commands, pretrained, tmp_path):
     """Catches a command that ends without a word on what it has made."""
     command = commands.run("evaluate.py", f"runs={pretrained}", "length_factors=[1]", f"output_dir={tmp_path}")

@@ -21,6 +21,7 @@ def describe(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_it_prints_counts_and_labels(tmp_path: Path) -> None:
     """Catches a command in data/README.md that does not run."""
     for split in ("train", "test"):
@@ -47,6 +48,7 @@ def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
     assert "l149 1, and 50 more\n" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

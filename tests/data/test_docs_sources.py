@@ -122,6 +122,7 @@ def test_a_worker_parses_by_itself(monkeypatch):
     assert len(list(docstrings.module_texts(["yaml"]))) > 5
 
 
+@pytest.mark.slow
 def test_fingerprint_follows_settings_and_versions_without_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a stale cache after an upgrade, and a fingerprint that costs the whole parse."""
     monkeypatch.setattr(docstrings, "file_docstrings", lambda path: pytest.fail("parsed"))

@@ -84,6 +84,7 @@ def test_a_sliding_window_predicts_every_token_once_after_half_a_window(tiny_run
             assert (piece != IGNORE_INDEX).nonzero().min() >= (ordinary - 1) // 2
 
 
+@pytest.mark.slow
 def test_linear_attention_has_a_report(tiny_runs, tmp_path):
     """Catches probes that only attention with weights can give, asked of all."""
     run = tiny_runs.train(tmp_path / "linear-seed1", "attention=linear", task="char_lm")

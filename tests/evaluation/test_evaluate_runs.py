@@ -101,6 +101,7 @@ def test_the_curve_is_that_of_the_run(runs, results):
     assert curve["tokens_per_second"] == statistics.median(speeds)
 
 
+@pytest.mark.slow
 def test_a_second_call_measures_nothing(runs, report, comparison, monkeypatch):
     """Catches minutes spent again on what is on disk."""
     for name in (evaluators := discover()):
@@ -126,6 +127,7 @@ def measured(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_other_lengths_or_weights_are_measured(runs, measured, tmp_path):
     """Catches results of an older model, or of other lengths, taken for those of this one."""
     copied = tmp_path / runs[0].name
@@ -138,6 +140,7 @@ def test_other_lengths_or_weights_are_measured(runs, measured, tmp_path):
     assert measured(copied, length_factors=[1, 2]) == everything
 
 
+@pytest.mark.slow
 def test_one_run_more_is_measured_alone(runs, measured):
     """Catches hours spent again because the comparison got a run more, or another title."""
     measured(runs[0])
@@ -156,6 +159,7 @@ def test_a_run_is_evaluated_in_its_precision(runs, monkeypatch, tmp_path):
     assert asked == {"bf16"}
 
 
+@pytest.mark.slow
 def test_results_lie_where_the_paths_of_all_runs_meet(runs, tmp_path):
     """Catches a report about two folders that is hidden in the first."""
     for number, name in ((0, "a/one"), (2, "b/two")):

@@ -36,6 +36,7 @@ def assert_same(first, second):
         torch.testing.assert_close(given, expected, atol=1e-6 + 1e-5 * expected.abs().max().item(), rtol=1e-4)
 
 
+@pytest.mark.slow
 @each_backend
 @pytest.mark.parametrize("name", ["rope", "alibi"])
 def test_compiled_training_step(backend, name, inputs, tiny_model):

@@ -36,6 +36,7 @@ def test_the_second_time_costs_no_page_faults():
     assert faults["given back"] > faults["kept"]
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_ask_for_it(monkeypatch, tmp_path, tiny_runs):
     """Catches an entry point that is measured with it and runs without."""
     asked = []
