@@ -8,8 +8,8 @@ from roformer.results.intervals import Difference, Interval
 
 PRIMARY = (
     "Primary tests: the differences of this table; every other difference on this page is exploratory. With 8 seeds "
-    "or more, p is that of a two-sided sign-flip test over the seeds, corrected for all of them (Holm); with fewer, no "
-    "p could be small, and none is given."
+    "or more, p is that of a two-sided sign-flip test over the seeds, corrected for all of them (Holm); with "
+    "fewer, no p could be small, and none is given."
 )
 EXPLORATORY = "Exploratory: no test, and intervals that are not corrected for their number."
 _SOURCES = {
