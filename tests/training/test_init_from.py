@@ -141,7 +141,8 @@ def test_other_sizes_are_refused(tiny_runs, pretrained, tmp_path):
 
 def test_another_setting_of_the_encoding_is_refused(tiny_runs, pretrained, tmp_path):
     """Catches a setting on the command line that is dropped in silence."""
-    assert "position.base" in refusal(tiny_runs, tmp_path / "run", f"init_from={pretrained}", "position.base=700")
+    setting = ("position=sinusoidal", "position.base=700")
+    assert "position.base" in refusal(tiny_runs, tmp_path / "run", f"init_from={pretrained}", *setting)
 
 
 @pytest.mark.parametrize(
