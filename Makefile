@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := outputs/demo
 SEEDS := 1,2,3
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=worksteal --cov --cov-report=term
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-rest test-all lint bench docs report clean
@@ -32,14 +32,15 @@ demo: $(INSTALLED) ## everything from nothing to outputs/demo/report/index.html 
 	$(BIN)/python train.py --multirun experiment=demo/finetune position=rope,sinusoidal,learned seed=$(SEEDS)
 	$(BIN)/python evaluate.py runs='$(DEMO)/*' title='RoFormer demo'
 
-test: $(INSTALLED) ## the tests to run before a commit (5 minutes on 2 CPU cores); shows the coverage that they reach
+test: $(INSTALLED) ## the tests to run before a commit (minutes on 2 CPU cores); COVERAGE=--cov measures what they cover
 	$(BIN)/python -m coverage erase
-	$(PYTEST) -m 'not slow and not full'
+	$(PYTEST) $(COVERAGE) -m 'not slow and not full'
 
-test-rest: $(INSTALLED) ## the tests that `make test` omits (trainings, processes, all encodings x backends); after it
-	$(PYTEST) -m 'slow or full' --cov-append --cov-fail-under=90
+test-rest: $(INSTALLED) ## the tests that `make test` omits (trainings, processes, all encodings x backends), after it
+	$(PYTEST) --cov --cov-append --cov-report=term --cov-fail-under=90 -m 'slow or full'
 
-test-all: test test-rest ## every test once (15 minutes on 2 CPU cores); at least 90 % coverage
+test-all: COVERAGE := --cov
+test-all: test test-rest ## every test once, one part after the other; at least 90 % coverage
 
 lint: $(INSTALLED) ## ruff, mypy, which package may import which, spelling, yaml
 	$(BIN)/ruff check .
