@@ -1,6 +1,7 @@
 """Names of version 0.1 and what they are called today: runs and exports that it wrote are read with today's names.
 
-Only files are translated. A user who gives an old name is told the new one (``Registry``).
+Only files are translated. Elsewhere an old name is an error: ``Registry`` names the new one, the command line lists
+the names that there are.
 """
 
 from collections.abc import Mapping

@@ -145,7 +145,7 @@ def test_the_shape_of_a_curve(perplexities, told):
 
 
 def test_a_length_that_was_left_out_moves_no_other(comparison):
-    """Catches the ratio at four times the length beside that which others have at twice."""
+    """Catches a ratio at 4x that is compared with a published one at 2x."""
     summary(comparison, "lm_loss")["unit"] = "token"
     for result in encodings(comparison, "length_extrapolation").values():
         result["loss_by_length"].pop("256", None)

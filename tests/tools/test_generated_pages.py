@@ -8,7 +8,7 @@ from tools import configuration_page, copied_pages, headline, recipes_page
 
 
 def test_every_setting_is_on_the_page():
-    """Catches a nested setting that is left out, and a list over several lines that loses its value."""
+    """Catches a nested setting that is missing, and a list over several lines that loses its value."""
     text = configuration_page.page()
     for file in (ROOT / "conf").glob("*/*.yaml"):
         if file.parent.name == "experiment":
