@@ -1,7 +1,6 @@
 """Names of version 0.1 and what they are called today: runs and exports that it wrote are read with today's names.
 
-Only files are translated. Elsewhere an old name is an error: ``Registry`` names the new one, the command line lists
-the names that there are.
+Only files are translated. On the command line and in Python an old name is an error that names the new one.
 """
 
 from collections.abc import Mapping
@@ -35,6 +34,25 @@ ATTENTION_BACKENDS: Mapping[str, str] = {"linear_softmax": "efficient", "perform
 
 DATA_SOURCES: Mapping[str, str] = {"labelled": "labeled"}
 """Old data source -> new data source."""
+
+EXPERIMENTS: Mapping[str, str] = {"paper/mlm_sane": "paper/mlm_tuned_lr"}
+"""Old recipe -> new recipe."""
+
+OPTIMIZER_SETTINGS: Mapping[str, str] = {
+    "beta1": "optimizer.betas",
+    "beta2": "optimizer.betas",
+    "epsilon": "optimizer.eps",
+    "grid": "lr_search_dir",
+    "carry": "load_optimizer_state",
+}
+"""Old setting of the group optimizer -> new setting, with its group."""
+
+CHOICES: Mapping[str, Mapping[str, str]] = {
+    "attention": ATTENTION_BACKENDS,
+    "data": DATA_SOURCES,
+    "experiment": EXPERIMENTS,
+}
+"""Config group -> old file -> new file."""
 
 _FREQUENCY_BANDS = {"fast": "high", "slow": "low"}
 

@@ -3,8 +3,14 @@
 import pytest
 import yaml
 
+from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig
+from roformer.data import SOURCES
+from roformer.errors import UserError
 from roformer.renamed import (
+    CHOICES,
+    OPTIMIZER_SETTINGS,
+    POSITION_SETTINGS,
     current_attention,
     current_attention_name,
     current_data,
@@ -13,6 +19,7 @@ from roformer.renamed import (
     current_training,
 )
 from roformer.runs.history import migrate
+from tests.tiny_runs import composed
 
 OLD_ROPE = {"name": "rope", "base": 500.0, "layout": "half", "partial_factor": 0.5}
 NEW_ROPE = {
@@ -99,3 +106,29 @@ def test_an_old_polynomial_schedule_has_the_defaults_that_it_was_trained_with():
     old = {"optimizer": OLD_OPTIMIZER, "scheduler": {"name": "polynomial", "warmup_ratio": 0.1}}
     found = current_training(old)["scheduler"]
     assert found == {"name": "polynomial", "warmup_ratio": 0.1, "power": 1.0, "lr_end": 1e-7}
+
+
+OVERRIDES = [
+    *(
+        ([f"position={name}", f"position.{old}=1"], new)
+        for name in POSITION_SETTINGS
+        for old, new in POSITION_SETTINGS[name].items()
+    ),
+    *(([f"optimizer.{old}=1"], new) for old, new in OPTIMIZER_SETTINGS.items()),
+    *(([f"{group}={old}"], new) for group in CHOICES for old, new in CHOICES[group].items()),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "new"), OVERRIDES, ids=lambda value: "-".join(value) if isinstance(value, list) else value
+)
+def test_an_old_name_on_the_command_line_gets_the_new_one(overrides, new):
+    """Catches an old command that ends in a list of names to search."""
+    with pytest.raises(SystemExit, match=f"^error: .*; it is now called '{new}'"):
+        one_line_errors(composed)("train", *overrides)
+
+
+def test_an_old_data_source_in_a_mixture_gets_the_new_name():
+    """Catches an old yaml of one's own that ends in a list of names to search."""
+    with pytest.raises(UserError, match="; it is now called 'labeled'"):
+        SOURCES.check({"name": "labelled"})

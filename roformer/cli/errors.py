@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -16,7 +16,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from roformer.config import CONF
 from roformer.errors import RunTakenError, UserError
-from roformer.registry import did_you_mean
+from roformer.registry import did_you_mean, now_called
+from roformer.renamed import CHOICES, OPTIMIZER_SETTINGS, POSITION_SETTINGS
 
 P = ParamSpec("P")
 SWEEP_ERRORS: list[Exception] = []
@@ -62,7 +63,7 @@ def _in_a_sweep() -> bool:
     return sweeping and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
-def _recipes(group: str) -> list[str]:
+def _choices(group: str) -> list[str]:
     """Returns all files of a config group, also those in folders below it, as Hydra names them."""
     root = CONF / group
     return sorted(str(file.relative_to(root).with_suffix("")) for file in root.rglob("*.yaml"))
@@ -83,13 +84,21 @@ def _place_of(key: str, group: str) -> str:
     return f"; did you mean {' or '.join(groups)}?" if groups and not group else ""
 
 
+def _renamed(key: str, group: str, siblings: Mapping[str, Any]) -> str:
+    """Returns a hint to today's name of a setting of version 0.1, or ""."""
+    if group == "optimizer":
+        return now_called(key, OPTIMIZER_SETTINGS)
+    return now_called(key, POSITION_SETTINGS.get(siblings.get("name", ""), {}))
+
+
 def _one_line(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        options = sorted(error.options or []) or _recipes(group)
-        return f"unknown {group} '{name}'{did_you_mean(name, options)} (available: {', '.join(options)})"
+        group, _, name = error.missing_cfg_file.partition("/")
+        options = _choices(group)
+        hint = now_called(name, CHOICES.get(group, {})) or did_you_mean(name, options)
+        return f"unknown {group} '{name}'{hint} (available: {', '.join(options)})"
     if isinstance(error, OverrideParseException):
         return (
             f"cannot read the argument '{error.override}': write group.key=value, and put a value with blanks, ~ or "
@@ -106,7 +115,7 @@ def _one_line(error: Exception) -> str:
         key = str(cause.key)
         if known and key not in known:
             group = str(cause.full_key).rpartition(".")[0]
-            hint = _place_of(key, group) or did_you_mean(key, known)
+            hint = _renamed(key, group, parent) or _place_of(key, group) or did_you_mean(key, known)
             return f"{group or 'the configuration'} has no setting '{key}'{hint} (it takes: {', '.join(known)})"
         return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     return " ".join(str(error).split())

@@ -58,6 +58,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("data.path=a[1]*", "cannot read the argument 'data.path=a[1]*': write group.key=value, and put a value"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
         ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: alibi, cope, "),
+        ("experiment=paper/mlm_smal", "unknown experiment 'paper/mlm_smal'; did you mean 'paper/mlm_small'?"),
         ("trainer.max_steps=many", "trainer.max_steps: Value 'many' of type 'str' could not be converted to Integer"),
         ("trainer.batch_size=0", "trainer.batch_size must be at least 1, got 0"),
         ("data=text data.path=???", "data.path needs a value: give data.path=..."),

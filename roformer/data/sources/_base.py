@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from roformer.registry import Registry
+from roformer.renamed import DATA_SOURCES
 
 SPLITS = ("train", "validation", "test")
 
@@ -58,4 +59,4 @@ class Source(ABC):
         return frozenset()
 
 
-SOURCES: Registry[Source] = Registry("data source")
+SOURCES: Registry[Source] = Registry("data source", old_names=DATA_SOURCES)
