@@ -1,1 +1,1 @@
-"""Speed, measured beside a named peer in one run. Not part of the package and never a test."""
+"""Speed, measured against a named peer in one run. Not part of the package and never a test."""

@@ -1,4 +1,4 @@
-"""From raw text to so many training steps: `train.py` beside a plain transformers pipeline, as a user would time both.
+"""From raw text to so many training steps: `train.py` vs. a plain transformers pipeline, as a user would time both.
 
 python -m benchmarks.end_to_end reviews.parquet --steps 200 --output outputs/bench/end_to_end.json
 

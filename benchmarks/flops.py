@@ -16,7 +16,7 @@ def forward_flops(sizes: Sizes, lengths: Sequence[int], predicted: int | None) -
     Args:
         sizes: of the model: C hidden, n layers, V vocabulary; the feed-forward layers are 4 C wide.
         lengths: tokens of each document.
-        predicted: how many tokens the head predicts, of each document alike: the top layer needs queries, and what
+        predicted: how many tokens the head predicts, the same in each document: the top layer needs queries, and what
             comes after them, for these only. None for the encoder alone.
     """
     tokens, width = sum(lengths), sizes.hidden_size

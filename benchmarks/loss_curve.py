@@ -1,4 +1,4 @@
-"""Whether a faster path still learns the same: the loss of `train.py` at an old commit beside that of this one.
+"""Whether a faster path still learns the same: the loss of `train.py` at an old commit vs. this one.
 
 python -m benchmarks.loss_curve 0035dca experiment=demo/pretrain seed=1 --output outputs/bench/loss_curve.json
 

@@ -1,4 +1,4 @@
-"""From documents to tokens on disk: ours beside `datasets.map` with the same tokenizer, in MB of text a second.
+"""From documents to tokens on disk: ours vs. `datasets.map` with the same tokenizer, in MB of text a second.
 
 python -m benchmarks.preparation reviews.parquet --megabytes 100 1000 --output outputs/bench/preparation.json
 

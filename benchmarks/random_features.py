@@ -1,4 +1,4 @@
-"""How far FAVOR+ is from softmax attention, by the number of its random features, beside a mean of all values.
+"""How far FAVOR+ is from softmax attention, by the number of its random features, vs. a mean of all values.
 
 python -m benchmarks.random_features
 

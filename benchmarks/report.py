@@ -1,4 +1,4 @@
-"""Writes the tables and the figure of docs/performance.md from the JSON files beside it.
+"""Writes the tables and the figure of docs/performance.md from the JSON files next to it.
 
 python -m benchmarks.report                          # after benchmarks.run --output docs/performance/<name>.json
 python -m benchmarks.report outputs/bench/mine.json  # prints the table of a file of your own
@@ -132,9 +132,9 @@ class Aim:
     Attributes:
         work: what was measured.
         target: what was aimed at, in ``unit``.
-        measured: what came out; of a ratio, beside peers as they come. None: not measured.
-        best: beside peers in the best setting that was found for them; None: not measured.
-        beside_peers: whether this is a ratio to peers.
+        measured: what came out; of a ratio, against peers as they come. None: not measured.
+        best: against peers in the best setting that was found for them; None: not measured.
+        is_ratio_to_peers: whether this is a ratio to peers.
         unit: ``x`` for ratios, ``%`` for shares, or nothing.
         at_most: less is better.
         spread: more words on what was measured.
@@ -147,13 +147,13 @@ class Aim:
     unit: str = "x"
     at_most: bool = False
     spread: str = ""
-    beside_peers: bool = True
+    is_ratio_to_peers: bool = True
 
     def row(self) -> list[str]:
         aimed = f"{100 * self.target:g}%" if self.unit == "%" else f"{self.target:.2g}{self.unit}"
         target = f"at most {aimed}" if self.at_most else aimed
         measured = f"{self._written(self.measured)}{self.spread}"
-        best = [self._written(self.best), self._met(self.best)] if self.beside_peers else ["", ""]
+        best = [self._written(self.best), self._met(self.best)] if self.is_ratio_to_peers else ["", ""]
         return [self.work, target, measured, self._met(self.measured), *best]
 
     def _written(self, value: float | None) -> str:
@@ -186,7 +186,7 @@ def summary_table() -> str:
         ("real lengths", f"training, {real}", 5),
     ]
     memory, waiting = _memory(f"training, {long}"), load("loss_curve")["data_wait"]
-    alone = {"beside_peers": False}
+    alone = {"is_ratio_to_peers": False}
     aims = [
         *(
             Aim(f"training, {name}, over stock RoFormer", aim, *against("lengths", "best", title, [STOCK]))
@@ -239,11 +239,11 @@ def _utilization(name: str, title: str) -> float:
 def _cost_of_positions(title: str) -> Aim:
     """The median over rounds, and between which values half of them lie."""
     without = _result(_case("rope", title), WITHOUT_POSITIONS)
-    costs = [a / b - 1 for a, b in zip(without["beside"], without["seconds"], strict=True)]
+    costs = [a / b - 1 for a, b in zip(without["seconds_of_ours"], without["seconds"], strict=True)]
     low, middle, high = statistics.quantiles(costs, n=4)
     spread = f" ({low:.1%} to {high:.1%})"
     work = "RoPE, what it costs of a step at 512 tokens"
-    return Aim(work, 0.05, middle, unit="%", at_most=True, spread=spread, beside_peers=False)
+    return Aim(work, 0.05, middle, unit="%", at_most=True, spread=spread, is_ratio_to_peers=False)
 
 
 def _memory(case_name: str) -> float:

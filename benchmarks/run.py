@@ -1,4 +1,4 @@
-"""Our RoFormer beside its peers: training steps and inference, on the same batches, in one run.
+"""Our RoFormer vs. its peers: training steps and inference, on the same batches, in one run.
 
 python -m benchmarks.run                                                        # make bench, some minutes
 python -m benchmarks.run --lengths 128 512 2048 --best --rounds 9               # peers in the best setting they have
@@ -45,9 +45,9 @@ from roformer.tasks.factory import build_corpus
 
 DOCUMENTS, BATCHES = 16, 4  # documents of a batch, and batches of a repetition, where they have their real lengths
 MASKED = 0.15
-SCHEMA_VERSION = 2  # of the output
-FEW = 3  # rounds, below which it is told
-UNSTEADY = 1.5  # slowest over fastest round, from which on it is told
+SCHEMA_VERSION = 3  # of the output
+FEW = 3  # rounds, below which there is a warning
+UNSTEADY = 1.5  # slowest over fastest round, from which on there is a warning
 _OURS = Variant(keep_memory=True)
 WIDTH = 118  # of a table that is written to a file
 
@@ -84,8 +84,8 @@ def main() -> None:
         if arguments.output:
             write_json(arguments.output, report)
     console.print(ratios(report["cases"], peers))
-    if any(each["contestant"] == OURS for case in report["cases"] for each in case["left_out"]):
-        raise UserError("ours could not run everything: see what was left out above")
+    if any(each["contestant"] == OURS for case in report["cases"] for each in case["skipped"]):
+        raise UserError("ours could not run everything: see what was skipped above")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -135,7 +135,7 @@ def positive(text: str) -> int:
 
 
 def chosen_peers(arguments: argparse.Namespace) -> list[str]:
-    """Returns who runs beside ours.
+    """Returns the peers of a run.
 
     Raises:
         UserError: if nobody has such a name.
@@ -202,7 +202,7 @@ Contestants = list[tuple[str, Variant]]
 
 
 def groups(case: Case, peers: list[str], *, best: bool) -> list[Contestants]:
-    """Returns who runs how, beside ours: each peer in each setting by itself, all position encodings together."""
+    """Returns the peers of each run of ours: each peer in each setting by itself, all position encodings together."""
     if all(name in ENCODINGS for name in peers):
         return [[(name, _OURS) for name in peers]]
     differ = case.length is None
@@ -218,22 +218,22 @@ def groups(case: Case, peers: list[str], *, best: bool) -> list[Contestants]:
 
 
 def measure(case: Case, together: list[Contestants], rounds: int, *, profile: bool) -> dict[str, Any]:
-    """Returns ``results``: the seconds of every round of everyone, for others also those of ours ``beside`` them, and
-    what it took; and who is ``left_out``, and why."""
+    """Returns ``results``: the seconds of every round and the memory of everyone, for peers also ours of the same
+    rounds; and who is ``skipped``, and why."""
     ours: list[dict[str, Any]] = []
     others, failed = [], []
     for contestants in together:
         first = profile and not ours
         results, dropped = take_turns(case, [(OURS, _OURS), *contestants], rounds, profile=first)
         mine = [result for result in results if result["contestant"] == OURS]
-        beside = mine[0]["seconds"] if mine else []
-        others += [{**result, "beside": beside} for result in results if result["contestant"] != OURS]
+        of_ours = mine[0]["seconds"] if mine else []
+        others += [{**result, "seconds_of_ours": of_ours} for result in results if result["contestant"] != OURS]
         failed += [each for each in dropped if each not in failed]
         ours += mine
     if ours:
         seconds = [second for result in ours for second in result["seconds"]]
         others.insert(0, {**ours[0], "seconds": seconds, "peak_bytes": max(result["peak_bytes"] for result in ours)})
-    return {"results": others, "left_out": failed}
+    return {"results": others, "skipped": failed}
 
 
 def take_turns(
@@ -250,19 +250,19 @@ def take_turns(
         order = list(running.items())
         first = turn % max(1, len(order))
         for (name, variant), steps in order[first:] + order[:first]:
-            told = {"contestant": name, "variant": str(variant)}
+            running_as = {"contestant": name, "variant": str(variant)}
             try:
                 outcome = next(steps)
             except RuntimeError as error:
-                failed.append({**told, "why": str(error)})
+                failed.append({**running_as, "why": str(error)})
                 del running[name, variant]
             else:
-                results += [{**told, **outcome}] if turn == 1 + rounds else []
+                results += [{**running_as, **outcome}] if turn == 1 + rounds else []
     return results, failed
 
 
 def turns(name: str, variant: Variant, case: Case, rounds: int, *, profile: bool) -> Iterator[dict[str, Any]]:
-    """Yields after the start and after each round, and at last all that there is to tell."""
+    """Yields after the start and after each round, and at last the whole report."""
     worker, seconds = Worker(name, variant, case), []
     try:
         yield {}
@@ -288,17 +288,17 @@ def ratios(cases: list[dict[str, Any]], peers: list[str]) -> Table:
     return shown
 
 
-def ratio(case: dict[str, Any], rival: Callable[[dict[str, Any]], bool]) -> float | None:
-    """Returns how many times as fast ours is as the fastest rival; None where nobody, or not ours, was measured."""
-    found = [times_as_fast(case, result) for result in case["results"] if rival(result)]
+def ratio(case: dict[str, Any], is_peer: Callable[[dict[str, Any]], bool]) -> float | None:
+    """Returns how many times as fast ours is as the fastest peer; None where nobody, or not ours, was measured."""
+    found = [times_as_fast(case, result) for result in case["results"] if is_peer(result)]
     return min((each for each in found if each), default=None)
 
 
 def times_as_fast(case: dict[str, Any], theirs: dict[str, Any]) -> float | None:
     """Returns how many times as fast ours is: the median over rounds, for both had their turn in each. None if ours
     could not run there."""
-    beside = theirs["seconds"] if theirs["contestant"] == OURS else theirs["beside"]
-    return statistics.median(a / b for a, b in zip(theirs["seconds"], beside, strict=True)) if beside else None
+    of_ours = theirs["seconds"] if theirs["contestant"] == OURS else theirs["seconds_of_ours"]
+    return statistics.median(a / b for a, b in zip(theirs["seconds"], of_ours, strict=True)) if of_ours else None
 
 
 def work_of(case: Case) -> dict[str, Any]:
@@ -333,14 +333,14 @@ def table_rows(case: dict[str, Any], rate: float) -> list[list[str]]:
 
 def remarks(case: dict[str, Any]) -> list[str]:
     """Returns a line for everyone who could not run, or whose rounds differ much; and where rounds are too few."""
-    lines = [f"left out: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["left_out"]]
+    lines = [f"skipped: {each['contestant']}, {each['variant']}: {each['why']}" for each in case["skipped"]]
     for each in case["results"]:
         spread = max(each["seconds"]) / min(each["seconds"])
         if spread > UNSTEADY:
             who = f"{each['contestant']}, {each['variant']}"
             lines.append(f"unsteady: {who}: its slowest round took {spread:.1f} times as long as its fastest")
     if any(len(each["seconds"]) < FEW for each in case["results"]):
-        lines.append(f"fewer than {FEW} rounds: speed cannot be told from noise")
+        lines.append(f"fewer than {FEW} rounds: speed cannot be distinguished from noise")
     return lines
 
 

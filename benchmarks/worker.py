@@ -161,7 +161,7 @@ def measure_backend(sizes: Sizes, precision: str) -> str:
 
 
 def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, and ends this process
     parent = os.getppid()
     try:
         if variant.keep_memory:
@@ -196,7 +196,7 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # the others' turns need the memory
             connection.send(("seconds", seconds))
-    except Exception as error:  # told by the parent, which goes on with the others
+    except Exception as error:  # reported by the parent, which continues with the others
         connection.send(("error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"))
 
 

@@ -15,7 +15,7 @@ from roformer.errors import UserError
 
 _PACKAGE = Path(__file__).parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-"""The configuration: inside an installed package, and beside the package in a checkout."""
+"""The configuration: inside an installed package, and next to the package in a checkout."""
 
 # in a recipe: ${choose:${data.glue_task},{stsb:regression},classification}
 OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choices.get(key, otherwise), replace=True)
@@ -150,7 +150,7 @@ class TrainConfig:
 
     @classmethod
     def compose(cls, *overrides: str) -> "TrainConfig":
-        """Returns what ``train.py`` would be told by these arguments."""
+        """Returns the configuration of ``train.py`` with these arguments."""
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             return cls.from_hydra(compose("train", list(overrides)))
 

@@ -12,12 +12,12 @@ from typing import Any
 
 @contextmanager
 def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yields an empty draft beside ``folder``, which becomes ``folder`` when the block ends without an error.
+    """Yields an empty draft next to ``folder``, which becomes ``folder`` when the block ends without an error.
 
     Args:
         folder: what is written.
         replace: take the place of an existing folder; for writers that hold a lock. Otherwise a folder that another
-            process has made in the meantime stays and the draft is discarded; for names that tell the content.
+            process has made in the meantime stays and the draft is discarded; for names that depend on the content.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     if replace:

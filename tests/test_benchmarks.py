@@ -84,9 +84,9 @@ def test_a_small_run(small, work, capsys):
     for case in result["cases"]:
         measured = {each["contestant"] for each in case["results"]}
         assert measured == set(CONTESTANTS)
-        assert case["left_out"] == []
+        assert case["skipped"] == []
         for each in case["results"]:
-            others = len(case["results"]) - 1  # beside each of which ours takes its turns
+            others = len(case["results"]) - 1  # next to each of which ours takes its turns
             assert len(each["seconds"]) == (2 * others if each["contestant"] == OURS else 2)
             assert min(each["seconds"]) > 0
             assert each["parameters"] > 0
@@ -119,7 +119,7 @@ def test_peers_in_their_best_setting(small, monkeypatch):
             *((name, kept) for name in PEERS),
         }
         compiled = kept.replace("kept", "kept, compiled")
-        assert {(each["contestant"], each["variant"], each["why"]) for each in case["left_out"]} == {
+        assert {(each["contestant"], each["variant"], each["why"]) for each in case["skipped"]} == {
             (name, compiled, "RuntimeError: reached") for name in PEERS
         }
 
@@ -166,7 +166,7 @@ def test_who_dies_between_rounds_is_named(small, monkeypatch):
 
     monkeypatch.setattr(Worker, "repeat", killed)
     for case in small("--work", "inference")["cases"]:
-        assert [each["contestant"] for each in case["left_out"]] == [STOCK, STOCK]
+        assert [each["contestant"] for each in case["skipped"]] == [STOCK, STOCK]
         assert OURS in {each["contestant"] for each in case["results"]}
 
 
@@ -192,7 +192,7 @@ def test_who_cannot_run_is_named(small, monkeypatch, capsys):
 
     monkeypatch.setitem(CONTESTANTS, STOCK, Contestant(broken, padded))
     for case in small("--work", "inference")["cases"]:
-        assert {"contestant": STOCK, "variant": "as it comes", "why": "RuntimeError: no room"} in case["left_out"]
+        assert {"contestant": STOCK, "variant": "as it comes", "why": "RuntimeError: no room"} in case["skipped"]
         assert OURS in {each["contestant"] for each in case["results"]}
     assert "no room" in capsys.readouterr().out
     monkeypatch.setitem(CONTESTANTS, OURS, Contestant(broken, packed))
@@ -201,15 +201,23 @@ def test_who_cannot_run_is_named(small, monkeypatch, capsys):
 
 
 def test_ratios_are_medians_of_rounds():
-    """Catches a ratio of medians, rounds of ours beside somebody else, and the slowest setting of a peer."""
-    peer = {"contestant": STOCK, "variant": "as it comes", "seconds": [4.0, 9.0, 8.0], "beside": [2.0, 3.0, 1.0]}
+    """Catches a ratio of medians, rounds of ours next to somebody else, and the slowest setting of a peer."""
+    peer = {
+        "contestant": STOCK,
+        "variant": "as it comes",
+        "seconds": [4.0, 9.0, 8.0],
+        "seconds_of_ours": [2.0, 3.0, 1.0],
+    }
     better = {**peer, "variant": "memory kept", "seconds": [4.0, 6.0, 2.0]}
     ours = {"contestant": OURS, "variant": "memory kept", "seconds": [7.0, 2.0, 3.0, 1.0]}
-    case = {"results": [ours, peer, better], "left_out": [], "tokens": 8, "flops": 4}
+    case = {"results": [ours, peer, better], "skipped": [], "tokens": 8, "flops": 4}
     assert run.times_as_fast(case, peer) == 3
     assert run.ratio(case, lambda result: result["contestant"] == STOCK) == 2
     assert run.times_as_fast(case, ours) == 1
-    assert run.ratio({**case, "results": [ours, {**peer, "beside": []}]}, lambda result: result is not ours) is None
+    assert (
+        run.ratio({**case, "results": [ours, {**peer, "seconds_of_ours": []}]}, lambda result: result is not ours)
+        is None
+    )
     assert [line.split(":")[-1] for line in run.remarks(case)] == [
         " its slowest round took 7.0 times as long as its fastest",
         " its slowest round took 2.2 times as long as its fastest",
@@ -246,7 +254,7 @@ def test_the_page_shows_what_was_measured():
 
 @pytest.mark.slow
 def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
-    """Catches a backend that is left out, batches of other sizes at other lengths, and a table of another unit."""
+    """Catches a backend that is omitted, batches of other sizes at other lengths, and a table of another unit."""
     batches = []
     step = attention_lengths.step
     monkeypatch.setattr(attention_lengths, "step", lambda *given: batches.append(given[:3]) or step(*given))
@@ -263,8 +271,8 @@ def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_random_features_beside_the_mean_of_values(monkeypatch, capsys):
-    """Catches a number of features that has no effect, and rows that are left out."""
+def test_random_features_against_the_mean_of_values(monkeypatch, capsys):
+    """Catches a number of features that has no effect, and rows that are omitted."""
     monkeypatch.setattr(sys, "argv", ["random_features", "--features", "64", "1024", "--drawings", "8"])
     random_features.main()
     rows = [line.replace(",", "").split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
@@ -280,9 +288,9 @@ def test_what_is_met_by_hand():
     """Catches an aim that is read the wrong way round."""
     rows = [
         report.Aim("ratio", 3, 2.999, best=3.0).row(),
-        report.Aim("share", 0.05, 0.05, unit="%", at_most=True, beside_peers=False).row(),
-        report.Aim("share", 0.05, 0.0511, unit="%", at_most=True, beside_peers=False, spread=" (4% to 6%)").row(),
-        report.Aim("small", 0.01, 0.0004, unit="%", at_most=True, beside_peers=False).row(),
+        report.Aim("share", 0.05, 0.05, unit="%", at_most=True, is_ratio_to_peers=False).row(),
+        report.Aim("share", 0.05, 0.0511, unit="%", at_most=True, is_ratio_to_peers=False, spread=" (4% to 6%)").row(),
+        report.Aim("small", 0.01, 0.0004, unit="%", at_most=True, is_ratio_to_peers=False).row(),
         report.Aim("nothing", 5, None).row(),
     ]
     assert rows == [
@@ -299,10 +307,16 @@ def by_hand(monkeypatch):
     """Files of the page with two rounds of ours and stock RoFormer, in two settings."""
 
     def case(name, *results):
-        return {"name": name, "flops": 6e9, "results": list(results), "left_out": []}
+        return {"name": name, "flops": 6e9, "results": list(results), "skipped": []}
 
-    def result(contestant, variant, seconds, beside, peak):
-        return {"contestant": contestant, "variant": variant, "seconds": seconds, "beside": beside, "peak_bytes": peak}
+    def result(contestant, variant, seconds, of_ours, peak):
+        return {
+            "contestant": contestant,
+            "variant": variant,
+            "seconds": seconds,
+            "seconds_of_ours": of_ours,
+            "peak_bytes": peak,
+        }
 
     ours = {"contestant": OURS, "variant": "memory kept", "seconds": [1.0, 2.0, 4.0], "peak_bytes": 30}
     stock = result(STOCK, "as it comes", [3.0, 8.0], [1.0, 2.0], 90)

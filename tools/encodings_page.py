@@ -129,8 +129,8 @@ def score_matrix(encoding: PositionEncoding, shape: ModelShape, tokens: int) -> 
     """Returns the products of equal queries and keys, (1, H, L, L), and the bias that is added to them."""
     positions = torch.arange(tokens)[None]
     state = encoding.prepare(positions)
-    alike = torch.ones(1, shape.num_attention_heads, tokens, shape.head_size)
-    query, key = encoding.rotate(alike, state), encoding.rotate_key(alike, state)
+    ones = torch.ones(1, shape.num_attention_heads, tokens, shape.head_size)
+    query, key = encoding.rotate(ones, state), encoding.rotate_key(ones, state)
     embedded = encoding.embed(torch.zeros(1, tokens, shape.hidden_size), positions)
     products = query @ key.mT / math.sqrt(shape.head_size) + (embedded @ embedded.mT)[:, None]
     return products, encoding.score_bias(query, key, state, layer=0)

@@ -1,4 +1,4 @@
-"""Writes docs/reproduction.md and its figures: every result of the paper with ours beside it, or why there is none.
+"""Writes docs/reproduction.md and its figures: every result of the paper with ours next to it, or why there is none.
 
 python -m tools.reproduction_page        # or make report
 """
@@ -217,7 +217,7 @@ def _bash(commands: str) -> str:
 
 
 def _circumstances(content: Content) -> str:
-    """Says when, on what and how long, as far as the results tell."""
+    """Says when, on what and how long, as far as the results record it."""
     if "of" not in content:
         return f" ({content['cost']})"
     return f" ({content['cost']}; {provenance_line(comparison(content['of']).origin)})"

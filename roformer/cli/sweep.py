@@ -63,7 +63,7 @@ class SweepProgress(Callback):
 
 
 def _choices(override: Override) -> int | None:
-    """Returns the number of values that an override sweeps over, or None if only Hydra can tell."""
+    """Returns the number of values that an override sweeps over, or None if only Hydra knows."""
     if not override.is_sweep_override():
         return 1
     if isinstance(value := override.value(), Glob):

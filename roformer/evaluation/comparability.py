@@ -25,7 +25,7 @@ def label_runs(runs: Iterable[RunInfo]) -> dict[str, str]:
         runs: the same run may come several times.
 
     Raises:
-        UserError: if two runs have the same label and nothing else that tells them apart.
+        UserError: if two runs have the same label and nothing else that distinguishes them.
     """
     known = {run.name: run for run in runs}
     settings: dict[str, list[dict[str, Any]]] = defaultdict(list)

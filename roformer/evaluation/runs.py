@@ -49,8 +49,8 @@ class Run:
 
     @property
     def info(self) -> RunInfo:
-        """What a comparison tells runs apart by. Runs that are judged by one number may be of several datasets and,
-        since the comparison selects, of several learning rates."""
+        """What distinguishes the runs of a comparison. Runs that are judged by one number may be of several datasets
+        and, since the comparison selects, of several learning rates."""
         data, rate = self.config["data"], self.config["optimizer"]["learning_rate"]
         is_scored = self.family == "downstream"
         dataset = data.get("glue_task") or data_name(data)

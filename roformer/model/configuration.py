@@ -1,4 +1,4 @@
-"""The model's configuration, stored as ``config.json`` beside the weights."""
+"""The model's configuration, stored as ``config.json`` next to the weights."""
 
 from dataclasses import fields
 from typing import Any, Literal
@@ -21,7 +21,7 @@ _SIZES = (
 )  # fmt: skip
 _SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing")
 
-# What transformers itself passes to a configuration beside its fields.
+# What transformers itself passes to a configuration in addition to its fields.
 _FRAMEWORK_KEYS = {"num_labels", "model_type", "auto_map", "torch_dtype", "attn_implementation", "output_attentions"}
 
 

@@ -42,9 +42,9 @@ def token_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         labels: (N,), none of them ``IGNORE_INDEX``.
     """
     parts, losses, correct = _in_float32(logits), [], []
-    for part, wanted in zip(parts, labels.split(_rows(logits)), strict=True):
-        losses.append(F.cross_entropy(part, wanted, reduction="none"))
-        correct.append(part.argmax(dim=-1) == wanted)
+    for part, targets in zip(parts, labels.split(_rows(logits)), strict=True):
+        losses.append(F.cross_entropy(part, targets, reduction="none"))
+        correct.append(part.argmax(dim=-1) == targets)
     return torch.cat(losses), torch.cat(correct)
 
 

@@ -17,8 +17,8 @@ class FirePositionEncoding(PositionEncoding):
     """Adds f(psi(m - n) / psi(max(m, L))), psi(x) = log(1 + c x), to the scores: f is a small network, shared by all
     layers, with one output a head; c and the threshold L are trained.
 
-    The paper's decoders have no keys after the query. Here psi keeps the sign of the distance, so that f can tell the
-    sides apart.
+    The paper's decoders have no keys after the query. Here psi keeps the sign of the distance, so that f can
+    distinguish left from right.
 
     Args:
         shape: sizes of the model.

@@ -19,7 +19,7 @@ FrequencyBand = Literal["all", "high", "low"]
 
 @POSITION_ENCODINGS.register("rope")
 class RotaryPositionEncoding(PositionEncoding):
-    """Rotates each pair of channels by an angle that grows with the position, in queries and keys alike.
+    """Rotates each pair of channels by an angle that grows with the position, in both queries and keys.
 
     The product of a query at m and a key at n then depends on m - n only (eq. 16). The defaults are the paper's.
 

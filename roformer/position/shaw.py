@@ -17,7 +17,7 @@ class ShawPositionEncoding(PositionEncoding):
 
     Args:
         shape: sizes of the model.
-        max_distance: in tokens; what is further away shares a vector.
+        max_distance: in tokens; all larger distances share a vector.
 
     Raises:
         UserError: if the distance is not positive.

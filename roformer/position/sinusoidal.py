@@ -20,7 +20,7 @@ class SinusoidalPositionEncoding(PositionEncoding):
         shape: sizes of the model; E = ``shape.embedding_size``.
         base: wavelengths run from 2 pi to 2 pi base tokens; 10000 in the paper.
         scale: factor on the waves; 1 is eq. 4 to the letter. Its authors scale token embeddings up to about that
-            size, but BERT's start at a standard deviation of 0.02 and would drown beside it, hence the default.
+            size, but BERT's start at a standard deviation of 0.02, negligible next to such waves; hence the default.
 
     Raises:
         UserError: if the embedding size is odd or the base is not above 1.

@@ -1,6 +1,6 @@
 """RoPE with sinusoids added to the token embeddings as well.
 
-Source: what the code that section 4.4 of the RoFormer paper cites does where it is told to use rotary positions; not
+Source: what the code that section 4.4 of the RoFormer paper cites does with its option for rotary positions; not
 the paper's equations, and no clean ablation of RoPE. The waves are eq. 4, the rotation eq. 34.
 Checked against: ``sinusoidal`` and ``rope``.
 """

@@ -19,7 +19,7 @@ class T5PositionEncoding(PositionEncoding):
     """Adds a trained number per bucket of distances and head to the scores, the same in all layers.
 
     In an encoder half of the buckets are for keys after the query. Of those of a side, half hold one distance each;
-    the others grow logarithmically up to ``max_distance`` tokens, and the last one holds what is further away.
+    the others grow logarithmically up to ``max_distance`` tokens, and the last one holds all larger distances.
 
     Args:
         shape: sizes of the model.

@@ -23,7 +23,7 @@ class XposPositionEncoding(RotaryPositionEncoding):
     Args:
         shape, rope_theta, layout, partial_rotary_factor: as in ``rope``.
         scale_base: tokens; the larger, the slower the decay.
-        gamma: the larger, the more alike the decay of all pairs.
+        gamma: the larger, the more similar the decay of all pairs.
 
     Raises:
         UserError: as ``rope`` does, or if one of the last two is not positive.

@@ -13,7 +13,7 @@ Settings: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a comparison tells runs apart by.
+    """What distinguishes the runs of a comparison.
 
     Attributes:
         name: of the run's folder.

@@ -7,7 +7,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
 
 def disable_malloc_trim() -> None:
-    """Tells glibc never to return freed memory to the system; does nothing where the C library is another.
+    """Configures glibc never to return freed memory to the system; does nothing where the C library is another.
 
     By default every large tensor is a mapping of its own, gone when it is freed, so that each training step pays for
     millions of page faults. The same memory serves the next step instead. Call it before the work starts.

@@ -27,7 +27,7 @@ class Trackio(Tracker):
     def open(self, folder: Path, run_id: str, config: Mapping[str, Any]) -> GeneralTracker:
         if not os.environ.get("TRACKIO_DIR"):
             import_into(folder / "trackio")
-        hardware = {"auto_log_cpu": False, "auto_log_gpu": False}  # their threads would run beside the training
+        hardware = {"auto_log_cpu": False, "auto_log_gpu": False}  # their threads would run during the training
         tracker = TrackioTracker(
             self.project, name=folder.name, resume="allow", embed=False, config=dict(config), **hardware
         )

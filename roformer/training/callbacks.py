@@ -26,7 +26,7 @@ Line = dict[str, float]
 
 
 class Callback:
-    """What happens beside the training step; a subclass overrides the hooks that it needs."""
+    """What happens around the training step; a subclass overrides the hooks that it needs."""
 
     @contextmanager
     def during(self, trainer: "Trainer") -> Iterator[None]:

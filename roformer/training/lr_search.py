@@ -71,14 +71,14 @@ def describe_choice(losses: LossByRate, folder: str | None) -> str:
 
 def _losses(config: TrainConfig, folder: Path) -> tuple[dict[float, dict[int, float]], str]:
     """Returns learning rate -> seed -> loss, and why a run of the same encoding does not count, in brackets."""
-    wanted, rejected = yaml.safe_load(config.to_yaml()), ""
+    requested, rejected = yaml.safe_load(config.to_yaml()), ""
     losses: dict[float, dict[int, float]] = defaultdict(dict)
     for path in sorted(folder.glob("*")):
         run = RunFolder(path)
         stored = run.config
         if stored is None or stored["position"]["name"] != config.position["name"]:
             continue
-        if found := first_difference(stored, wanted, but=_MAY_DIFFER):
+        if found := first_difference(stored, requested, but=_MAY_DIFFER):
             rejected = " ({} has {}={}, not {})".format(path, *found)
             continue
         losses[float(stored["optimizer"]["learning_rate"])][stored["seed"]] = _final_loss(run)

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass
 class TrainState:
-    """What a checkpoint holds beside weights, optimizer, schedule and meter; batches need no state, only the step.
+    """What a checkpoint holds besides weights, optimizer, schedule and meter; batches need only the step.
 
     Attributes:
         step, tokens: done so far.

@@ -111,23 +111,23 @@ class WarmStart:
 
     def _check_kind(self, task: str) -> None:
         """Raises ``UserError`` where the checkpoint's tokens see other tokens than those of the task's model do."""
-        wanted, stored = TASKS[task].architecture, self.stored
-        if stored.get("is_encoder_decoder") and not wanted.get("is_encoder_decoder"):
+        requested, stored = TASKS[task].architecture, self.stored
+        if stored.get("is_encoder_decoder") and not requested.get("is_encoder_decoder"):
             raise UserError(
                 f"{self.given} is an encoder-decoder, from which task={task} cannot start; leave init_from out, or "
                 "name another run"
             )
-        if wanted.get("is_encoder_decoder") and not stored.get("is_encoder_decoder"):
+        if requested.get("is_encoder_decoder") and not stored.get("is_encoder_decoder"):
             raise UserError(
                 f"{self.given} is not an encoder-decoder, which task={task} needs; leave init_from out, or name a "
                 "run of task=translation"
             )
-        if stored.get("is_decoder") and wanted.get("is_decoder") is False:
+        if stored.get("is_decoder") and requested.get("is_decoder") is False:
             raise UserError(
                 f"{self.given} is a causal model, and task={task} needs both sides of a token; name an encoder, or "
                 "choose task=causal_lm"
             )
-        becomes_causal = wanted.get("is_decoder") and not stored.get("is_decoder")
+        becomes_causal = requested.get("is_decoder") and not stored.get("is_decoder")
         if becomes_causal and self._encoding().traits.causal == "own_parameters":
             raise UserError(
                 f"{self.given} was trained with bidirectional {self.position['name']} distances, and the parameters "

@@ -119,7 +119,7 @@ def test_an_empty_data_set_is_named(tmp_path: Path) -> None:
         list(hub(folder(tmp_path, train=rows(None, " "))).documents())
 
 
-def test_a_failing_network_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_network_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches forty lines of traceback where the machine is offline."""
 
     def offline(*args: Any, **kwargs: Any) -> None:

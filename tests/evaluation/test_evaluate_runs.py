@@ -50,7 +50,7 @@ def results(report):
 
 
 def test_every_run_has_its_results(runs, report, results):
-    """Catches evaluators that are left out, or applied to runs of another task."""
+    """Catches evaluators that are omitted, or applied to runs of another task."""
     expected = {(evaluator, run.name) for run in runs for evaluator in evaluators_of(run)}
     (baselines,) = set(results) - expected
     assert expected < set(results)
@@ -245,7 +245,7 @@ def test_what_cannot_be_compared_is_not_measured(runs, monkeypatch, tmp_path, se
     assert {path.name for path in tmp_path.iterdir()} == set(folders)
 
 
-def test_unfinished_runs_are_left_out_and_named(runs, tiny_runs, tmp_path, capsys):
+def test_unfinished_runs_are_skipped_and_named(runs, tiny_runs, tmp_path, capsys):
     """Catches a run that is missing from the report without a word, and one whose weights are not final."""
     for number, name in ((0, "done"), (2, "begun")):
         shutil.copytree(runs[number], tmp_path / name)

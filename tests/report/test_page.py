@@ -198,7 +198,7 @@ def test_one_seed_has_no_brackets(one_seed):
     assert "One seed: no bands" in text
 
 
-def test_an_encoding_without_a_curve_is_left_out_of_the_figure(comparison, tmp_path):
+def test_an_encoding_without_a_curve_is_missing_in_the_figure(comparison, tmp_path):
     """Catches a traceback where the seeds of an encoding were evaluated at different steps."""
     empty = {"steps": [], "tokens": [], "mean": [], "low": [], "high": []}
     speeds = encodings(comparison, "learning_speed")

@@ -128,7 +128,7 @@ def test_impossible_mask_probability_is_refused(make_task, probability):
 
 
 def test_packing_keeps_each_token_once(mlm):
-    """Catches pieces that overlap or are left out when rows are put together again."""
+    """Catches pieces that overlap or are lost when rows are put together again."""
     total = sum(len(mlm.corpus.splits["train"].document(index)) for index in range(len(mlm.corpus.splits["train"])))
     rows = [mlm.batch(step, 1, share=0, shares=1) for step in range(mlm.rows)]
     assert sum(row.tokens - 2 * (len(row.inputs["cu_seqlens"]) - 1) for row in rows) == total

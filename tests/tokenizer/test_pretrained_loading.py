@@ -52,14 +52,14 @@ def test_a_missing_special_token_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["./nowhere", "~/nowhere/at/all", "/nowhere", "a/b/c"])
-def test_a_missing_folder_is_told_without_the_network(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_is_reported_without_the_network(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a wait for the hub where the user meant a folder."""
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: pytest.fail("asked the hub"))
     with pytest.raises(UserError, match=r"is not a folder"):
         prepare(path)
 
 
-def test_a_failing_hub_or_folder_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_hub_or_folder_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a traceback of many lines in the place of the remedy."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"cannot load tokenizer\.path") as caught:

@@ -40,7 +40,7 @@ def test_a_new_group_needs_a_description(tmp_path, monkeypatch):
 
 
 def test_every_recipe_is_on_the_page_with_its_commands():
-    """Catches a recipe, a command or a sweep that is left out."""
+    """Catches a recipe, a command or a sweep that is omitted."""
     text = recipes_page.page()
     for file in (ROOT / "conf/experiment").rglob("*.yaml"):
         name = file.relative_to(ROOT / "conf/experiment").with_suffix("").as_posix()

@@ -45,7 +45,7 @@ PAPER = {
 
 @pytest.mark.parametrize("place", PAPER)
 def test_every_row_of_the_paper_is_there(place):
-    """Catches a row of a table of the paper that is left out, or in the wrong place."""
+    """Catches a row of a table of the paper that is omitted, or in the wrong place."""
     (content,) = [each for each in CONTENT["groups"] if f"{place})" in each["title"]]
     rows = [str(row["paper"]) for row in content["rows"]]
     assert rows[: len(PAPER[place])] == PAPER[place]

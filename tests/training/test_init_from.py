@@ -200,7 +200,7 @@ def test_a_folder_without_a_model_is_refused(tiny_runs, tmp_path, name, reason):
     ],
 )
 def test_a_broken_export_is_refused(tiny_runs, pretrained, tmp_path, file, content, reason):
-    """Catches a traceback from a library about a file that a copy has left out or cut short."""
+    """Catches a traceback from a library about a file that a copy has omitted or cut short."""
     export = shutil.copytree(pretrained / "export", tmp_path / "export")
     (export / file).unlink()
     if content is not None:

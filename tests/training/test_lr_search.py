@@ -40,7 +40,7 @@ def last_loss(run):
 
 
 def test_the_best_rate_of_the_same_encoding_is_taken(tiny_runs, grid, tmp_path):
-    """Catches a rate chosen by training loss, for another encoding, or left out of the records."""
+    """Catches a rate chosen by training loss, for another encoding, or missing from the records."""
     losses = {rate: last_loss(grid / f"rope-{rate}") for rate in RATES}
     run = tiny_runs.train(tmp_path / "run", f"lr_search_dir={grid}")
     stored = yaml.safe_load((run / "config.yaml").read_text())

@@ -19,7 +19,7 @@ class Document:
         text: the whole text.
         label: the class, for labeled data.
         split: one of ``SPLITS`` if the source assigns the split; None if a hash of the text decides.
-        extra_texts: further texts of the document: the second of a pair, or the candidates of a triplet.
+        extra_texts: additional texts of the document: the second of a pair, or the candidates of a triplet.
     """
 
     text: str

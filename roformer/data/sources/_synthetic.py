@@ -36,8 +36,8 @@ class SyntheticSource(Source):
     cell: ClassVar[str | None] = None
     """Meaning of ``example``'s argument ``place``, which labels the axis of a heat map; None if it has none."""
 
-    guess: ClassVar[str | None] = None
-    """Description of ``best_guess``; None if the source has none."""
+    baseline_name: ClassVar[str | None] = None
+    """Description of ``baseline_label``; None if the source has none."""
 
     shortest: ClassVar[int]
     """Minimum of ``length``, in words."""
@@ -83,6 +83,6 @@ class SyntheticSource(Source):
             place: the quantity named by ``cell``, as a fraction in [0, 1) of its maximum; drawn if None.
         """
 
-    def best_guess(self, words: list[str]) -> str:
+    def baseline_label(self, words: list[str]) -> str:
         """Returns the label that a reader who ignores word order would choose."""
         raise NotImplementedError

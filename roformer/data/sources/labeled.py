@@ -40,7 +40,7 @@ class LabeledSource(Source):
 
     def fingerprint(self) -> str:
         columns = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
-        # "labelled" is an old name of this source; changing it would orphan the caches and runs of its time
+        # the old name of this source; changing it would orphan the caches and runs of its time
         return content_key("labelled", CACHE_VERSION, local_files_key(self.files), columns, self.label_column)
 
     def provided_splits(self) -> frozenset[str]:

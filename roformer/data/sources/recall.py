@@ -13,7 +13,7 @@ from roformer.errors import UserError
 class RecallSource(SyntheticSource):
     """Documents start with a key, and the label is the value that follows this key later on.
 
-    All values occur in the document whatever its order, so a model without positions can only guess among them.
+    All values occur in the document whatever its order, so a model without positions can only choose one at random.
 
     Args:
         length, documents, seed: as in ``SyntheticSource``.
@@ -27,7 +27,7 @@ class RecallSource(SyntheticSource):
 
     cache_version = 2
     cell = "place of the pair in the document"
-    guess = "most frequent value of the document"
+    baseline_name = "most frequent value of the document"
     shortest = 8
     values = 16
 
@@ -51,6 +51,6 @@ class RecallSource(SyntheticSource):
         units.insert(int(place * (len(units) + 1)), [f"key{keys[0]}", f"value{values[0]}"])
         return ["find", f"key{keys[0]}", *(word for unit in units for word in unit)], f"value{values[0]}"
 
-    def best_guess(self, words: list[str]) -> str:
+    def baseline_label(self, words: list[str]) -> str:
         counts = Counter(word for word in words if word.startswith("value"))
         return max(counts, key=lambda word: (counts[word], word))

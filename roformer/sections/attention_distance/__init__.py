@@ -21,7 +21,7 @@ from roformer.sections.section import SECTIONS, Section
 @dataclass(frozen=True)
 class Metrics:
     """Of one run: mean distance in tokens, (layers, heads), over so many rows; ``uniform`` is that of a head that
-    attends to all tokens alike."""
+    attends to all tokens equally."""
 
     rows: int
     tokens: tuple[tuple[float, ...], ...]

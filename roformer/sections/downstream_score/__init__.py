@@ -209,7 +209,8 @@ def unequal_trials(trials: Mapping[str, Trials]) -> tuple[str, ...]:
     }
     if len({tuple(of_rate) for of_rate in trials.values()}) == 1 == len(set(seeds.values())):
         return ()
-    return ("not all were tried alike: " + "; ".join(f"{name}: {list(found)}" for name, found in seeds.items()),)
+    found = "; ".join(f"{name}: {list(of_rate)}" for name, of_rate in seeds.items())
+    return (f"encodings differ in the learning rates or seeds that were tried (seeds at each rate): {found}",)
 
 
 def scores(summary: Summary, comparison: Comparison) -> Table:

@@ -221,7 +221,7 @@ def loss_by_length(summary: Summary, comparison: Comparison, trained: int | None
                 axes.plot([at, at], [loss.low, loss.high], color=style.color, lw=1.6)
         if points[-1][0] == lengths[-1]:
             ends.append(LineEnd(x[-1], y[-1], label, style.color))
-        else:  # it goes no further, or was not measured there: named where it stops
+        else:  # it cannot be longer, or was not measured there: named where it stops
             axes.annotate(label, (x[-1], y[-1]), xytext=(10, -4), textcoords="offset points", va="top", fontsize=11.5)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(lengths))

@@ -79,7 +79,7 @@ def _change(encoding: length_extrapolation.Encoding, trained: int, length: int) 
 
 
 def _minutes(name: str, comparison: Comparison) -> str:
-    """Returns the minutes of training of a run, evaluations left out: its tokens at its mean speed."""
+    """Returns the minutes of training of a run, without evaluations: its tokens at its mean speed."""
     speeds = comparison.get(learning_speed.Summary)
     each = speeds.encodings.get(name) if speeds else None
     if each is None or not each.curve.tokens:

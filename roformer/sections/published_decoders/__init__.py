@@ -57,8 +57,8 @@ def table(losses: Mapping[str, Mapping[int, float]], trained: int) -> Table:
         cells = (
             fixed(each[factor], 2) if factor in each else MISSING for factor in _FACTORS for each in (here, theirs)
         )
-        alike = {factor: theirs[factor] for factor in here if factor in theirs}
-        rows.append((display_name(name), *cells, shape(here), shape(alike)))
+        published = {factor: theirs[factor] for factor in here if factor in theirs}
+        rows.append((display_name(name), *cells, shape(here), shape(published)))
     labels = (label for factor in _FACTORS for label in (length_label(trained * factor, trained), "Chi et al."))
     return Table(
         name="published_decoders",

@@ -102,9 +102,9 @@ def table(summary: Summary, comparison: Comparison) -> Table:
         cells = (by_length.get(length) for length in lengths)
         accuracies = (with_interval(cell.accuracy, 1, scale=100) if cell else MISSING for cell in cells)
         rows.append((display_name(name), *accuracies))
-    for guess in next(iter(summary.baselines.values()), {}):
-        shares = (summary.baselines[length][guess] for length in lengths)
-        rows.append((f"baseline: {guess}", *(fixed(100 * share, 1) for share in shares)))
+    for baseline_name in next(iter(summary.baselines.values()), {}):
+        shares = (summary.baselines[length][baseline_name] for length in lengths)
+        rows.append((f"baseline: {baseline_name}", *(fixed(100 * share, 1) for share in shares)))
     every = [cell.accuracy for by_length in summary.encodings.values() for cell in by_length.values()]
     several = any(len(each.values) > 1 for each in every)
     spread = "Brackets: 95 % confidence interval over the seeds." if several else "One seed: no interval."

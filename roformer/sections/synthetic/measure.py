@@ -84,10 +84,10 @@ def _examples(source: SyntheticSource, factor: int) -> list[LabeledWords]:
 
 
 def _baselines(source: SyntheticSource, examples: list[LabeledWords]) -> dict[str, float]:
-    """Returns baseline -> accuracy: the most frequent label, and the source's own guess where it has one."""
+    """Returns baseline -> accuracy: the most frequent label, and the source's own baseline where it has one."""
     counts = Counter(label for _, label in examples)
     found = {"most frequent label": counts.most_common(1)[0][1] / len(examples)}
-    if source.guess:
-        right = [source.best_guess(words) == label for words, label in examples]
-        found[source.guess] = sum(right) / len(examples)
+    if source.baseline_name:
+        right = [source.baseline_label(words) == label for words, label in examples]
+        found[source.baseline_name] = sum(right) / len(examples)
     return found

@@ -167,8 +167,8 @@ def _bootstrap(runs: BySeed[Metrics], reference: BySeed[Metrics]) -> tuple[float
         systems = [("reference", list(theirs.translations)), ("other", list(ours.translations))]
         metrics = {"BLEU": BLEU(references=[list(ours.references)])}
         _, scores = PairedTest(systems, metrics, references=None, test_type="bs")()
-        alike = scores["BLEU"][0].score == scores["BLEU"][1].score  # the test would call that significant
-        values.append(1.0 if alike else float(scores["BLEU"][1].p_value))
+        equal = scores["BLEU"][0].score == scores["BLEU"][1].score  # the test would call that significant
+        values.append(1.0 if equal else float(scores["BLEU"][1].p_value))
     return tuple(values)
 
 
