@@ -19,23 +19,15 @@ from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from roformer.report.canvas import POINTS, LineEnd, label_line_ends, themed, to_svg
+from roformer.report.numbers import display_name
 from roformer.report.styles import COLORS
+from roformer.sections import lm_loss
 
 ROOT = Path(__file__).parents[1]
 README, FIGURE = ROOT / "README.md", ROOT / "docs" / "images" / "headline.svg"
 COMPARISON = ROOT / "docs" / "results" / "compare" / "comparison.json"
 TRAINED = "128"  # tokens of a window
 LENGTHS = ("256", "512", "2048")
-NAMES = {
-    "deberta": "DeBERTa",
-    "rope": "RoPE",
-    "shaw": "Shaw",
-    "t5": "T5",
-    "alibi": "ALiBi",
-    "sinusoidal": "sinusoidal †",
-    "none": "no word order †",
-    "learned": "learned †",
-}
 SCALED = "RoPE with YaRN"
 HEADER = (
     "| encoding | test loss | Δ vs. RoPE [95% CI]<br>(positive: worse) "
@@ -69,19 +61,23 @@ def table() -> str:
     for name, found in encodings().items():
         losses = by_length(found["loss_by_length"])
         difference = in_brackets(found["difference"]["values"]) if found["difference"] else ""
-        rows.append([NAMES[name], f"{found['loss']['mean']:.3f}", difference, *_across(losses)])
+        rows.append([found["title"], f"{found['loss']['mean']:.3f}", difference, *_across(losses)])
         if name == "rope":
             rows.append([SCALED, "", "", *_across(scaled(found))])
     return "\n".join([HEADER, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def encodings() -> dict[str, Any]:
-    """Returns the results of each encoding by test loss."""
+    """Returns the results of each encoding, by test loss, with ``title``, its name."""
     sections = json.loads(COMPARISON.read_text(encoding="utf-8"))["sections"]
     found: dict[str, Any] = defaultdict(dict)
     for section in ("lm_loss", "learning_speed", "length_extrapolation"):
         for name, results in sections[section]["summary"]["encodings"].items():
             found[name].update(results)
+    floor = found["none"]["loss"]["mean"] - lm_loss.MARGIN
+    for name, results in found.items():
+        mark = f" {lm_loss.MARK}" if results["loss"]["mean"] > floor else ""
+        results["title"] = display_name(name) + mark
     found["rope"]["rope_scaling"] = sections["rope_scaling"]["summary"]["encodings"]["rope"]
     return dict(sorted(found.items(), key=lambda each: each[1]["loss"]["mean"]))
 
@@ -126,8 +122,8 @@ def figure() -> Figure:
         curve, losses = found["curve"], by_length(found["loss_by_length"])
         style = {"color": color, "ls": ":" if name == "none" else "-"}
         left.plot(curve["tokens"], curve["mean"], **style)
-        curve_ends.append(LineEnd(curve["tokens"][-1], curve["mean"][-1], NAMES[name], color))
-        change_ends.append(_changes(right, NAMES[name], losses, style))
+        curve_ends.append(LineEnd(curve["tokens"][-1], curve["mean"][-1], found["title"], color))
+        change_ends.append(_changes(right, found["title"], losses, style))
         if name == "rope":
             change_ends.append(_changes(right, SCALED, scaled(found), {"color": color, "ls": "--"}))
     left.set(xlabel="Training tokens", ylabel="Validation loss (nats per token)", xlim=(0, curve_ends[0].x))

@@ -7,7 +7,22 @@ MINUS = "\u2212"  # the minus sign: as wide as a plus, so that signed columns li
 TIMES = "\u00d7"
 MISSING = "\u2013"
 
-NAMES = {"none": "no encoding", "rope": "RoPE", "sinusoidal_rope": "sinusoidal with RoPE"}
+NAMES = {
+    "alibi": "ALiBi",
+    "cope": "CoPE",
+    "deberta": "DeBERTa",
+    "fire": "FIRE",
+    "kerple": "KERPLE",
+    "none": "no encoding",
+    "rope": "RoPE",
+    "shaw": "Shaw",
+    "sinusoidal_rope": "sinusoidal with RoPE",
+    "t5": "T5",
+    "transformer_xl": "Transformer-XL",
+    "tupe": "TUPE",
+    "xpos": "xPos",
+}
+"""How the literature writes the names of encodings; any other keeps its registry name."""
 
 
 def display_name(encoding: str) -> str:
