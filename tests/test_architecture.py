@@ -12,8 +12,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "roformer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 READ_CONFIGS = ("config.py", "cli/")
-LONG_FILES = set()
-LONG_FUNCTIONS = {"data/sources/hub.py:__init__"}  # both lists only get shorter
 WORDS = {  # what no text of this project says -> what it says instead
     "optimiser": "optimizer",
     "colour": "color",
@@ -132,20 +130,19 @@ def is_long(function):
 
 
 def test_budget_of_files():
-    """Catches a file that grows beyond what one reads at once, and a name on the list that has shrunk since."""
+    """Catches a file that grows beyond what one reads at once."""
     lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
-    assert max(lines.values()) <= 400
-    assert {name for name, count in lines.items() if count > 300} == LONG_FILES
+    assert not {name for name, count in lines.items() if count > 300}
 
 
 def test_budget_of_functions():
-    """Catches a function that does more than one thing, and a name on the list that has shrunk since."""
+    """Catches a function that does more than one thing."""
     found = set()
     for path in FILES:
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         defined = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         found |= {f"{name_of(path)}:{function.name}" for function in defined if is_long(function)}
-    assert found == LONG_FUNCTIONS
+    assert not found
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ _SPLIT_NAMES = {
 
 
 @SOURCES.register("hub")
+@dataclass(kw_only=True, eq=False)
 class HubSource(Source):
     """Rows of a hub dataset. Splits other than train, validation and test (such as "unsupervised") are skipped.
 
@@ -45,43 +48,48 @@ class HubSource(Source):
             texts; on reading, if the dataset or a column does not exist.
     """
 
-    def __init__(
-        self,
-        *,
-        dataset: str,
-        config_name: str | None,
-        revision: str | None,
-        streaming: bool,
-        text_column: str | list[str],
-        label_column: str | None,
-        document_start: str | None,
-        rows_per_document: int | None,
-        characters_per_document: int | None = None,
-        data_dir: str | None = None,
-        splits: dict[str, str] | None = None,
-    ) -> None:
-        self.text_columns = columns_of(text_column)
+    dataset: str
+    config_name: str | None
+    revision: str | None
+    streaming: bool
+    text_column: str | list[str]
+    label_column: str | None
+    document_start: str | None
+    rows_per_document: int | None
+    characters_per_document: int | None = None
+    data_dir: str | None = None
+    splits: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
         several = self.text_columns[1:] or None
-        ways = (document_start, rows_per_document, characters_per_document, label_column or several)
+        ways = (
+            self.document_start,
+            self.rows_per_document,
+            self.characters_per_document,
+            self.label_column or several,
+        )
         if sum(setting is not None for setting in ways) > 1:
             raise UserError(
                 "data.document_start, data.rows_per_document, data.characters_per_document, data.label_column and "
                 "several data.text_column exclude one another; set all but one of them to null"
             )
-        if characters_per_document is not None and characters_per_document < 1:
-            raise UserError(f"data.characters_per_document must be at least 1, got {characters_per_document}")
-        if splits and (set(splits.values()) - set(SPLITS) or len(set(splits.values())) < len(splits)):
-            raise UserError(f"data.splits must map each name to a different one of {', '.join(SPLITS)}, got {splits}")
+        if self.characters_per_document is not None and self.characters_per_document < 1:
+            raise UserError(f"data.characters_per_document must be at least 1, got {self.characters_per_document}")
+        ours = list((self.splits or {}).values())
+        if set(ours) - set(SPLITS) or len(set(ours)) < len(ours):
+            raise UserError(
+                f"data.splits must map each name to a different one of {', '.join(SPLITS)}, got {self.splits}"
+            )
         try:
-            re.compile(document_start or "")
+            re.compile(self.document_start or "")
         except re.error as error:
-            raise UserError(f"data.document_start={document_start} is not a regular expression: {error}") from error
-        self.dataset, self.config_name, self.revision, self.streaming = dataset, config_name, revision, streaming
-        self.label_column = label_column
-        self.document_start, self.rows_per_document = document_start, rows_per_document
-        self.characters_per_document, self.data_dir = characters_per_document, data_dir
-        self.splits = splits or _SPLIT_NAMES
-        self._loaded: Mapping[str, Any] | None = None
+            raise UserError(
+                f"data.document_start={self.document_start} is not a regular expression: {error}"
+            ) from error
+
+    @property
+    def text_columns(self) -> list[str]:
+        return columns_of(self.text_column)
 
     def fingerprint(self) -> str:
         root = Path(self.dataset)
@@ -90,43 +98,43 @@ class HubSource(Source):
         texts = self.text_columns[0] if len(self.text_columns) == 1 else self.text_columns
         columns = [texts, self.label_column, self.document_start, self.rows_per_document]
         columns += [x for x in (self.characters_per_document, self.data_dir) if x is not None]
-        splits = [] if self.splits is _SPLIT_NAMES else [sorted(self.splits.items())]
+        splits = [sorted(self.splits.items())] if self.splits else []
         return content_key("hub", CACHE_VERSION, which, [*columns, *splits])
 
     def provided_splits(self) -> frozenset[str]:
-        return frozenset(self._splits()) - {"train"}
+        return frozenset(self._loaded) - {"train"}
 
     def documents(self) -> Iterator[Document]:
         empty = True
-        for split, rows in self._splits().items():
+        for split, rows in self._loaded.items():
             for (text, *extra_texts), label in self._texts(split, rows):
                 empty = False
                 yield Document(text, label, split, tuple(extra_texts))
         if empty:
             raise UserError(f"no documents in dataset '{self.dataset}': no row has both a text and a label")
 
-    def _splits(self) -> Mapping[str, Any]:
-        """Returns the rows of each of ``SPLITS`` that exists, in that order; loads the dataset on the first call."""
-        if self._loaded is None:
-            import datasets
+    @cached_property
+    def _loaded(self) -> Mapping[str, Any]:
+        """The rows of each of ``SPLITS`` that exists, in that order."""
+        import datasets
 
-            try:
-                loaded = datasets.load_dataset(
-                    self.dataset, self.config_name, data_dir=self.data_dir, revision=self.revision,
-                    streaming=self.streaming,
-                )  # fmt: skip
-            except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise UserError(
-                    f"cannot load dataset '{self.dataset}': {reason[:200]} (check the name and the network, or use "
-                    "data=docs, or data=text data.path=...)"
-                ) from error
-            ours = {self.splits[name]: rows for name, rows in loaded.items() if name in self.splits}
-            if not ours:
-                names = ", ".join(self.splits)
-                raise UserError(f"dataset '{self.dataset}' has no split named {names}: {', '.join(sorted(loaded))}")
-            self._loaded = {split: ours[split] for split in SPLITS if split in ours}
-        return self._loaded
+        try:
+            loaded = datasets.load_dataset(
+                self.dataset, self.config_name, data_dir=self.data_dir, revision=self.revision,
+                streaming=self.streaming,
+            )  # fmt: skip
+        except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"cannot load dataset '{self.dataset}': {reason[:200]} (check the name and the network, or use "
+                "data=docs, or data=text data.path=...)"
+            ) from error
+        names = self.splits or _SPLIT_NAMES
+        ours = {names[name]: rows for name, rows in loaded.items() if name in names}
+        if not ours:
+            found = ", ".join(sorted(loaded))
+            raise UserError(f"dataset '{self.dataset}' has no split named {', '.join(names)}: {found}")
+        return {split: ours[split] for split in SPLITS if split in ours}
 
     def _texts(self, split: str, rows: Any) -> Iterator[tuple[tuple[str, ...], str | None]]:
         where = f"dataset '{self.dataset}', split {split}"
