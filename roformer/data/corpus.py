@@ -1,5 +1,6 @@
 """A source with its split fractions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Corpus:
     fractions: dict[str, float]
 
     @classmethod
-    def from_settings(cls, data: dict[str, Any]) -> "Corpus":
+    def from_settings(cls, data: Mapping[str, Any]) -> "Corpus":
         """Returns the corpus that the config group ``data`` describes; downloads nothing.
 
         Raises:

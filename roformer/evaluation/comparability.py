@@ -6,7 +6,7 @@ from typing import Any
 
 from roformer.config import data_name
 from roformer.errors import UserError
-from roformer.results.records import Record, RunInfo
+from roformer.results.records import Record, RunInfo, Settings
 
 # What may differ between the runs of one comparison; anything else is reported.
 _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
@@ -28,7 +28,7 @@ def label_runs(runs: Iterable[RunInfo]) -> dict[str, str]:
         UserError: if two runs have the same label and nothing else that distinguishes them.
     """
     known = {run.name: run for run in runs}
-    settings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    settings: dict[str, list[Settings]] = defaultdict(list)
     for run in known.values():
         if run.position not in settings[run.position["name"]]:
             settings[run.position["name"]].append(run.position)
@@ -49,7 +49,7 @@ def label_runs(runs: Iterable[RunInfo]) -> dict[str, str]:
     return labels
 
 
-def _label(position: dict[str, Any], variants: Sequence[dict[str, Any]], *, random_start: bool) -> str:
+def _label(position: Settings, variants: Sequence[Settings], *, random_start: bool) -> str:
     """Returns the encoding's name, with the settings in which its variants differ."""
     keys = sorted({key for other in variants for key in other if other.get(key) != variants[0].get(key)})
     settings = [f"{key}={position.get(key)}" for key in keys] + ["random start"] * random_start
@@ -64,7 +64,7 @@ def seeds_of(records: Sequence[Record[Any]], labels: Mapping[str, str]) -> dict[
     return {label: tuple(sorted(found[label])) for label in sorted(found)}
 
 
-def shared_settings(records: Sequence[Record[Any]]) -> dict[str, Any]:
+def shared_settings(records: Sequence[Record[Any]]) -> Settings:
     """Returns the settings that a reader needs to judge the comparison, from the first run."""
     config = records[0].config
     rates = {record.run.learning_rate for record in records}
@@ -83,7 +83,7 @@ def shared_settings(records: Sequence[Record[Any]]) -> dict[str, Any]:
     }
 
 
-def _compared(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _compared(config: Settings, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yields name and value of every setting that runs of one comparison should share."""
     for group, settings in config.items():
         items = settings.items() if isinstance(settings, dict) else [(None, settings)]

@@ -7,11 +7,11 @@ from typing import Any
 from roformer.config import EvaluateConfig
 from roformer.evaluation.comparability import differences_in_settings, label_runs, seeds_of, shared_settings
 from roformer.results.comparison import Comparison, EncodingRuns, Group, Origin
-from roformer.results.records import Record, Records
+from roformer.results.records import Record, Records, Settings
 from roformer.sections import in_page_order
 
 
-def compare(records: Sequence[Record[Any]], config: EvaluateConfig, evaluated: Mapping[str, Any]) -> Comparison:
+def compare(records: Sequence[Record[Any]], config: EvaluateConfig, evaluated: Settings) -> Comparison:
     """Returns the comparison that a report is made of (``comparison.json`` is its JSON).
 
     Args:

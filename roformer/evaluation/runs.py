@@ -4,12 +4,11 @@ import glob
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from roformer.config import data_name
 from roformer.data import SOURCES
 from roformer.errors import UserError
-from roformer.results.records import RunInfo
+from roformer.results.records import RunInfo, Settings
 from roformer.runs import RunFolder
 from roformer.tasks import TASKS
 
@@ -25,8 +24,8 @@ class Run:
     """
 
     folder: Path
-    config: dict[str, Any]
-    provenance: dict[str, Any]
+    config: Settings
+    provenance: Settings
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ class EncodingRuns:
     """The runs of one encoding: their seeds, and the encoding's settings."""
 
     seeds: tuple[int, ...]
-    position: dict[str, Any]
+    position: Settings
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Group:
 
     family: str
     data: str | None
-    settings: dict[str, Any]
+    settings: Settings
     warnings: tuple[str, ...]
     encodings: dict[str, EncodingRuns]
 
@@ -58,7 +58,7 @@ class Origin:
     command: str
     evaluation_commit: str | None
     git_commit: str | None
-    hardware: dict[str, Any]
+    hardware: Settings
     versions: dict[str, str]
 
 

@@ -31,7 +31,7 @@ class RunInfo:
     family: str
     data: str | None
     learning_rate: float | None
-    position: dict[str, Any]
+    position: Settings
     seed: int
     is_random_start: bool = False
 

@@ -1,7 +1,6 @@
 """The contract of an evaluator: metrics of one loaded run, which it measures with its model and its task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import EvaluateConfig
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
+from roformer.results.records import Settings
 from roformer.tasks import Task
 
 T = TypeVar("T", bound=Task)
@@ -32,7 +32,7 @@ class LoadedRun(Generic[T]):
     """
 
     folder: Path
-    config: dict[str, Any]
+    config: Settings
     model: RoFormerPreTrainedModel
     task: T
 
@@ -58,7 +58,7 @@ class Evaluator(ABC, Generic[T, M]):
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    def fits(self, config: Settings) -> bool:
         """Returns whether this can be measured on a run of its families, from the run's configuration."""
         return True
 
@@ -78,6 +78,6 @@ def discover() -> Registry[Evaluator[Any, Any]]:
     return EVALUATORS
 
 
-def uses_softmax(config: Mapping[str, Any]) -> bool:
+def uses_softmax(config: Settings) -> bool:
     """Returns whether a run's attention is softmax attention, which has scores and weights."""
     return issubclass(ATTENTION_BACKENDS[config["attention"]["name"]], SoftmaxAttention)

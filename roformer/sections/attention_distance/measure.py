@@ -1,10 +1,8 @@
 """Measures how far each head of one model looks, on test rows."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
+from roformer.results.records import Settings
 from roformer.sections.attention_distance import Metrics
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun, uses_softmax
 from roformer.sections.length_extrapolation.measure import labeled_windows
@@ -22,7 +20,7 @@ class AttentionDistance(Evaluator[LanguageModeling, Metrics]):
     families = (FAMILY,)
     metrics = Metrics
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    def fits(self, config: Settings) -> bool:
         return uses_softmax(config)
 
     def evaluate(self, run: LoadedRun[LanguageModeling]) -> Metrics:

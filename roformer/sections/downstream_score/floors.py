@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from roformer.data.corpus import Corpus
 from roformer.data.splits import split_documents
+from roformer.results.records import Settings
 
 _WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_]+")  # a Chinese character is a word
 Values: TypeAlias = NDArray[Any]
@@ -61,7 +62,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def texts_of(data: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+def texts_of(data: Settings) -> dict[str, list[tuple[str, ...]]]:
     """Returns the texts of each document by split, in the order of a run's corpus."""
     corpus = Corpus.from_settings(data)
     found: dict[str, list[tuple[str, ...]]] = {}

@@ -1,6 +1,5 @@
 """Measures queries and keys of one RoPE model: their scores had they stood at another distance, and the bound."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from roformer.model import RoFormerPreTrainedModel
+from roformer.results.records import Settings
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun, uses_softmax
 from roformer.sections.length_extrapolation.measure import labeled_windows
 from roformer.sections.long_term_decay import FAMILY, Metrics
@@ -27,7 +27,7 @@ class LongTermDecay(Evaluator[LanguageModeling, Metrics]):
     families = (FAMILY,)
     metrics = Metrics
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    def fits(self, config: Settings) -> bool:
         position = config["position"]
         whole = (position.get("partial_rotary_factor"), position.get("frequency_band")) == (1.0, "all")
         return uses_softmax(config) and position["name"] == "rope" and whole

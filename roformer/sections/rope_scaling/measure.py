@@ -3,11 +3,10 @@
 The windows and the predicted tokens are those of ``length_extrapolation``.
 """
 
-from collections.abc import Mapping
 from inspect import signature
-from typing import Any
 
 from roformer.position import POSITION_ENCODINGS, PositionEncoding
+from roformer.results.records import Settings
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun, uses_softmax
 from roformer.sections.length_extrapolation.measure import labeled_windows, window_batches
 from roformer.sections.rope_scaling import UNSCALED, Metrics
@@ -25,7 +24,7 @@ class RopeScaling(Evaluator[LanguageModeling, Metrics]):
     families = ("language_modeling",)
     metrics = Metrics
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    def fits(self, config: Settings) -> bool:
         position = config["position"]
         return uses_softmax(config) and position["name"] == UNSCALED and position.get("frequency_band", "all") == "all"
 

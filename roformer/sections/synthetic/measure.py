@@ -1,8 +1,7 @@
 """Measures one classifier on new synthetic documents of each length, the same for all runs."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batches_by_length
 from roformer.data.sources import LabeledWords, SyntheticSource
 from roformer.errors import UserError
+from roformer.results.records import Settings
 from roformer.runtime.inference import evaluating
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.sections.synthetic import FAMILY, Metrics
@@ -31,7 +31,7 @@ class SyntheticAccuracy(Evaluator[Classification, Metrics]):
     families = (FAMILY,)
     metrics = Metrics
 
-    def fits(self, config: Mapping[str, Any]) -> bool:
+    def fits(self, config: Settings) -> bool:
         return issubclass(SOURCES[config["data"]["name"]], SyntheticSource)
 
     def evaluate(self, run: LoadedRun[Classification]) -> Metrics:
