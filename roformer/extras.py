@@ -18,7 +18,7 @@ EXTRA_OF = {
     "sklearn": "report",
     "statsmodels": "report",
     "tensorboard": "tracking",
-    "trackio": "tracking",
+    "trackio": "trackio",
     "wandb": "tracking",
 }
 """Import name -> extra, as in pyproject.toml."""

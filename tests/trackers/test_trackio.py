@@ -9,6 +9,8 @@ import pytest
 from roformer.trackers import TRACKERS
 from tests.tiny_runs import metrics
 
+pytest.importorskip("trackio")
+
 NOWHERE = "http://127.0.0.1:9"
 OFFLINE = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "TRACKIO_DIR": None, "TRACKIO_SPACE_ID": None}
 
