@@ -63,6 +63,8 @@ def chosen(tiny_runs):
 def test_each_choice_can_be_made_and_built(chosen, choice):
     """Catches a yaml with a misspelt key, a missing value or a wrong type: config rot."""
     config = chosen(choice)
+    if package := TRACKERS[config.tracker["name"]].package:
+        pytest.importorskip(package)
     validate(config)
     SOURCES.check({key: value for key, value in config.data.items() if not key.endswith("_fraction")})
     optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters(), lr=config.optimizer["learning_rate"])

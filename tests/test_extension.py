@@ -80,6 +80,12 @@ def test_generated_pages_show_the_additions(copy):
         assert f"\n### {file.parent.name}={file.stem}\n" in settings
 
 
+def test_the_site_of_the_copy_shows_the_additions(copy):
+    """Catches a documentation that an addition breaks, or is missing from."""
+    python(copy, "-c", "from zensical.main import cli; cli()", "build", "--clean", "--strict")
+    assert '<h2 id="toy">' in (copy / "site" / "encodings" / "index.html").read_text()
+
+
 @pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), WHOLE_FILES], ids=["its own", "of all"])
 def test_the_suite_of_the_copy_passes(copy, chosen):
     """Catches a test that names choices one by one, so that whoever adds one has to edit it."""
