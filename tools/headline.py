@@ -31,7 +31,7 @@ LENGTHS = ("256", "512", "2048")
 SCALED = "RoPE with YaRN"
 HEADER = (
     "| encoding | test loss | Δ vs. RoPE [95% CI]<br>(positive: worse) "
-    "| long texts: loss at 1x | change at 2x | at 4x | at 16x |\n"
+    "| long documents: loss at 128 tokens | Δ at 256 (2x) | Δ at 512 (4x) | Δ at 2,048 (16x) |\n"
     "|---|---:|---:|---:|---:|---:|---:|"
 )
 
@@ -76,7 +76,7 @@ def encodings() -> dict[str, Any]:
             found[name].update(results)
     floor = found["none"]["loss"]["mean"] - lm_loss.MARGIN
     for name, results in found.items():
-        mark = f" {lm_loss.MARK}" if results["loss"]["mean"] > floor else ""
+        mark = f" {lm_loss.MARK}" if results["loss"]["mean"] > floor and name != "none" else ""
         results["title"] = display_name(name) + mark
     found["rope"]["rope_scaling"] = sections["rope_scaling"]["summary"]["encodings"]["rope"]
     return dict(sorted(found.items(), key=lambda each: each[1]["loss"]["mean"]))

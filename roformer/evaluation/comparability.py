@@ -74,13 +74,21 @@ def shared_settings(records: Sequence[Record[Any]]) -> Settings:
         "data": data_name(config["data"]),
         "task": config["task"]["name"],
         **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
-        **{key: config["trainer"][key] for key in ("batch_size", "max_steps", "num_train_epochs", "precision")},
+        "batch_size": config["trainer"]["batch_size"],
+        **_budget(config["trainer"]),
+        "precision": config["trainer"]["precision"],
         "learning_rate": "best of a grid" if selected else config["optimizer"]["learning_rate"],
         "schedule": config["scheduler"]["name"],
         **{key: config["model"][key] for key in _SIZES},
         "attention": config["attention"]["name"],
         **({"rope_theta": thetas.pop()} if len(thetas) == 1 else {}),
     }
+
+
+def _budget(trainer: Settings) -> Settings:
+    """Returns the setting that ends a training: a number of steps beats one of epochs."""
+    key = "num_train_epochs" if trainer["max_steps"] is None else "max_steps"
+    return {key: trainer[key]}
 
 
 def _compared(config: Settings, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ NAMES = {
     "deberta": "DeBERTa",
     "fire": "FIRE",
     "kerple": "KERPLE",
-    "none": "no encoding",
+    "none": "no positions",
     "rope": "RoPE",
     "shaw": "Shaw",
     "sinusoidal_rope": "sinusoidal with RoPE",

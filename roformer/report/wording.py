@@ -6,12 +6,7 @@ from roformer.report.blocks import Tile
 from roformer.report.numbers import display_name, fixed, with_interval
 from roformer.results.intervals import Difference, Interval
 
-PRIMARY = (
-    "Primary tests: the differences of this table; every other difference on this page is exploratory. With 8 seeds "
-    "or more, p is that of a two-sided sign-flip test over the seeds, corrected for all of them (Holm); with "
-    "fewer, no p could be small, and none is given."
-)
-EXPLORATORY = "Exploratory: no test, and intervals that are not corrected for their number."
+EXPLORATORY = "Exploratory; intervals are not corrected for their number."
 _SOURCES = {
     "seeds": "the seeds",
     "examples": "the test examples of one run (it does not show how the seed changes the result)",
@@ -73,16 +68,32 @@ def delta(reference: str, worse: str = "positive") -> str:
     return f"Δ vs. {name} [95% CI] ({worse}: worse than {name})"
 
 
+def primary(differences: Iterable[Difference | None]) -> str:
+    """Says what the table of the main differences claims, and whether its differences are tested."""
+    claim = "The main claims rest on the differences of this table; all others on this page are exploratory. "
+    if has_p(differences):
+        return f"{claim}p: two-sided sign-flip test over the seeds, corrected for all of them (Holm)."
+    return f"{claim}No p-values: with so few seeds an exact test cannot reach 0.05. Intervals are not corrected."
+
+
 def has_p(differences: Iterable[Difference | None]) -> bool:
     """Returns whether a table of primary tests has a p to show."""
     return any(each is not None and each.p_holm is not None for each in differences)
 
 
-def not_clear(difference: Difference, unit: str, scale: float) -> str:
-    """Writes "there is no clear difference (0.02 nats; ...)"."""
-    size = f"{fixed(abs(scale * difference.mean), _decimals(difference, scale))} {unit}"
+def no_clear_difference(name: str, other: str, difference: Difference, unit: str, scale: float) -> str:
+    """Writes "Between RoPE and ALiBi there is no clear difference (ALiBi minus RoPE: +0.02 nats; 95 % CI ...)".
+
+    Args:
+        name: the reference.
+        other: the encoding from which the reference is subtracted.
+        difference: to the reference.
+        unit: after ``scale``.
+        scale: factor of what is shown.
+    """
+    mean = fixed(scale * difference.mean, _decimals(difference, scale), signed=True)
     detail = bounds(difference, scale) if difference.has_bounds else "no interval"
-    return f"there is no clear difference ({size}; {detail})"
+    return f"Between {name} and {other} there is no clear difference ({other} minus {name}: {mean} {unit}; {detail})"
 
 
 def bounds(difference: Difference, scale: float = 1.0) -> str:
@@ -92,8 +103,9 @@ def bounds(difference: Difference, scale: float = 1.0) -> str:
     low, high = scale * difference.low, scale * difference.high
     if difference.ci_excludes(0.0):
         low, high = sorted((abs(low), abs(high)))
-    decimals = _decimals(difference, scale)
-    return f"95 % CI {fixed(low, decimals)} to {fixed(high, decimals)}, {len(difference.values)} paired seeds"
+    signed = not difference.ci_excludes(0.0)
+    low_text, high_text = (fixed(bound, _decimals(difference, scale), signed=signed) for bound in (low, high))
+    return f"95 % CI {low_text} to {high_text}, {len(difference.values)} paired seeds"
 
 
 def size(difference: Difference, scale: float = 1.0) -> str:

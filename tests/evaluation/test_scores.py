@@ -171,7 +171,7 @@ def test_differences_on_all_data_are_one_family(result):
     assert [each["p_value"] for each in tested] == pytest.approx([2 / 2**8] * 2)
     assert [each["p_holm"] for each in tested] == pytest.approx([2 * 2 / 2**8] * 2)
     assert headline(comparison_of(results, evaluation([])), in_page_order()).startswith(
-        "Of 2 differences to RoPE, these are significant: no encoding on mrpc"
+        "Of 2 differences to RoPE, these are significant: no positions on mrpc"
     )
 
 

@@ -45,7 +45,7 @@ def test_report(report, results):
     assert part["encodings"]["rope"]["difference"] is None
     assert part["test_documents"] == len(results[0]["metrics"]["references"])
     tables = (report.parent / "tables.md").read_text()
-    assert "No clear difference in BLEU to RoPE (no encoding 0.00)." in tables
+    assert "No clear difference in BLEU to RoPE (no positions 0.00)." in tables
     assert "With two seeds an interval reaches 12.7 standard errors" in tables
     assert part["signature"] in tables.replace("\\", "")
     assert "<h2>Translation</h2>" in report.read_text()

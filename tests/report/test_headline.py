@@ -62,7 +62,7 @@ def test_no_difference(comparison):
     set_ratio(comparison, "sinusoidal", 1.02, 0.1)
     assert headline(comparison) == (
         "Between RoPE and sinusoidal there is no clear difference "
-        "(0.010 nats; 95 % CI \u22120.020 to 0.040, 3 paired seeds)."
+        "(sinusoidal minus RoPE: +0.010 nats; 95 % CI \u22120.020 to +0.040, 3 paired seeds)."
     )
     assert not any(sentence.startswith("To a validation loss") for sentence in sentences(comparison))
 
@@ -117,9 +117,9 @@ def test_only_classification_with_seeds(comparison):
         "(95 % CI 1.4 to 5.0, 2 paired seeds)."
     )
     difference["p_holm"] = 0.06
-    assert "there is no clear difference (3.2 points" in headline(comparison)
+    assert "there is no clear difference (sinusoidal minus RoPE: \u22123.2 points" in headline(comparison)
     difference.update(p_holm=0.01, high=0.01)
-    assert "there is no clear difference (3.2 points" in headline(comparison)
+    assert "there is no clear difference (sinusoidal minus RoPE: \u22123.2 points" in headline(comparison)
 
 
 def test_one_seed_excludes_nothing():
@@ -192,11 +192,11 @@ def test_conclusions_sort_every_encoding(comparison):
         lengths[name]["differences_by_length"] = {"512": difference_of(mean, half, p_holm)}
     lengths["t5"]["differences_by_length"] = {}
     found = sentences(comparison)
-    sides = "higher: sinusoidal (by 0.73 nats); no clear difference: learned; not paired: t5"
+    sides = "higher (worse): sinusoidal by 0.73 nats; no clear difference: learned; not paired: T5"
     assert f"Test loss vs. RoPE: {sides}." in found
     assert (
-        "At 512 tokens, 4\u00d7 the training length: lower: learned (by 0.30 nats); no clear difference: sinusoidal; "
-        "not paired: t5." in found
+        "Test loss at 512 tokens, 4\u00d7 the training length, vs. RoPE: lower (better): learned by 0.30 nats; "
+        "no clear difference: sinusoidal; not paired: T5." in found
     )
 
 

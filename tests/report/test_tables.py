@@ -107,7 +107,7 @@ def test_the_farthest_distance_may_be_untrained(comparison, max_distance, told):
     """Catches a row of DeBERTa's table that only longer texts read and that passes for extrapolation."""
     rename(comparison, "sinusoidal", "deberta")
     comparison["groups"][0]["encodings"]["deberta"]["position"] = {"name": "deberta", "max_distance": max_distance}
-    assert ("deberta: the farthest row" in by_name(comparison)["extrapolation"].note) == told
+    assert ("DeBERTa: the farthest row" in by_name(comparison)["extrapolation"].note) == told
     assert "of 31 documents" in by_name(comparison)["extrapolation"].note
 
 
@@ -216,7 +216,7 @@ def test_encodings_that_have_not_begun_to_use_order_are_marked(comparison):
     rename(comparison, "learned", "none")
     encodings(comparison)["none"]["loss"]["mean"] = 5.5
     table = by_name(comparison)["lm_loss"]
-    assert [row[0] for row in table.rows] == ["RoPE", "no encoding", "sinusoidal \u2020"]
+    assert [row[0] for row in table.rows] == ["RoPE", "no positions", "sinusoidal \u2020"]
     assert "\u2020: has not begun to use word order" in table.note
     summary(comparison, "lm_loss")["unit"] = "token"  # a causal model finds positions by itself
     assert not any("\u2020" in row[0] for row in by_name(comparison)["lm_loss"].rows)

@@ -16,15 +16,15 @@ from roformer.report.numbers import MISSING, corrected, display_name, fixed, wit
 from roformer.report.styles import styles
 from roformer.report.table import Table
 from roformer.report.wording import (
-    PRIMARY,
     baseline,
     bounds,
     delta,
     has_p,
     interval_note,
+    no_clear_difference,
     no_pair,
     no_reference,
-    not_clear,
+    primary,
     rows_caption,
     size,
     tile,
@@ -150,28 +150,7 @@ class Classification(Section[Summary]):
         )
 
     def sentences(self, summary: Summary, comparison: Comparison) -> list[str]:
-        encodings = _ordered(summary, comparison)
-        names = list(encodings)
-        subject = display_name(names[0])
-        score = f"{fixed(100 * encodings[names[0]].accuracy.mean, 1)} % of the test documents"
-        if names[0] != comparison.reference:
-            best = f"the best model classifies {score} correctly ({subject})"
-            return [no_reference(comparison.reference, best)]
-        opponent = baseline(names)
-        other, difference = display_name(opponent), encodings[opponent].difference if opponent else None
-        if difference is None:
-            return [f"{subject} classifies {score} correctly; {no_pair(other)}."]
-        if len(difference.values) < 2:
-            rate = fixed(100 * encodings[opponent].accuracy.mean, 1)
-            return [f"One seed, no test: {subject} classifies {score} correctly, {other} {rate} %."]
-        if not difference.is_clear():
-            unit = "points of accuracy"
-            return [f"Between {subject} and {other} {not_clear(difference, unit, 100)}."]
-        side = "more" if difference.mean < 0 else "fewer"
-        return [
-            f"{subject} classifies {score} correctly, {size(difference, 100)} points {side} than {other} "
-            f"({bounds(difference, 100)})."
-        ]
+        return [*_headline(summary, comparison), *_better_baseline(summary)]
 
     def tiles(self, summary: Summary, comparison: Comparison) -> list[Tile]:
         name, best = next(iter(_ordered(summary, comparison).items()))
@@ -189,6 +168,38 @@ def _encoding(
         macro_f1 = interval([each.macro_f1 for each in metrics])
     seconds = [each.tokens_per_second for each in speeds.values()]
     return Encoding(accuracy, macro_f1, difference, interval(seconds) if seconds else None)
+
+
+def _headline(summary: Summary, comparison: Comparison) -> list[str]:
+    encodings = _ordered(summary, comparison)
+    names = list(encodings)
+    subject = display_name(names[0])
+    score = f"{fixed(100 * encodings[names[0]].accuracy.mean, 1)} % of the test documents"
+    if names[0] != comparison.reference:
+        best = f"the best model classifies {score} correctly ({subject})"
+        return [no_reference(comparison.reference, best)]
+    opponent = baseline(names)
+    other, difference = display_name(opponent), encodings[opponent].difference if opponent else None
+    if difference is None:
+        return [f"{subject} classifies {score} correctly; {no_pair(other)}."]
+    if len(difference.values) < 2:
+        rate = fixed(100 * encodings[opponent].accuracy.mean, 1)
+        return [f"One seed, no test: {subject} classifies {score} correctly, {other} {rate} %."]
+    if not difference.is_clear():
+        return [no_clear_difference(subject, other, difference, "points of accuracy", 100) + "."]
+    side = "more" if difference.mean < 0 else "fewer"
+    return [
+        f"{subject} classifies {score} correctly, {size(difference, 100)} points {side} than {other} "
+        f"({bounds(difference, 100)})."
+    ]
+
+
+def _better_baseline(summary: Summary) -> list[str]:
+    """Says which baseline without pretraining is right more often than every model."""
+    name, best = max(summary.baselines.items(), key=lambda each: each[1].accuracy.mean, default=("", None))
+    if best is None or best.accuracy.mean <= max(each.accuracy.mean for each in summary.encodings.values()):
+        return []
+    return [f"The baseline {name}, without pretraining, classifies {fixed(100 * best.accuracy.mean, 1)} % correctly."]
 
 
 def _difference(runs: BySeed[Metrics], reference: BySeed[Metrics]) -> Difference | None:
@@ -211,7 +222,8 @@ def _correct(metrics: Metrics) -> NDArray[np.bool_]:
 def table(summary: Summary, comparison: Comparison) -> Table:
     """Test accuracy and macro F1 after fine-tuning, with the baselines below."""
     group = comparison.group(FAMILY)
-    tested = has_p(each.difference for each in summary.encodings.values())
+    differences = [each.difference for each in summary.encodings.values()]
+    tested = has_p(differences)
     rows = [
         (
             display_name(name),
@@ -236,8 +248,8 @@ def table(summary: Summary, comparison: Comparison) -> Table:
         title=f"Classification of {summary.test_documents:,} test documents into {summary.labels} classes",
         columns=(*columns, "Macro F1 (%)", "Tokens/s", "Seeds"),
         rows=tuple(rows),
-        note=f"Differences in percentage points. {interval_note(every)} {PRIMARY} The baselines read the same tokens "
-        "of each document as the models.",
+        note=f"Differences in percentage points. {interval_note(every)} {primary(differences)} The "
+        "baselines read the same tokens of each document as the models.",
         warnings=group.warnings if group else (),
     )
 

@@ -11,7 +11,7 @@ from roformer.errors import UserError
 from roformer.report.blocks import Block
 from roformer.report.numbers import MISSING, corrected, display_name, fixed, with_interval
 from roformer.report.table import Table
-from roformer.report.wording import PRIMARY, delta, has_p
+from roformer.report.wording import delta, has_p, primary
 from roformer.results.comparison import Comparison
 from roformer.results.intervals import Difference, Interval, expected_best, holm, interval, paired_by_seed
 from roformer.results.records import Record, Records
@@ -243,7 +243,7 @@ def scores(summary: Summary, comparison: Comparison) -> Table:
         ),
         rows=tuple(rows),
         note="Intervals: over seeds. Seeds share the documents, so the interval is too narrow for other documents: "
-        f"with few of them by much. Baselines need no pretrained model. {PRIMARY}",
+        f"with few of them by much. Baselines need no pretrained model. {primary(differences)}",
         warnings=tuple(
             f"{group.data}: {warning}"
             for group in comparison.groups

@@ -194,7 +194,8 @@ def speed_table(summary: Summary, comparison: Comparison) -> Table:
         columns=("Encoding", reached, "Training tokens/s"),
         rows=tuple(rows),
         note="Loss at equal wall time: validation loss when the fastest run of all had ended, without the time of "
-        "evaluations; the learning rate of slower ones had not decayed by then. Time depends on the hardware below.",
+        "evaluations; the learning rate of slower ones had not decayed by then. Time depends on the hardware below "
+        "and on what else it did, so intervals here include differences in machine speed.",
     )
 
 

@@ -127,7 +127,10 @@ class LengthExtrapolation(Section[Summary]):
         differences = {name: each.get(longest) for name, each in others.items()}
         if not trained or longest <= trained or not any(map(is_paired, differences.values())):
             return []
-        return [f"At {longest:,} tokens, {longest / trained:g}{TIMES} the training length: {sides(differences)}."]
+        return [
+            f"Test loss at {longest:,} tokens, {longest / trained:g}{TIMES} the training length, vs. "
+            f"{display_name(comparison.reference)}: {sides(differences)}."
+        ]
 
 
 def common_lengths(measured: Sequence[dict[int, Measured]]) -> list[int]:
@@ -179,10 +182,10 @@ def table(summary: Summary, comparison: Comparison, trained: int | None) -> Tabl
         columns=("Encoding", *labels, f"{lengths[0]} to {lengths[-1]}", f"{trained or lengths[0]}, sliding window"),
         rows=tuple(rows),
         note="The same tokens are predicted at each length. They differ from those of the test loss above: they are "
-        f"of {summary.windows} documents that are long enough for the greatest length. A length of n times the "
+        f"of {summary.windows} documents that are long enough for the longest length. A length of n times the "
         f"training length has n times its tokens without [CLS] and [SEP], plus {frame}. Sliding window: windows of "
-        f"the training length that overlap by half, of which the {counted} counts: the alternative to a model that "
-        f"extrapolates. A dash: not measured. {_untrained(summary, comparison, trained)}{_note(summary)}",
+        f"the training length that overlap by half, of which the {counted} counts: a baseline that "
+        f"needs no extrapolation. A dash: not measured. {_untrained(summary, comparison, trained)}{_note(summary)}",
     )
 
 

@@ -15,16 +15,16 @@ from roformer.report.numbers import MISSING, corrected, display_name, fixed, wit
 from roformer.report.styles import styles
 from roformer.report.table import Table
 from roformer.report.wording import (
-    PRIMARY,
     baseline,
     bounds,
     delta,
     has_p,
     interval_note,
     is_paired,
+    no_clear_difference,
     no_pair,
     no_reference,
-    not_clear,
+    primary,
     rows_caption,
     size,
     tile,
@@ -38,8 +38,8 @@ from roformer.sections.section import SECTIONS, Section
 FAMILY = "language_modeling"
 _OVER_BOTH = ("Loss: CI over seeds and documents", "Δ: CI over seeds and documents")
 _DOCUMENTS = (
-    "CI over seeds and documents: percentile interval of a two-way bootstrap, for other seeds and other test "
-    "documents of this kind. "
+    "CI over seeds and documents: for other seeds and other test documents of this kind, by a two-way bootstrap; with "
+    "few seeds it is too narrow. "
 )
 MARK = "\u2020"  # a dagger
 MARGIN = 0.25  # nats below the loss without positions, from which on an encoding uses word order
@@ -80,8 +80,8 @@ class Summary:
     encodings: dict[str, Encoding]
 
     def ignores_order(self, name: str) -> bool:
-        """Returns whether an encoding has not begun to use word order: its loss is at most 0.25 nats below that of no
-        encoding. Only of models that see both sides: a causal model finds positions without an encoding."""
+        """Returns whether an encoding has hardly begun to use word order: its loss is less than 0.25 nats below that
+        of no positions. Only of models that see both sides: a causal model finds positions without an encoding."""
         floor = self.encodings.get("none")
         if name == "none" or floor is None or self.unit != "masked token":
             return False
@@ -166,7 +166,8 @@ def table(summary: Summary, comparison: Comparison) -> Table:
     in_bits = summary.unit == "byte"
     group = comparison.group(FAMILY)
     documents = any(each.loss_bounds for each in summary.encodings.values())
-    tested = has_p(each.difference for each in summary.encodings.values())
+    differences = [each.difference for each in summary.encodings.values()]
+    tested = has_p(differences)
     rows = [
         (
             f"{display_name(name)} {MARK}" if summary.ignores_order(name) else display_name(name),
@@ -189,7 +190,8 @@ def table(summary: Summary, comparison: Comparison) -> Table:
         columns=(*columns, "Accuracy (%)", "Parameters", "Seeds"),
         rows=tuple(rows),
         note=f"Per {summary.unit}. {_marks(summary)}"
-        f"{interval_note(each.loss for each in summary.encodings.values())} {_DOCUMENTS * documents}{PRIMARY}",
+        f"{interval_note(each.loss for each in summary.encodings.values())} {_DOCUMENTS * documents}"
+        f"{primary(differences)}",
         warnings=group.warnings if group else (),
     )
 
@@ -213,7 +215,7 @@ def _marks(summary: Summary) -> str:
     marked = any(map(summary.ignores_order, summary.encodings))
     bimodal = any(is_bimodal(each.loss.values) for each in summary.encodings.values())
     return (
-        f"{MARK}: has not begun to use word order, its loss is above that of no encoding minus {MARGIN:g} nats. "
+        f"{MARK}: has hardly begun to use word order (loss less than {MARGIN:g} nats below that of no positions). "
         * marked
         + "Seeds are listed one by one where they fall into two groups, which no interval describes. " * bimodal
     )
@@ -253,7 +255,7 @@ def _headline(summary: Summary, comparison: Comparison) -> str:
         side = "lower" if difference.mean > 0 else "higher"
         sentence = f"{subject} ends {size(difference)} nats {side} than {other} ({bounds(difference)})"
     else:
-        sentence = f"Between {subject} and {other} {not_clear(difference, 'nats', 1)}"
+        sentence = no_clear_difference(subject, other, difference, "nats", 1)
     return sentence + _better_than_reference(encodings, names, opponent) + "."
 
 
@@ -277,14 +279,14 @@ def _conclusion(summary: Summary, comparison: Comparison) -> list[str]:
 
 
 def sides(differences: Mapping[str, Difference | None]) -> str:
-    """Writes "lower: t5 (by 0.05 nats); higher: ...; no clear difference: ...; not paired: ..."."""
-    found: dict[str, list[str]] = {"lower": [], "higher": [], "no clear difference": [], "not paired": []}
+    """Writes "lower (better): T5 by 0.05 nats; higher (worse): ...; no clear difference: ...; not paired: ..."."""
+    lower, higher = "lower (better)", "higher (worse)"
+    found: dict[str, list[str]] = {lower: [], higher: [], "no clear difference": [], "not paired": []}
     for name, difference in differences.items():
         if difference is None or not is_paired(difference):
             found["not paired"].append(display_name(name))
         elif difference.is_clear():
-            side = "lower" if difference.mean < 0 else "higher"
-            found[side].append(f"{display_name(name)} (by {size(difference)} nats)")
+            found[lower if difference.mean < 0 else higher].append(f"{display_name(name)} by {size(difference)} nats")
         else:
             found["no clear difference"].append(display_name(name))
     return "; ".join(f"{side}: {', '.join(names)}" for side, names in found.items() if names)

@@ -46,9 +46,13 @@ def table(
                 _minutes(name, comparison),
             )
         )
-    floor = "" if "none" in names else "No floor was measured: no runs without positions. "
+    floor = (
+        ""
+        if "none" in names
+        else "No model without positions was trained, so it is unknown which encodings use word order. "
+    )
     marked = any(map(losses.ignores_order, names))
-    mark = f"{lm_loss.MARK}: has not begun to use word order (see the table of test losses). " * marked
+    mark = f"{lm_loss.MARK}: has hardly begun to use word order (see the table of test losses). " * marked
     return Table(
         name="overview",
         title="Loss (nats) of the same tokens at the training length, and its change in longer windows",

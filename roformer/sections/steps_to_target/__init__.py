@@ -142,8 +142,7 @@ def table(summary: Summary, comparison: Comparison) -> Table:
         f"Targets lie {BELOW_FLOOR:g} nats or more below {fixed(summary.floor, 3)}, the lowest validation loss "
         "without positions: above it, models learn word frequencies."
         if summary.floor is not None
-        else "No floor was measured (no runs without positions): where the target is near it, the ratio says little "
-        "about positions."
+        else "No model without positions was trained: near its loss, a ratio says little about positions."
     )
     return Table(
         name="steps_to_target",

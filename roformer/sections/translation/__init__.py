@@ -7,7 +7,7 @@ from roformer.errors import UserError
 from roformer.report.blocks import Block
 from roformer.report.numbers import MISSING, corrected, display_name, fixed, probability, with_interval
 from roformer.report.table import Table
-from roformer.report.wording import PRIMARY, delta, has_p, interval_note
+from roformer.report.wording import delta, has_p, interval_note, primary
 from roformer.results.comparison import Comparison
 from roformer.results.intervals import Difference, Interval, holm, interval, paired_by_seed
 from roformer.results.records import BySeed, Records
@@ -97,7 +97,8 @@ class Translation(Section[Summary]):
 
     def render(self, summary: Summary, comparison: Comparison) -> Iterator[Block]:
         group = comparison.group(FAMILY)
-        tested = has_p(each.difference for each in summary.encodings.values())
+        differences = [each.difference for each in summary.encodings.values()]
+        tested = has_p(differences)
         rows = []
         for name in comparison.names(FAMILY):
             each = summary.encodings[name]
@@ -123,8 +124,8 @@ class Translation(Section[Summary]):
             ),
             rows=tuple(rows),
             note=f"sacreBLEU: {summary.signature}; {summary.decoding}. Compound-split: of tokens, for older papers "
-            f"only. Loss: per target token. {PRIMARY} p over sentences (exploratory): paired bootstrap of one seed's "
-            "test sentences, 1,000 samples, not corrected: it does not show how the next seed would come out. "
+            f"only. Loss: per target token. {primary(differences)} p over sentences (exploratory): paired bootstrap "
+            "of one seed's test sentences, 1,000 samples, not corrected: it does not cover other seeds. "
             f"{interval_note(each.bleu for each in summary.encodings.values())}",
             warnings=group.warnings if group else (),
         )
