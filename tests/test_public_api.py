@@ -56,6 +56,7 @@ def test_models_need_no_part_of_the_pipeline():
         "import roformer.model.heads; from transformers import AutoConfig, AutoModelForMaskedLM",
     ],
 )
+@pytest.mark.slow
 def test_auto_classes_know_the_models(first):
     """Catches a model type that is registered in one order of imports only, and a circle in another."""
     config = f"AutoConfig.for_model('roformer_lab', {SIZES}, position={{'name': 'none'}})"

@@ -232,12 +232,12 @@ def test_unequal_trials_are_told(grid):
     lucky = [result for result in grid if result["run"]["name"] != "rope-0.0001-0"]  # 0.65 against a mean of 0.625
     part = datasets_of(lucky)["rte"]
     assert part["encodings"]["rope"]["learning_rate"] == 1e-5  # by seed 1, which both rates have: 0.7 against 0.65
-    assert "not all were tried alike" in part["warnings"][0]
+    assert "encodings differ in the learning rates or seeds" in part["warnings"][0]
     assert "rope at 0.0001: [1]" in part["warnings"][0]
     fewer = [result for result in grid if not result["run"]["name"].startswith("none-0.0001")]
     part = datasets_of(fewer)["rte"]
     assert part["encodings"]["none"]["learning_rate"] == part["encodings"]["rope"]["learning_rate"] == 1e-5
-    assert "not all were tried alike" in part["warnings"][0]
+    assert "encodings differ in the learning rates or seeds" in part["warnings"][0]
     apart = [result for result in grid if result["run"]["name"] not in ("rope-0.0001-0", "rope-1e-05-1")]
     with pytest.raises(UserError, match=r"the runs at learning rates 1e-05, 0\.0001 have no seed in common"):
         datasets_of(apart)

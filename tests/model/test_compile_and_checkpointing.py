@@ -47,6 +47,7 @@ def test_compiled_training_step(backend, name, inputs, tiny_model):
     assert_same(gradients(torch.compile(model, fullgraph=True, backend="aot_eager"), inputs), expected)
 
 
+@pytest.mark.slow
 @each_hook
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
 def test_compiled_logits_of_each_encoding(encoding, inputs, is_decoder, tiny_model):

@@ -217,7 +217,7 @@ def test_encodings_that_have_not_begun_to_use_order_are_marked(comparison):
     encodings(comparison)["none"]["loss"]["mean"] = 5.5
     table = by_name(comparison)["lm_loss"]
     assert [row[0] for row in table.rows] == ["RoPE", "no positions", "sinusoidal \u2020"]
-    assert "\u2020: has not begun to use word order" in table.note
+    assert "\u2020: has hardly begun to use word order" in table.note
     summary(comparison, "lm_loss")["unit"] = "token"  # a causal model finds positions by itself
     assert not any("\u2020" in row[0] for row in by_name(comparison)["lm_loss"].rows)
 
