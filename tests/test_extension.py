@@ -83,7 +83,7 @@ def test_generated_pages_show_the_additions(copy):
 def test_the_site_of_the_copy_shows_the_additions(copy):
     """Catches a documentation that an addition breaks, or is missing from."""
     python(copy, "-c", "from zensical.main import cli; cli()", "build", "--clean", "--strict")
-    assert '<h2 id="toy">' in (copy / "site" / "encodings" / "index.html").read_text()
+    assert '<h2 id="toy">' in (copy / "site" / "encodings.html").read_text()
 
 
 @pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), WHOLE_FILES], ids=["its own", "of all"])
