@@ -119,8 +119,12 @@ class Worker:
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """Returns what a function does in a process of its own: this one must not touch an accelerator before it forks."""
-    with _FORK.Pool(1) as pool:
+    pool = _FORK.Pool(1)
+    try:
         return pool.apply(function, arguments)
+    finally:
+        pool.close()  # its process ends by itself: a handler that it got from this one may swallow SIGTERM
+        pool.join()
 
 
 def measure_machine(hidden_size: int, asked: str) -> dict[str, Any]:
