@@ -4,7 +4,19 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave. The message is one line: what was given, what is allowed, what to change."""
+    """A mistake in what the user gave. The message is one line: what was given, what is allowed, what to change.
+
+    Attributes:
+        is_said_once: whether, of several processes, only one raises it. Otherwise the first of each machine says it.
+    """
+
+    is_said_once = False
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the first line of what an exception says, or its name where it says nothing."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
 
 class RunTakenError(UserError):

@@ -1,12 +1,14 @@
 """The contract of an experiment tracker: where the curves of ``metrics.jsonl`` go as well."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from accelerate.tracking import GeneralTracker
 
+from roformer.errors import one_line
 from roformer.extras import require
 from roformer.registry import Registry
 
@@ -42,7 +44,8 @@ class Tracker(ABC):
             run_id: the same for all parts of a run, and no other run's.
             config: the run's settings, nested.
         """
-        self._started = self.open(folder, run_id, config)
+        with self._going_on("start"):
+            self._started = self.open(folder, run_id, config)
 
     @abstractmethod
     def open(self, folder: Path, run_id: str, config: Mapping[str, Any]) -> GeneralTracker | None:
@@ -51,12 +54,23 @@ class Tracker(ABC):
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Sends the metrics of an optimizer step."""
         if self._started:
-            self._started.log(dict(metrics), step=step)
+            with self._going_on("log"):
+                self._started.log(dict(metrics), step=step)
 
     def finish(self) -> None:
         """Writes what is pending and closes the tracker."""
         if self._started:
-            self._started.finish()
+            with self._going_on("finish"):
+                self._started.finish()
+
+    @contextmanager
+    def _going_on(self, action: str) -> Iterator[None]:
+        """Keeps an error of the library from ending the training; nothing more is sent after it."""
+        try:
+            yield
+        except Exception as error:
+            self._started = None
+            print(f"warning: {type(self).__name__} cannot {action} ({one_line(error)}); training goes on without it")
 
 
 TRACKERS: Registry[Tracker] = Registry("tracker")

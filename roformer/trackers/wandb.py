@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from accelerate.tracking import GeneralTracker, WandBTracker
 
+from roformer.errors import one_line
 from roformer.trackers._base import TRACKERS, Tracker
 
 _CONNECT_SECONDS = 20
@@ -26,7 +28,8 @@ class WandB(Tracker):
             if mode == "offline":
                 raise
             # a wrong key or a missing network is no reason not to train
-            print(f"wandb cannot be reached ({str(error).splitlines()[0]}); its files stay in the run's folder")
+            print(f"wandb cannot be reached ({one_line(error)}); its files stay in the run's folder")
+            import_module("wandb").teardown()  # its service would hold the run's id
             return self._open(folder, run_id, config, "offline")
 
     def _open(self, folder: Path, run_id: str, config: Mapping[str, Any], mode: str) -> GeneralTracker:
