@@ -10,7 +10,6 @@ EXTRA_OF = {
     "datasets": "hub",
     "jinja2": "report",
     "matplotlib": "report",
-    "pandas": "tables",
     "pyarrow": "tables",
     "rjieba": "chinese",
     "sacrebleu": "translation",

@@ -168,8 +168,15 @@ MISTAKES = {
     "json list": (lambda root: write(root, {"a.json": '[{"text": "x"},\n{]'}), r"a\.json, line 2 is not JSON"),
     "json row": (lambda root: write(root, {"a.jsonl": "[1]"}), r"line 1 is a list"),
     "parquet": (lambda root: write(root, {"a.parquet": "no"}), r"a\.parquet is not a readable parquet file"),
-    "csv": (lambda root: write(root, {"a.csv": 'text\n"x'}), r"a\.csv is not a readable table"),
-    "empty csv": (lambda root: write(root, {"a.csv": ""}), r"a\.csv is not a readable table"),
+    "csv": (lambda root: write(root, {"a.csv": 'text\n"x'}), r"a\.csv, line 2 is not readable"),
+    "csv fields": (
+        lambda root: write(root, {"a.csv": "id,text\n1,x\n2,y,z"}),
+        r"a\.csv, line 3 has 3 fields",
+    ),
+    "csv comma": (lambda root: write(root, {"a.csv": "text\nfirst, second"}), r"line 2 has 2 fields.*double quotes"),
+    "csv short": (lambda root: write(root, {"a.csv": "text,label\nx"}), r"a\.csv, line 2 has 1 fields"),
+    "csv twice": (lambda root: write(root, {"a.csv": "text,text\nx,y"}), r"a\.csv has two columns named 'text'"),
+    "empty csv": (lambda root: write(root, {"a.csv": ""}), r"a\.csv has no column 'text'"),
     "number": (lambda root: write(root, {"a.jsonl": '{"text": 3}'}), r"column 'text' contains int"),
 }
 

@@ -1,6 +1,8 @@
 """Reads rows of chosen columns from .parquet, .jsonl, .json, .csv and .tsv files; no network."""
 
+import csv
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -115,25 +117,24 @@ def _pick(where: str, row: Any, columns: Sequence[str], *, check: bool) -> Row:
 
 def _separated(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Row]]:
     def read(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-        import pandas
-
-        try:
-            header = pandas.read_csv(path, sep=separator, nrows=0, encoding="utf-8-sig")
-            check_columns(str(path), columns, header.columns)
-            with pandas.read_csv(
-                path,
-                sep=separator,
-                usecols=list(columns),
-                dtype=str,
-                keep_default_na=False,  # "NA" and "null" are words
-                encoding="utf-8-sig",
-                chunksize=_BATCH,
-            ) as chunks:
-                for chunk in chunks:
-                    for values in zip(*(chunk[column].tolist() for column in columns), strict=True):
-                        yield dict(zip(columns, (value or None for value in values), strict=True))
-        except (pandas.errors.ParserError, pandas.errors.EmptyDataError) as error:
-            raise UserError(f"{path} is not a readable table: {_first_line(error)}") from error
+        csv.field_size_limit(sys.maxsize)  # a document may be a book
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=separator, strict=True)
+            try:
+                header = next(rows, [])
+                check_columns(str(path), columns, header)
+                if twice := [column for column in columns if header.count(column) > 1]:
+                    raise UserError(f"{path} has two columns named '{twice[0]}'; rename one of them")
+                places = [header.index(column) for column in columns]
+                for row in filter(None, rows):  # a blank line is no row
+                    if len(row) != len(header):
+                        raise UserError(
+                            f"{path}, line {rows.line_num} has {len(row)} fields, and the header has {len(header)}; "
+                            "put texts that contain the separator in double quotes"
+                        )
+                    yield {column: row[place] or None for column, place in zip(columns, places, strict=True)}
+            except csv.Error as error:
+                raise UserError(f"{path}, line {rows.line_num} is not readable: {_first_line(error)}") from error
 
     return read
 
