@@ -20,6 +20,8 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 # in a recipe: ${choose:${data.glue_task},{stsb:regression},classification}
 OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choices.get(key, otherwise), replace=True)
 
+_PRECISIONS = ("auto", "bf16", "fp32")
+_REMEDIES = ("stop", "skip", "restore")
 Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
 
@@ -52,6 +54,12 @@ class TrainerConfig:
         average_checkpoints: export the mean of the weights in so many last checkpoints; 1 means the last state.
         early_stopping_patience: evaluations without a better metric before training stops; None never stops, and
             exports the last state instead of the best.
+        nonfinite: what is done about a loss or gradient that is not finite: ``stop``; ``skip`` the batch; ``restore``
+            the last checkpoint and skip the batch.
+        nonfinite_limit: batches that may be skipped in one run.
+        save_minutes: minutes between checkpoints, besides those of ``save_steps``; None for none.
+        timeout_minutes: that processes wait for each other in a step, an evaluation or a checkpoint.
+        max_minutes: save and stop after so many minutes, to be resumed by the same command; None for no limit.
     """
 
     max_steps: int | None
@@ -67,6 +75,11 @@ class TrainerConfig:
     keep_checkpoints: int
     average_checkpoints: int
     early_stopping_patience: int | None
+    nonfinite: str
+    nonfinite_limit: int
+    save_minutes: float | None
+    max_minutes: float | None
+    timeout_minutes: float
 
     def __post_init__(self) -> None:
         for name in (
@@ -100,8 +113,14 @@ class TrainerConfig:
                 f"trainer.batch_size {self.batch_size} is not a multiple of "
                 f"trainer.gradient_accumulation_steps {self.gradient_accumulation_steps}"
             )
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise UserError(f"trainer.precision: unknown '{self.precision}' (available: auto, bf16, fp32)")
+        for name, choices in (("precision", _PRECISIONS), ("nonfinite", _REMEDIES)):
+            if (given := getattr(self, name)) not in choices:
+                raise UserError(f"trainer.{name}: unknown '{given}' (available: {', '.join(choices)})")
+        for name in ("save_minutes", "max_minutes", "timeout_minutes"):
+            if (minutes := getattr(self, name)) is not None and not minutes > 0:
+                raise UserError(f"trainer.{name} must be above 0 or null, got {minutes}")
+        if self.nonfinite_limit < 0:
+            raise UserError(f"trainer.nonfinite_limit must be 0 or more, got {self.nonfinite_limit}")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Runs that take a blink: tiny models on a few dozen generated documents, and what tests ask of their folders."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from roformer.config import EvaluateConfig, TrainConfig
+from roformer.runs import RunFolder
+from roformer.training import checkpoint
 from roformer.training.run import train
 
 ROOT = Path(__file__).parents[1]
@@ -133,11 +134,8 @@ def evaluation(runs, **more):
 
 def metrics(run):
     """The lines of metrics.jsonl, without the times, which no two runs share."""
-    lines, times = (
-        map(json.loads, (run / "metrics.jsonl").read_text().splitlines()),
-        ("tokens_per_second", "data_wait"),
-    )
-    return [{key: value for key, value in line.items() if key not in times} for line in lines]
+    times = ("tokens_per_second", "data_wait")
+    return [{key: value for key, value in line.items() if key not in times} for line in RunFolder(run).metrics()]
 
 
 def weights(run):
@@ -147,8 +145,8 @@ def weights(run):
 
 def optimizer_state(run):
     """The optimizer's tensors, from the newest checkpoint."""
-    newest = max((run / "checkpoints").glob("step_*"))
-    stored = torch.load(newest / "optimizer.bin", weights_only=True)["state"]
+    *_, newest = RunFolder(run).checkpoints.values()
+    stored = checkpoint.optimizer_state(newest)["state"]
     return {f"{number} {key}": value for number, state in stored.items() for key, value in state.items()}
 
 

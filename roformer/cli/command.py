@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from roformer.cli.errors import one_line_errors
+from roformer.cli.streams import protect_standard_streams
 from roformer.config import CONF
 from roformer.extras import naming_extras
 
@@ -24,7 +25,14 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
                 function(raw)
 
         main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)
-        return one_line_errors(main)  # and outside, for mistakes in the configuration
+        guarded = one_line_errors(main)  # and outside, for mistakes in the configuration
+
+        @wraps(guarded)
+        def start() -> None:
+            protect_standard_streams()
+            guarded()
+
+        return start
 
     return decorate
 

@@ -3,17 +3,19 @@ how its labels are distributed.
 
 roformer-describe data=docs_topics
 roformer-describe data=text data.path=my/folder tokenizer.vocab_size=4096
+roformer-describe data=docs +batch=7        # the texts of batch 7 of such a training, after masking
 """
 
 import json
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from roformer.cli.command import command
 from roformer.config import TrainConfig
 from roformer.data.token_store import TokenizedCorpus
-from roformer.tasks.factory import build_corpus
+from roformer.tasks import Task
+from roformer.tasks.factory import build_corpus, build_task
 
 _PERCENTILES = (5, 25, 50, 75, 95, 99, 100)
 _LISTED_LABELS = 150
@@ -39,9 +41,22 @@ def describe(corpus: TokenizedCorpus) -> str:
     return "\n".join([*lines, f"cached in {corpus.folder}"])
 
 
+def describe_batch(task: Task, number: int, batch_size: int) -> str:
+    """Returns the sequences of a training batch, one per line, as the model gets them."""
+    inputs = task.batch(number, batch_size, share=0, shares=1).inputs
+    rows = ", ".join(map(str, task.batch_row_numbers(number, batch_size)))
+    return "\n".join([f"batch {number}, rows {rows}:", *task.tokenizer.batch_decode(inputs["input_ids"])])
+
+
 @command("train")
 def main(raw: DictConfig) -> None:
-    tokens, _ = build_corpus(TrainConfig.from_hydra(raw))
+    with open_dict(raw):
+        batch = raw.pop("batch", None)
+    config = TrainConfig.from_hydra(raw)
+    if batch is not None:
+        print(describe_batch(build_task(config), int(batch), config.trainer.batch_size))
+        return
+    tokens, _ = build_corpus(config)
     print(describe(tokens))
 
 

@@ -1,6 +1,8 @@
 """How the entry points fail: one line that says what to change, and an exit status other than 0."""
 
+import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
@@ -20,6 +22,19 @@ from roformer.registry import did_you_mean, now_called
 from roformer.renamed import CHOICES, OPTIMIZER_SETTINGS, POSITION_SETTINGS
 
 P = ParamSpec("P")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_STORAGE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "change its permissions, or choose another folder",
+    errno.EPERM: "change its permissions, or choose another folder",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the network disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOENT: "restore it",
+}
+_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
 SWEEP_ERRORS: list[Exception] = []
 """The errors that ended runs of a sweep in this process."""
 
@@ -38,6 +53,8 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except (UserError, HydraException, OmegaConfBaseException) as error:
+            if os.environ.get("LOCAL_RANK", "0") != "0" and not (isinstance(error, UserError) and error.is_said_once):
+                sys.exit(1)  # the first process of the machine says it
             if not _in_a_sweep():
                 sys.exit(f"error: {_one_line(error)}")
             kind = "skipped" if isinstance(error, RunTakenError) else "error"
@@ -48,12 +65,33 @@ def one_line_errors(function: Callable[P, None]) -> Callable[P, None]:
             print("interrupted; re-run the same command to resume", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
+            if (line := fault_of_the_machine(error)) and not _in_a_sweep():
+                sys.exit(f"error: {line}")
             if _in_a_sweep():
-                traceback.print_exc()
+                print(f"error: {line}", file=sys.stderr, flush=True) if line else traceback.print_exc()
                 SWEEP_ERRORS.append(error)
             raise
 
     return guarded
+
+
+def fault_of_the_machine(error: BaseException) -> str | None:
+    """Returns one line for a fault of storage or memory, also where a library has wrapped it; None for a bug."""
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if wrapped := _OS_ERROR.search(str(cause)):  # of safetensors and tokenizers, which are written in Rust
+            number = int(wrapped[1])
+        if number in _STORAGE:
+            named = getattr(cause, "filename", None)
+            where = f" {named}" if named else " a file"
+            return (
+                f"cannot read or write{where}: {os.strerror(number)}; {_STORAGE[number]}, then re-run the same command"
+            )
+        if isinstance(cause, MemoryError) or any(each in str(cause) for each in _MEMORY):
+            return "out of memory; lower trainer.batch_size, or raise trainer.gradient_accumulation_steps"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _in_a_sweep() -> bool:

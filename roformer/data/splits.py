@@ -19,6 +19,12 @@ def check_fractions(validation_fraction: float, test_fraction: float) -> None:
         )
 
 
+def text_hash(document: Document) -> int:
+    """Returns 64 bits that are equal for equal texts."""
+    texts = "\0".join(document.texts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(texts, digest_size=8).digest(), "big")
+
+
 def split_of(document: Document, validation_fraction: float, test_fraction: float, provided: Set[str]) -> str:
     """Returns the split of a document: the one that its source assigned, or else one drawn by a hash of its text.
 
@@ -26,8 +32,7 @@ def split_of(document: Document, validation_fraction: float, test_fraction: floa
     """
     if document.split in ("validation", "test"):
         return document.split
-    digest = hashlib.blake2b("\0".join(document.texts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    draw = int.from_bytes(digest, "big") / 2**64  # uniform on [0, 1)
+    draw = text_hash(document) / 2**64  # uniform on [0, 1)
     test = 0.0 if "test" in provided else test_fraction
     validation = 0.0 if "validation" in provided else validation_fraction
     if draw < test:

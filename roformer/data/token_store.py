@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roformer.data.sources import SPLITS, Document
+from roformer.data.splits import text_hash
 from roformer.errors import UserError
 
 
@@ -45,6 +46,7 @@ class TokenizedCorpus:
         splits: the splits by name; "train" always exists, the others if requested or provided by the source.
         label_names: sorted names of the labels in all splits; empty for unlabeled text.
         texts: number of texts per document, with a [SEP] between consecutive ones.
+        repeated: validation and test -> number of their documents whose text is a training document, too.
         fingerprint: identifies documents, tokenizer and split fractions, and therefore the content.
         folder: its location on disk.
     """
@@ -52,6 +54,7 @@ class TokenizedCorpus:
     splits: dict[str, TokenizedSplit]
     label_names: tuple[str, ...]
     texts: int
+    repeated: dict[str, int]
     fingerprint: str
     folder: Path
 
@@ -67,7 +70,14 @@ def load_corpus(folder: Path) -> TokenizedCorpus:
             offsets=np.load(folder / f"{name}.offsets.npy"),
             labels=np.load(labels) if labels.exists() else None,
         )
-    return TokenizedCorpus(splits, tuple(meta["label_names"]), meta.get("texts", 1), meta["fingerprint"], folder)
+    return TokenizedCorpus(
+        splits, tuple(meta["label_names"]), meta["texts"], meta["repeated"], meta["fingerprint"], folder
+    )
+
+
+def repeated_documents(repeated: Mapping[str, int]) -> list[str]:
+    """Says of which evaluated splits documents were trained on; nothing where none was."""
+    return [f"{count:,} {split} documents are training documents, too" for split, count in repeated.items() if count]
 
 
 def write_corpus(
@@ -108,7 +118,13 @@ def write_corpus(
                 labels = [indices[label] for label in writer.labels if label is not None]
                 np.save(folder / f"{split}.labels.npy", np.asarray(labels, dtype=np.int64))
     splits = {name: writers[name].totals() for name in SPLITS if name in writers}
-    meta = {"fingerprint": fingerprint, "label_names": label_names, "texts": _texts(writers), "splits": splits}
+    meta = {
+        "fingerprint": fingerprint,
+        "label_names": label_names,
+        "texts": _texts(writers),
+        "repeated": _repeated(writers),
+        "splits": splits,
+    }
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
@@ -121,6 +137,7 @@ class _Writer:
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     labels: list[str | None] = field(default_factory=list)
     texts: set[int] = field(default_factory=set)
+    hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     characters: int = 0
     total: int = 0
 
@@ -133,6 +150,7 @@ class _Writer:
         self.lengths.append(len(ids))
         self.labels.append(document.label)
         self.texts.add(len(document.texts))
+        self.hashes.append(text_hash(document))
         self.characters += sum(map(len, document.texts))
         self.total += len(ids)
 
@@ -164,6 +182,13 @@ def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
         )
         documents = sum(len(writer.lengths) for writer in writers.values())
         raise UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents)")
+
+
+def _repeated(writers: dict[str, _Writer]) -> dict[str, int]:
+    """Returns how many documents of each evaluated split are training documents, too."""
+    trained = np.asarray(writers["train"].hashes, dtype=np.uint64)
+    evaluated = (split for split in SPLITS if split != "train" and split in writers)
+    return {name: int(np.isin(np.asarray(writers[name].hashes, dtype=np.uint64), trained).sum()) for name in evaluated}
 
 
 def _label_names(writers: dict[str, _Writer]) -> list[str]:

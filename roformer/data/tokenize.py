@@ -19,7 +19,7 @@ from roformer.data.cache import content_key
 from roformer.data.sources import Document, Source
 from roformer.data.splits import check_fractions, split_documents
 from roformer.data.token_store import TokenizedCorpus, load_corpus, write_corpus
-from roformer.io import atomic_folder
+from roformer.io import cached_folder
 
 CACHE_VERSION = 2  # raise it when the same documents would yield other files
 _BATCH = 512  # documents tokenized at once
@@ -35,9 +35,9 @@ def tokenize_corpus(
     validation_fraction: float,
     test_fraction: float,
 ) -> TokenizedCorpus:
-    """Tokenizes every document once; later calls with the same content only open the files.
+    """Tokenizes every document once; later calls with the same content only check and open the files.
 
-    If two processes do so at the same time, the first to finish wins.
+    If two processes ask for the same tokens, the second waits for the first.
 
     Raises:
         UserError: if there are no documents, a split is empty, or documents differ in having a label or in their
@@ -52,10 +52,10 @@ def tokenize_corpus(
         "tokens", CACHE_VERSION, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
     )
     folder = cache_dir / f"tokens-{key}"
-    if not folder.is_dir():
-        documents = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
-        requested = [name for name, x in (("validation", validation_fraction), ("test", test_fraction)) if x > 0]
-        with atomic_folder(folder) as draft:
+    with cached_folder(folder) as draft:
+        if draft is not None:
+            documents = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
+            requested = [name for name, x in (("validation", validation_fraction), ("test", test_fraction)) if x > 0]
             write_corpus(
                 draft,
                 _encoded(documents, tokenizer),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from roformer.config import EvaluateConfig, TrainConfig
-from roformer.errors import UserError
+from roformer.errors import UserError, one_line
 from roformer.evaluation.comparability import label_runs
 from roformer.evaluation.comparison import compare
 from roformer.evaluation.runs import Run, find_runs
@@ -21,14 +21,16 @@ from roformer.results.comparison import comparison_to_json
 from roformer.results.records import Record
 from roformer.results.schema import from_json, to_json
 from roformer.runs import RunFolder
+from roformer.runs.folder import check_export
 from roformer.runs.provenance import file_digest, provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
 from roformer.sections import in_page_order
 from roformer.sections.evaluator import Evaluator, LoadedRun, discover
 from roformer.tasks.factory import build_task
+from roformer.training.nonfinite import check_weights
 
-SCHEMA_VERSION = 2  # of results files
+SCHEMA_VERSION = 3  # of results files
 
 
 def evaluate(config: EvaluateConfig) -> Path:
@@ -106,7 +108,9 @@ def load_run(run: Run) -> LoadedRun[Any]:
         raise UserError(
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
         )
+    check_export(run.export)
     model = task.model_class.from_pretrained(run.export)  # in evaluation mode
+    check_weights(model, str(run.export))
     return LoadedRun(run.folder, run.config, model.to(best_device()), task)
 
 
@@ -123,25 +127,40 @@ def _results_file(run: Run, name: str, evaluator: Evaluator[Any, Any], folder: P
 
 
 def _stored(file: Path, key: str) -> Any:
-    """Returns the metrics in a results file whose key fits, else None."""
-    if not file.is_file():
+    """Returns the metrics in a results file whose key fits and that is as it was written, else None."""
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        is_up_to_date = stored["key"] == key
+        if is_up_to_date and stored["digest"] == _key(0, stored["metrics"]):
+            return stored["metrics"]
+    except FileNotFoundError:
         return None
-    stored = json.loads(file.read_text(encoding="utf-8"))
-    return stored["metrics"] if stored["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{file} cannot be read ({one_line(error)}); measuring again")
+        return None
+    if is_up_to_date:
+        print(f"{file} has changed since it was written; measuring again")
+    return None
 
 
 def _store(file: Path, key: str, evaluator: str, run: Run, metrics: object) -> None:
+    """Raises ``UserError`` if a metric is not finite."""
+    plain = to_json(metrics)
     content = {
         "schema_version": SCHEMA_VERSION,
         "key": key,
         "evaluator": evaluator,
         "run": to_json(run.info),
-        "metrics": to_json(metrics),
+        "digest": _key(0, plain),
+        "metrics": plain,
         "config": run.config,
         "trained": run.provenance,
         "evaluated": provenance(),
     }
-    write_json(file, content)
+    try:
+        write_json(file, content)
+    except ValueError as error:
+        raise UserError(f"{evaluator} of {run.folder} is not finite; leave that run out of runs=") from error
 
 
 def _key(version: int, *parts: object) -> str:

@@ -3,27 +3,36 @@
 ``config.yaml``                  settings, with every choice made; marks a run that has begun
 ``provenance.json``              commit, versions, hardware, data and initial weights; one entry for each continuation
 ``metrics.jsonl``                one JSON object per logged step
-``checkpoints/step_00000100/``   model, optimizer, schedule and counters
+``checkpoints/step_00000100/``   model, optimizer, schedule and counters; ``damaged-...`` was one, and is not read
 ``best/``                        the best state so far, where early stopping asks for it
+``diverged``                     there if the run ended in numbers that are not finite
 ``export/``                      what ``from_pretrained`` reads; marks a run that has finished
 ``.lock``                        held by the process that trains here
+
+Checkpoints, ``best/`` and ``export/`` are whole or not there, and hold the digests of their files.
 """
 
 import hashlib
 import json
+import math
+import os
+import re
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from roformer.errors import UserError
-from roformer.io import atomic_folder, write_json, write_text
+from roformer.errors import UserError, one_line
+from roformer.io import DIGESTS, atomic_folder, damage, has_digests, write_json, write_text
 from roformer.runs.history import migrate, read_config
 from roformer.runs.metrics import read_metrics
 
 Status = Literal["new", "begun", "finished"]
+_PROVENANCE = ("created", "data_fingerprint", "versions", "hardware", "git_commit", "initial_weights", "resumed")
+_CHECKPOINT = re.compile(r"step_(\d{8,})")
 
 
 class RunFolder:
@@ -41,6 +50,7 @@ class RunFolder:
         self.checkpoint_dir = self.path / "checkpoints"
         self.metrics_file = self.path / "metrics.jsonl"
         self._config, self._provenance = self.path / "config.yaml", self.path / "provenance.json"
+        self._diverged = self.path / "diverged"
         self._lock = FileLock(self.path / ".lock")
 
     @property
@@ -86,9 +96,59 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> dict[int, Path]:
-        """Step -> folder of each whole checkpoint, by rising step."""
-        found = {int(folder.name.removeprefix("step_")): folder for folder in self.checkpoint_dir.glob("step_*")}
+        """Step -> folder of each checkpoint, by rising step; anything else there is ignored."""
+        folders = [folder for folder in self.checkpoint_dir.glob("step_*") if folder.is_dir()]
+        found = {int(match[1]): folder for folder in folders if (match := _CHECKPOINT.fullmatch(folder.name))}
         return dict(sorted(found.items()))
+
+    def newest_whole_checkpoint(self, report: Callable[[str], object]) -> Path | None:
+        """Returns the newest checkpoint whose files are as they were written; sets aside those that are not.
+
+        Args:
+            report: called with a line for each that is set aside.
+        """
+        for folder in reversed(self.checkpoints.values()):
+            if not has_digests(folder) and (folder / "optimizer.bin").is_file():  # of version 0.1
+                return folder
+            if (found := damage(folder)) is None:
+                return folder
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(folder, aside)
+            report(f"{folder} is damaged ({found}); set aside as {aside.name}")
+        return None
+
+    def remove_damaged_export(self, report: Callable[[str], object]) -> None:
+        """Removes an export whose files are not as they were written, so that the run is no longer finished.
+
+        Args:
+            report: called with a line that names the damage.
+
+        Raises:
+            UserError: if it was the best state of the run, which the checkpoints do not have.
+        """
+        if not self.export.is_dir() or not has_digests(self.export) or (found := damage(self.export)) is None:
+            return
+        config = self.config
+        if config and config["trainer"]["early_stopping_patience"] is not None:
+            raise UserError(
+                f"{self.export} is damaged ({found}), and no checkpoint holds its best state; delete {self.path} to "
+                "retrain"
+            )
+        report(f"{self.export} is damaged ({found}); making it again")
+        shutil.rmtree(self.export)
+
+    def record_divergence(self) -> None:
+        """Notes that the run cannot go on, since its numbers are not finite."""
+        write_text(self._diverged, "")
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the run ended in numbers that are not finite."""
+        if self.status == "finished":
+            return False
+        lines = self.metrics()  # version 0.1 wrote the loss down
+        return self._diverged.is_file() or bool(lines and not math.isfinite(lines[-1].get("loss", 0.0)))
 
     def lock(self) -> bool:
         """Returns whether this process is now the only one that trains in the folder, which must exist."""
@@ -117,20 +177,27 @@ class RunFolder:
         write_json(self._provenance, {**record, "resumed": [*record["resumed"], provenance]})
 
     def _read_provenance(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self._provenance.read_text(encoding="utf-8"))
+        try:
+            record: dict[str, Any] = json.loads(self._provenance.read_text(encoding="utf-8"))
+            if missing := [key for key in _PROVENANCE if key not in record]:
+                raise ValueError(f"it lacks '{missing[0]}'")
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{self._provenance} cannot be read ({one_line(error)}); restore it, or delete {self.path} to retrain"
+            ) from error
         return record
 
     def new_checkpoint(self, step: int) -> AbstractContextManager[Path]:
         """Yields an empty folder, which becomes the checkpoint of ``step`` when the block ends without an error."""
-        return atomic_folder(self.checkpoint_dir / f"step_{step:08d}", replace=True)
+        return atomic_folder(self.checkpoint_dir / f"step_{step:08d}")
 
     def new_best(self) -> AbstractContextManager[Path]:
         """Yields an empty folder, which becomes ``best/`` when the block ends without an error."""
-        return atomic_folder(self.best, replace=True)
+        return atomic_folder(self.best)
 
     def new_export(self) -> AbstractContextManager[Path]:
         """Yields an empty folder, which becomes ``export/`` and so finishes the run."""
-        return atomic_folder(self.export, replace=True)
+        return atomic_folder(self.export)
 
     def export_best(self) -> None:
         """Makes the best state the export, and so finishes the run."""
@@ -147,14 +214,22 @@ def find_export(init_from: str) -> Path:
         UserError: if there is none.
     """
     run = RunFolder(init_from)
-    if run.status == "finished":
-        return run.export
-    if (run.path / "config.json").is_file():
-        return run.path
+    if run.status == "finished" or (run.path / "config.json").is_file():
+        export = run.export if run.status == "finished" else run.path
+        check_export(export)
+        return export
     reason = "holds no run and no export" if run.path.is_dir() else "does not exist"
     if run.has_config:
         reason = "is a run that has not finished (re-run its command to resume)"
     raise UserError(f"init_from={init_from} {reason}; give the output folder of a finished run, or an export")
+
+
+def check_export(export: Path) -> None:
+    """Raises ``UserError`` if an export of ours has changed since it was written; others have no digests."""
+    if has_digests(export) and (found := damage(export)):
+        raise UserError(
+            f"{export} is damaged ({found}); restore the file, or delete {DIGESTS} there if the change was meant"
+        )
 
 
 def run_of_export(export: Path) -> RunFolder | None:

@@ -6,14 +6,25 @@ from typing import Any
 
 import yaml
 
-from roformer.errors import UserError
+from roformer.errors import UserError, one_line
 from roformer.renamed import current_attention, current_data, current_position, current_training
 
 Tree = dict[str, Any]
 """The content of a ``config.yaml``."""
 
-# What may change between two parts of one run, since it changes no weight.
-_MAY_CHANGE = {"paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints"}
+# Settings of the trainer that are younger than version 0.1, with what its runs did.
+_YOUNGER = {
+    "average_checkpoints": 1, "nonfinite": "stop", "nonfinite_limit": 10, "save_minutes": None, "max_minutes": None,
+    "timeout_minutes": 2.0,
+}  # fmt: skip
+
+_GROUPS = {"attention", "data", "optimizer", "position", "scheduler", "task", "trainer"}
+
+# What may change between two parts of a run: it changes no weight, or (nonfinite) only where training would stop.
+_MAY_CHANGE = {
+    "paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints", "trainer.save_minutes",
+    "trainer.max_minutes", "trainer.timeout_minutes", "trainer.nonfinite", "trainer.nonfinite_limit",
+}  # fmt: skip
 
 
 def read_config(file: Path) -> Tree:
@@ -22,10 +33,15 @@ def read_config(file: Path) -> Tree:
     Raises:
         UserError: if this is no such file.
     """
-    config: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not {"optimizer", "position", "task"} <= config.keys():
-        raise UserError(f"{file} is not the configuration of a run of train.py; rename it, or choose another folder")
-    return migrate(config)
+    try:
+        config: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or not config.keys() >= _GROUPS:
+            raise ValueError("it is not the configuration of a run of train.py")
+        return migrate(config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{file} cannot be read ({one_line(error)}); restore it, rename it, or choose another folder"
+        ) from error
 
 
 def migrate(config: Tree) -> Tree:
@@ -33,7 +49,7 @@ def migrate(config: Tree) -> Tree:
     younger than the run has the value that stands for what the run did."""
     config = current_training(config)
     config["data"] = current_data(config["data"])
-    config["trainer"].setdefault("average_checkpoints", 1)
+    config["trainer"] = {**_YOUNGER, **config["trainer"]}
     config["position"] = current_position(config["position"])
     config["attention"] = current_attention(config["attention"])
     return config

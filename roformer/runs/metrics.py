@@ -1,34 +1,50 @@
-"""``metrics.jsonl``: one JSON object per logged step."""
+"""``metrics.jsonl``: one JSON object per logged step, appended as they happen.
+
+A run that resumes logs the steps after its checkpoint again, so a step may have several lines; the last one counts.
+"""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from roformer.io import append_line
+
+Line = dict[str, float]
+"""Metrics of the steps since the line before, under their names, and ``step``."""
 
 
-class MetricsFile:
-    """Appends lines as they happen.
+def append_metrics(file: Path, line: Line) -> None:
+    """Adds a line, which is on disk when this returns."""
+    append_line(file, json.dumps(line, allow_nan=False))
+
+
+def read_metrics(file: Path) -> list[Line]:
+    """Returns the line of each step, by rising step; none where there is no file. What cannot be read is skipped."""
+    return sorted(_readable(file).values(), key=lambda line: line["step"])
+
+
+def check_metrics(file: Path, expected: Iterable[int]) -> str | None:
+    """Says which steps have no line, or none that can be read; None where all have one.
 
     Args:
-        file: where it lies.
-        resumed_at: step of the checkpoint that the run continues from; later lines are dropped, since those steps are
-            trained and logged again.
+        file: which need not exist.
+        expected: steps that were logged.
     """
-
-    def __init__(self, file: Path, *, resumed_at: int) -> None:
-        self.file = file
-        kept = [line for line in read_metrics(file) if line["step"] <= resumed_at]
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-    def write(self, line: dict[str, float]) -> None:
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
+    missing = sorted(set(expected) - _readable(file).keys())
+    if not missing:
+        return None
+    listed = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+    return f"{file} has no readable line of {len(missing)} logged steps ({listed}); evaluations will lack them"
 
 
-def read_metrics(file: Path) -> list[dict[str, float]]:
-    """Returns the lines, none where there is no file; a last line that a crash cut short is dropped."""
-    lines = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+def _readable(file: Path) -> dict[int, Line]:
+    lines: dict[int, Line] = {}
+    for raw in file.read_bytes().splitlines() if file.is_file() else []:
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            line: Any = json.loads(raw)
+        except ValueError:  # also of bytes that are no UTF-8
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines[line["step"]] = line
     return lines

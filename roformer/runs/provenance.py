@@ -22,6 +22,7 @@ import torch
 from torch import distributed as dist
 
 from roformer.config import CONF, TrainConfig
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.runs.folder import RunFolder, find_export, run_of_export
 
@@ -47,14 +48,14 @@ def provenance() -> dict[str, Any]:
 
 
 def record_part(
-    folder: RunFolder, config: TrainConfig, data_fingerprint: str, losses_by_rate: Mapping[float, float] | None
+    folder: RunFolder, config: TrainConfig, corpus: TokenizedCorpus, losses_by_rate: Mapping[float, float] | None
 ) -> None:
     """Begins a new run in its folder, or adds the part that starts now to one that has begun.
 
     Args:
         folder: of the run.
         config: with every choice made.
-        data_fingerprint: of the corpus as it is now.
+        corpus: as it is now.
         losses_by_rate: what the learning rate was chosen from, if it was.
 
     Raises:
@@ -62,14 +63,15 @@ def record_part(
     """
     if not folder.has_config:
         start = {
-            "data_fingerprint": data_fingerprint,
+            "data_fingerprint": corpus.fingerprint,
+            "repeated_documents": corpus.repeated,
             "initial_weights": initial_weights(config.init_from),
             # JSON has no infinity, the loss of a rate at which the run diverged
             "learning_rate_grid": losses_by_rate
             and [[rate, loss if math.isfinite(loss) else None] for rate, loss in losses_by_rate.items()],
         }
         folder.begin(config.to_yaml(), {**provenance(), **start, "resumed": []})
-    if folder.provenance["data_fingerprint"] != data_fingerprint:
+    if folder.provenance["data_fingerprint"] != corpus.fingerprint:
         raise UserError(
             f"the data, or the version of roformer, has changed since {folder.path} was begun; choose another "
             "paths.output_dir"

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batch_rows
-from roformer.data.token_store import TokenizedCorpus
+from roformer.data.token_store import TokenizedCorpus, repeated_documents
 from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
@@ -72,8 +72,9 @@ class Task(ABC):
                 raise UserError(f"task.{key} must be at least {FRAME_TOKENS + 1}, got {settings[key]}")
 
     def summary(self) -> str:
-        """Returns one line with the size of each split."""
-        return "documents: " + ", ".join(f"{name} {len(split):,}" for name, split in self.corpus.splits.items())
+        """Returns the size of each split, and a warning of documents that are in two of them."""
+        sizes = "documents: " + ", ".join(f"{name} {len(split):,}" for name, split in self.corpus.splits.items())
+        return "\n".join([sizes, *(f"warning: {each}" for each in repeated_documents(self.corpus.repeated))])
 
     def model_settings(self) -> dict[str, Any]:
         """Returns settings of the model's configuration that depend on the data, such as the labels."""
@@ -114,7 +115,8 @@ class Task(ABC):
         """Returns the number of batches in which every sequence occurs once."""
         return self.rows / batch_size
 
-    def _rows(self, step: int, batch_size: int) -> list[int]:
+    def batch_row_numbers(self, step: int, batch_size: int) -> list[int]:
+        """Returns the numbers of the training sequences in batch ``step``."""
         return batch_rows(self.seed, step, batch_size=batch_size, rows=self.rows).tolist()
 
 

@@ -88,10 +88,10 @@ class LanguageModeling(Task):
 
     def num_items(self, step: int, batch_size: int) -> int:
         plan = self.plans["train"]
-        return sum(self.num_targets(plan.row(row)) for row in self._rows(step, batch_size))
+        return sum(self.num_targets(plan.row(row)) for row in self.batch_row_numbers(step, batch_size))
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
-        rows = list(enumerate(self._rows(step, batch_size)))[share::shares]
+        rows = list(enumerate(self.batch_row_numbers(step, batch_size)))[share::shares]
         return self.collate(
             segment
             for place, row in rows

@@ -96,7 +96,7 @@ class SequenceTask(Task):
         return split_texts(tokens, self.tokenizer) if self.corpus.texts > 1 else [tokens]
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
-        indices = self._rows(step, batch_size)[share::shares]
+        indices = self.batch_row_numbers(step, batch_size)[share::shares]
         return self._collate([example for index in indices for example in self.examples("train", index)])
 
     def _collate(self, examples: list[Example]) -> Batch:

@@ -125,15 +125,15 @@ class Translation(Task):
         batches = np.split(ordered, self._bounds(batch_size)[1:-1])
         return [batches[place] for place in rng.permutation(len(batches))]
 
-    def _documents(self, step: int, batch_size: int) -> NDArray[np.int64]:
+    def batch_row_numbers(self, step: int, batch_size: int) -> list[int]:
         epoch, place = divmod(step, len(self._bounds(batch_size)) - 1)
-        return self._epoch(epoch, batch_size)[place]
+        return list(map(int, self._epoch(epoch, batch_size)[place]))
 
     def num_items(self, step: int, batch_size: int) -> int:
-        return int(self.pairs["train"][self._documents(step, batch_size), 1].sum())
+        return int(self.pairs["train"][self.batch_row_numbers(step, batch_size), 1].sum())
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
-        documents = self._documents(step, batch_size).tolist()
+        documents = self.batch_row_numbers(step, batch_size)
         if own := documents[share::shares]:
             return self.collate("train", own)
         nothing = self.collate("train", documents[:1])  # fewer pairs than shares: nothing to predict

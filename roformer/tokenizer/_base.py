@@ -15,7 +15,7 @@ from roformer.data.cache import content_key
 from roformer.data.splits import split_documents
 from roformer.errors import UserError
 from roformer.extras import require
-from roformer.io import atomic_folder
+from roformer.io import cached_folder
 from roformer.registry import Registry
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order of their ids
@@ -73,15 +73,14 @@ class TrainedTokenizer(TokenizerSource):
         versions = [self.cache_version, *map(version, self.packages)]
         data = [source.fingerprint(), validation_fraction, test_fraction]
         folder = cache_dir / f"tokenizer-{content_key(self.name, *versions, *data, self.settings())}"
-        if not folder.is_dir():
 
-            def texts() -> Iterator[str]:
-                split = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
-                return self._head(text for name, document in split if name == "train" for text in document.texts)
+        def texts() -> Iterator[str]:
+            split = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
+            return self._head(text for name, document in split if name == "train" for text in document.texts)
 
-            trained = self.train(texts)
-            with atomic_folder(folder) as draft:
-                trained.save_pretrained(draft)
+        with cached_folder(folder) as draft:
+            if draft is not None:
+                self.train(texts).save_pretrained(draft)
         return AutoTokenizer.from_pretrained(folder)
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """The side effects of training, one class each: evaluation, early stopping, logs, trackers, signals, checkpoints."""
 
-import math
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,19 +11,15 @@ import yaml
 from accelerate.utils import broadcast_object_list
 
 from roformer.config import TrainConfig
-from roformer.errors import UserError
-from roformer.runs.metrics import MetricsFile
+from roformer.runs.metrics import Line, append_metrics, check_metrics
 from roformer.runtime.precision import autocast
 from roformer.trackers import TRACKERS, Tracker
 from roformer.training.export import write_model
+from roformer.training.nonfinite import check_evaluation
 from roformer.training.progress import ProgressBar
-from roformer.training.signals import StopSignal
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
-
-Line = dict[str, float]
-"""One line of ``metrics.jsonl``."""
 
 
 class Callback:
@@ -51,19 +48,30 @@ def standard_callbacks(config: TrainConfig) -> list[Callback]:
         WriteMetrics(),
         ShowProgress(),
         Track(TRACKERS.build(config.tracker)),
-        StopOnSignal(),
-        SaveCheckpoints(config.trainer.save_steps),
+        StopOnSignal(config.trainer.max_minutes),
+        SaveCheckpoints(config.trainer.save_steps, config.trainer.save_minutes),
     ]
 
 
 class Evaluate(Callback):
-    """Adds the metrics on the validation split; those of the first process count for all."""
+    """Adds the metrics on the validation split; those of the first process count for all. A signal ends it before the
+    next forward pass, if there is one process; several would have to agree on one."""
 
     def on_log(self, trainer: "Trainer", line: Line) -> None:
-        if trainer.evaluation_is_due:
+        if not trainer.is_evaluated(trainer.state.step):
+            return
+        model, stop = trainer.unwrapped_model, trainer.stop
+        is_alone = trainer.accelerator.num_processes == 1
+        leave = model.register_forward_pre_hook(lambda *_: stop.raise_if_received()) if is_alone else None
+        try:
             with autocast(trainer.config.trainer.precision, trainer.accelerator.device):
-                metrics = trainer.task.evaluate(trainer.unwrapped_model, "validation")
-            line.update(broadcast_object_list([metrics])[0])
+                metrics = trainer.task.evaluate(model, "validation")
+        finally:
+            if leave is not None:
+                leave.remove()
+        (metrics,) = broadcast_object_list([metrics])
+        check_evaluation(trainer.state.step, metrics)
+        line.update(metrics)
 
 
 class KeepBest(Callback):
@@ -73,7 +81,7 @@ class KeepBest(Callback):
         self.patience = patience
 
     def on_log(self, trainer: "Trainer", line: Line) -> None:
-        if not trainer.evaluation_is_due:
+        if not trainer.is_evaluated(trainer.state.step):
             return
         state, task = trainer.state, trainer.task
         value = line[task.best_metric]
@@ -88,23 +96,18 @@ class KeepBest(Callback):
 
 
 class WriteMetrics(Callback):
-    """Appends the line to ``metrics.jsonl``, and ends a run that has diverged."""
+    """Appends the line to ``metrics.jsonl``; reports lines of an earlier part of the run that are gone."""
 
     @contextmanager
     def during(self, trainer: "Trainer") -> Iterator[None]:
-        self.file: MetricsFile | None = None
-        if trainer.accelerator.is_main_process:
-            self.file = MetricsFile(trainer.folder.metrics_file, resumed_at=trainer.state.step)
+        written = range(1, trainer.state.step + (not trainer.state.log_is_pending))
+        if lost := check_metrics(trainer.folder.metrics_file, filter(trainer.is_logged, written)):
+            trainer.accelerator.print(f"warning: {lost}")
         yield
 
     def on_log(self, trainer: "Trainer", line: Line) -> None:
-        if self.file:
-            self.file.write(line)
-        if not math.isfinite(line["loss"]):
-            raise UserError(
-                f"the loss is {line['loss']} at step {line['step']}; lower optimizer.learning_rate, delete "
-                f"{trainer.folder.path} and start again"
-            )
+        if trainer.accelerator.is_main_process:
+            append_metrics(trainer.folder.metrics_file, line)
 
 
 class ShowProgress(Callback):
@@ -146,27 +149,50 @@ class Track(Callback):
 
 
 class StopOnSignal(Callback):
-    """Stops the loop after the step in which any process received SIGINT or SIGTERM; all stop at the same step."""
+    """Stops the loop after the step in which any process received a signal that announces the end, or after so many
+    minutes, as after SIGTERM; all processes stop at the same step. Exits with 128 + the number of the signal."""
+
+    def __init__(self, max_minutes: float | None) -> None:
+        self.max_minutes = max_minutes
 
     @contextmanager
     def during(self, trainer: "Trainer") -> Iterator[None]:
-        with StopSignal() as self.signal:
+        self.start, state = time.monotonic(), trainer.state
+        with trainer.stop:
             yield
+        if trainer.signal_number and (state.step < trainer.max_steps or state.log_is_pending):
+            trainer.accelerator.print(
+                f"stopped at step {state.step} of {trainer.max_steps}, saved in {trainer.folder.checkpoint_dir}; "
+                "re-run the same command to resume"
+            )
+            trainer.stop.hand_over()
+            raise SystemExit(128 + trainer.signal_number)
 
     def after_step(self, trainer: "Trainer") -> None:
-        accelerator, received = trainer.accelerator, self.signal.received or 0
+        accelerator, received = trainer.accelerator, trainer.stop.received or 0
+        if self.max_minutes is not None and time.monotonic() - self.start >= 60 * self.max_minutes:
+            received = received or signal.SIGTERM
         if accelerator.num_processes > 1:
             received = int(accelerator.gather(torch.tensor([received], device=accelerator.device)).max())
         trainer.signal_number = received
 
 
 class SaveCheckpoints(Callback):
-    """Saves a checkpoint every so many steps, and whenever the loop is about to end."""
+    """Saves a checkpoint every so many steps or minutes, and whenever the loop is about to end."""
 
-    def __init__(self, save_steps: int) -> None:
-        self.save_steps = save_steps
+    def __init__(self, save_steps: int, save_minutes: float | None) -> None:
+        self.save_steps, self.save_minutes = save_steps, save_minutes
+        self.saved = time.monotonic()
 
     def after_step(self, trainer: "Trainer") -> None:
-        if trainer.state.step % self.save_steps == 0 or trainer.is_done:
+        if trainer.state.step % self.save_steps == 0 or trainer.is_done or self._is_time(trainer):
             with trainer.meter.paused():
-                trainer.save_checkpoint()
+                trainer.checkpoints.save(trainer.state.step)
+            self.saved = time.monotonic()
+
+    def _is_time(self, trainer: "Trainer") -> bool:
+        """Returns whether the minutes are over, by the clock of the first process."""
+        if self.save_minutes is None:
+            return False
+        (is_over,) = broadcast_object_list([time.monotonic() - self.saved >= 60 * self.save_minutes])
+        return bool(is_over)

@@ -86,13 +86,13 @@ def _losses(config: TrainConfig, folder: Path) -> tuple[dict[float, dict[int, fl
 
 
 def _final_loss(run: RunFolder) -> float:
-    """Returns the last validation loss of a finished run; infinite if its loss diverged.
+    """Returns the last validation loss of a finished run; infinite if it diverged.
 
     Raises:
         UserError: if it has not finished.
     """
     lines = run.metrics()
-    if lines and not math.isfinite(lines[-1]["loss"]):
+    if run.has_diverged:
         return math.inf
     if run.status != "finished":
         raise UserError(f"{run.path}, a run of lr_search_dir, has not finished; wait for it, or re-run its command")

@@ -45,7 +45,9 @@ class ThroughputMeter:
         self._waited += time.perf_counter() - start
 
     def report(self) -> dict[str, float]:
-        """Returns the means since the last restart."""
+        """Returns the means since the last restart; nothing where every batch was skipped."""
+        if not self._steps:
+            return {}
         loss = self._loss.item() / self._steps  # waits for the device, so the time is read after it
         seconds = self._seconds + time.perf_counter() - self._start
         return {"loss": loss, "tokens_per_second": self._tokens / seconds, "data_wait": self._waited / seconds}

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import nn
 from torch.optim import Optimizer
 
 from roformer.errors import UserError
 from roformer.runs import RunFolder
+from roformer.training.checkpoint import optimizer_state
 
 _FIX = "set load_optimizer_state=false"
 
@@ -40,8 +40,10 @@ def load_optimizer_state(optimizer: Optimizer, model: nn.Module, init_from: str,
         )
     if (trained_with := config["optimizer"]["name"]) != name:
         raise UserError(f"init_from={init_from} was trained with optimizer={trained_with}, not {name}; {_FIX}")
-    *_, latest = run.checkpoints.values()
-    stored = torch.load(latest / "optimizer.bin", weights_only=True, map_location="cpu")
+    latest = run.newest_whole_checkpoint(print)
+    if latest is None:
+        raise UserError(f"init_from={init_from} has no whole checkpoint; {_FIX}")
+    stored = optimizer_state(latest)
     current = optimizer.state_dict()
     if _sizes(stored) != _sizes(current) or not _has_parameters(latest / "model.safetensors", model):
         raise UserError(

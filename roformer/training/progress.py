@@ -1,5 +1,7 @@
 """What the terminal shows of a run."""
 
+import math
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -35,7 +37,8 @@ class ProgressBar:
 
     def show(self, line: dict[str, float]) -> None:
         """Shows a line of ``metrics.jsonl``."""
-        numbers = f"loss {line['loss']:.3f}  {line['tokens_per_second']:,.0f} tokens/s"
+        loss, speed = (line.get(key, math.nan) for key in ("loss", "tokens_per_second"))
+        numbers = f"loss {loss:.3f}  {speed:,.0f} tokens/s"
         self._progress.update(self._bar, numbers=numbers)
         validation = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key.startswith("validation"))
         if validation:

@@ -3,10 +3,8 @@
 import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
@@ -17,7 +15,9 @@ from roformer.runs.provenance import record_part
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.tasks.factory import build_task
 from roformer.training.callbacks import Callback, standard_callbacks
+from roformer.training.nonfinite import NonfiniteError
 from roformer.training.plan import RunPlan
+from roformer.training.processes import Processes
 from roformer.training.trainer import Trainer
 from roformer.training.validation import validate
 from roformer.training.warm_start import fit_to_checkpoint
@@ -38,23 +38,31 @@ def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[C
     disable_malloc_trim()
     config = fit_to_checkpoint(config, overridden)
     validate(config, overridden)
-    # the others wait while the first prepares the data, which for a large corpus takes longer than the usual timeout
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=1))
+    processes = Processes(config.trainer.timeout_minutes)
+    state = processes.state
     atexit.register(state.destroy_process_group)  # its threads must not outlive the interpreter, which would abort
     folder = RunFolder(config.output_dir)
     with _locked(folder, Path(config.paths.cache_dir), state):
+        with state.main_process_first():
+            folder.remove_damaged_export(state.print)
         plan = RunPlan.resolve(config, folder, state.device)
         if folder.status == "finished":
             state.print(f"{folder.path} already finished; delete it to retrain")
             return
         state.print(plan.table())
-        with state.main_process_first():  # the others find the caches filled
-            task = build_task(plan.config)
+        task = build_task(plan.config)  # the first to come makes the caches
+        processes.wait_for_prepared()
         state.print(task.summary())
         trainer = Trainer(plan.config, task, folder, [*callbacks, *standard_callbacks(plan.config)])
         if state.is_main_process:
-            record_part(folder, plan.config, task.corpus.fingerprint, plan.losses_by_rate)
-        trainer.fit()
+            record_part(folder, plan.config, task.corpus, plan.losses_by_rate)
+        try:
+            with processes.watched(folder.path):
+                trainer.fit()
+        except NonfiniteError:
+            if state.is_main_process:
+                folder.record_divergence()
+            raise
 
 
 @contextmanager

@@ -1,8 +1,16 @@
-"""SIGINT and SIGTERM ask the loop to stop after the step at hand; a second one stops at once."""
+"""Signals that announce the end of a job ask the training to save and leave; a second one ends it at once."""
 
 import signal
 from types import FrameType
 from typing import Any
+
+# What terminals, Kubernetes, Slurm (USR1 by --signal, XCPU) and submitit (USR2) send before they kill.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows lacks some
+
+
+class Interrupted(Exception):  # noqa: N818  # it is no error
+    """An evaluation was left because of a signal."""
 
 
 class StopSignal:
@@ -17,13 +25,24 @@ class StopSignal:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             self._previous[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def raise_if_received(self) -> None:
+        """Raises ``Interrupted`` after a signal."""
+        if self.received is not None:
+            raise Interrupted
+
+    def hand_over(self) -> None:
+        """Calls the earlier handler of the signal received, such as submitit's, which requeues the job."""
+        handler = self._previous.get(self.received or 0)
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(self.received, None)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number

@@ -1,6 +1,6 @@
 """How far a training is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -13,6 +13,8 @@ class TrainState:
         best: the best value of the task's metric on the validation split.
         evaluations_without_gain: since that value.
         stopped_early: whether there were too many of them.
+        log_is_pending: a signal came before the step's evaluation was done and its line written.
+        skipped: batches, by their step, that are not trained on, since they gave numbers that are not finite.
     """
 
     step: int = 0
@@ -20,6 +22,8 @@ class TrainState:
     best: float | None = None
     evaluations_without_gain: int = 0
     stopped_early: bool = False
+    log_is_pending: bool = False
+    skipped: list[int] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, nullcontext
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,13 +19,18 @@ from roformer.runs import RunFolder
 from roformer.runtime.precision import autocast
 from roformer.tasks import Batch, Task
 from roformer.training.callbacks import Callback
-from roformer.training.checkpoint import Checkpoints
+from roformer.training.checkpoint import Checkpoints, Stateful, TrainingState
 from roformer.training.export import export
 from roformer.training.meter import ThroughputMeter
+from roformer.training.nonfinite import DivergedError, Recovery, check_step, check_weights
 from roformer.training.optimizer_state import load_optimizer_state
 from roformer.training.prefetch import prefetch
+from roformer.training.signals import Interrupted, StopSignal
 from roformer.training.state import TrainState
 from roformer.training.warm_start import build_model
+
+BatchParts: TypeAlias = tuple[int, list[Batch]]
+"""The number of predictions in a whole batch, and this process's parts of it."""
 
 
 class Trainer:
@@ -38,7 +44,8 @@ class Trainer:
 
     Attributes:
         state: how far the training is.
-        signal_number: of the signal that stops the loop; 0 for none.
+        stop: notes the first signal that this process receives.
+        signal_number: of the signal that stops the loop on all processes; 0 for none.
 
     Raises:
         UserError: if the processes cannot share a batch, or ``init_from`` has no fitting weights or optimizer.
@@ -61,36 +68,36 @@ class Trainer:
         steps_per_epoch = task.steps_per_epoch(trainer.batch_size)
         self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
-        model = build_model(config, task).train()  # ``from_pretrained`` leaves it in evaluation mode
-        if trainer.gradient_checkpointing:
-            _enable_gradient_checkpointing(model)
+        model = build_model(config, task)
         optimizer = OPTIMIZERS.build(config.optimizer).build(model)
         self.scheduler = SCHEDULES.build(config.scheduler).build(optimizer, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.state, self.meter, self.signal_number = TrainState(), ThroughputMeter(), 0
-        self.accelerator.register_for_checkpointing(self.state, self.scheduler, self.meter)
+        self.state, self.meter, self.stop, self.signal_number = TrainState(), ThroughputMeter(), StopSignal(), 0
+        parts: dict[str, Stateful] = {"training": self.state, "scheduler": self.scheduler, "meter": self.meter}
+        self.recovery = Recovery(trainer.nonfinite, limit=trainer.nonfinite_limit)
         self.checkpoints = Checkpoints(
             folder,
+            TrainingState(self.unwrapped_model, self.optimizer, parts),
             keep=trainer.keep_checkpoints,
             is_regular=lambda step: step % trainer.save_steps == 0 or step == self.max_steps,
         )
         if config.load_optimizer_state and not folder.checkpoints:
             load_optimizer_state(self.optimizer, model, str(config.init_from), config.optimizer["name"])
-        if (written := math.ceil(self.max_steps / trainer.save_steps)) < trainer.average_checkpoints:
-            self.accelerator.print(
-                f"trainer.average_checkpoints={trainer.average_checkpoints}, of which {self.max_steps} steps write "
-                f"{written}: lower trainer.save_steps"
-            )
+        if (written := math.ceil(self.max_steps / trainer.save_steps)) < (count := trainer.average_checkpoints):
+            self.accelerator.print(f"of trainer.average_checkpoints={count} only {written}: lower trainer.save_steps")
 
     @property
     def unwrapped_model(self) -> RoFormerPreTrainedModel:
         """The model without what Accelerate put around it."""
         return self.accelerator.unwrap_model(self.model)
 
-    @property
-    def evaluation_is_due(self) -> bool:
-        """Whether the model is evaluated after the step that has just been done."""
-        return self.state.step % self.eval_steps == 0 or self.state.step == self.max_steps
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the model is evaluated after a step."""
+        return step % self.eval_steps == 0 or step == self.max_steps
+
+    def is_logged(self, step: int) -> bool:
+        """Whether ``metrics.jsonl`` has a line of a step."""
+        return step % self.config.trainer.logging_steps == 0 or self.is_evaluated(step)
 
     @property
     def is_done(self) -> bool:
@@ -101,27 +108,26 @@ class Trainer:
         """Trains to the end, or to the first signal; then exports what users load.
 
         Raises:
-            UserError: if the loss is not a number.
+            UserError: if a loss, gradient, metric or weight is not finite, and ``trainer.nonfinite`` has no remedy.
             SystemExit: with 128 + its number after a signal; the run has been saved.
         """
-        if checkpoints := self.folder.checkpoints:
-            latest = checkpoints[max(checkpoints)]
-            self.accelerator.load_state(str(latest))
+        if latest := self.checkpoints.load_newest():
             self.accelerator.print(f"resuming from {latest}")
+        check_weights(self.unwrapped_model, str(latest or f"init_from={self.config.init_from}"))
         with ExitStack() as stack:
             for callback in self.callbacks:
                 stack.enter_context(callback.during(self))
-            self._loop()
-        if self.signal_number and self.state.step < self.max_steps:
-            self.accelerator.print(
-                f"stopped at step {self.state.step} of {self.max_steps}, saved in {self.folder.checkpoint_dir}; "
-                "re-run the same command to resume"
-            )
-            raise SystemExit(128 + self.signal_number)
+            stack.callback(self.checkpoints.wait)
+            while not self._loop():
+                pass
         export(self)
 
-    def _loop(self) -> None:
+    def _loop(self) -> bool:
+        """Trains to the end, or to numbers that are not finite; returns whether it was the end."""
         state, meter = self.state, self.meter
+        if state.log_is_pending:
+            state.log_is_pending = False
+            self._end_step()
         meter.restart_clock()
         with closing(prefetch(self._batch, state.step, self.max_steps)) as batches:
             while not self.is_done:
@@ -129,14 +135,23 @@ class Trainer:
                     batch = next(batches)
                 for callback in self.callbacks:
                     callback.before_step(self)
-                loss, tokens = self._train_step(*batch)
+                try:
+                    self._train_step(*batch)
+                except DivergedError as error:
+                    self.recovery.recover(self, error)
+                    return False
                 state.step += 1
-                state.tokens += tokens
-                meter.update(loss, tokens)
-                if self.evaluation_is_due or state.step % self.config.trainer.logging_steps == 0:
-                    self._log()
-                for callback in self.callbacks:
-                    callback.after_step(self)
+                self._end_step()
+        return True
+
+    def _end_step(self) -> None:
+        if self.is_logged(self.state.step):
+            try:
+                self._log()
+            except Interrupted:
+                self.state.log_is_pending = True
+        for callback in self.callbacks:
+            callback.after_step(self)
 
     def _log(self) -> None:
         rate = float(self.scheduler.get_last_lr()[0])
@@ -145,15 +160,21 @@ class Trainer:
             callback.on_log(self, line)
         self.meter.restart()
 
-    def _batch(self, step: int) -> tuple[int, list[Batch]]:
-        """Returns the number of predictions in the whole of batch ``step``, and this process's parts of it."""
+    def _batch(self, step: int) -> BatchParts:
         size = self.config.trainer.batch_size
         shares = range(self.accelerator.process_index, self.shares, self.accelerator.num_processes)
         parts = [self.task.batch(step, size, share=share, shares=self.shares) for share in shares]
         return self.task.num_items(step, size), parts
 
-    def _train_step(self, num_items: int, parts: list[Batch]) -> tuple[torch.Tensor, int]:
-        """One optimizer step; returns the batch's mean loss and its tokens, over all processes."""
+    def _train_step(self, num_items: int, parts: list[Batch]) -> None:
+        """One optimizer step; none with a batch that is skipped.
+
+        Raises:
+            DivergedError: before the weights change, if the loss or a gradient is not finite.
+        """
+        if self.state.step in self.state.skipped:
+            self.scheduler.step()
+            return
         accelerator, trainer = self.accelerator, self.config.trainer
         entropy = [self.config.seed, self.state.step, accelerator.process_index]
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))  # of dropout
@@ -167,24 +188,13 @@ class Trainer:
                 # gradients are averaged over processes, and the loss is already divided by the whole batch
                 accelerator.backward(part_loss * accelerator.num_processes)
             loss += part_loss.detach()
-        accelerator.clip_grad_norm_(self.model.parameters(), trainer.max_grad_norm)
-        self.optimizer.step()
-        self.scheduler.step()
-        self.optimizer.zero_grad()
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), trainer.max_grad_norm)
         if accelerator.num_processes > 1:
             loss, total = accelerator.reduce((loss, torch.tensor(tokens, device=accelerator.device)))
             tokens = int(total)
-        return loss, tokens
-
-    def save_checkpoint(self) -> None:
-        """Saves all that the run needs to resume at this step."""
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            self.checkpoints.save(self.state.step, lambda draft: self.accelerator.save_state(str(draft)))
-        self.accelerator.wait_for_everyone()
-
-
-def _enable_gradient_checkpointing(model: RoFormerPreTrainedModel) -> None:
-    known = hasattr(model, "activation_checkpointing_enable")  # its name from transformers 5.23 on
-    enable = model.activation_checkpointing_enable if known else model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
+        check_step(self.state.step, loss, norm, self.unwrapped_model)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        self.state.tokens += tokens
+        self.meter.update(loss, tokens)

@@ -211,16 +211,22 @@ def fit_to_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> TrainC
 
 
 def build_model(config: TrainConfig, task: Task) -> RoFormerPreTrainedModel:
-    """Returns the task's model: with the weights of ``init_from``, or freshly drawn from the seed.
+    """Returns the task's model in training mode: with the weights of ``init_from``, or freshly drawn from the seed.
 
     Raises:
         UserError: if the tokenizer does not fit the checkpoint, or weights are missing.
     """
     settings = model_settings(config, {**task.architecture, **task.model_settings()}, task.tokenizer)
     if config.init_from is None:
-        return draw_model(task.model_class, settings, config.seed)
-    torch.manual_seed(config.seed)
-    return WarmStart(config.init_from).load(task.model_class, settings, task.tokenizer)
+        model = draw_model(task.model_class, settings, config.seed)
+    else:
+        torch.manual_seed(config.seed)
+        model = WarmStart(config.init_from).load(task.model_class, settings, task.tokenizer)
+    if config.trainer.gradient_checkpointing:
+        known = hasattr(model, "activation_checkpointing_enable")  # its name from transformers 5.23 on
+        enable = model.activation_checkpointing_enable if known else model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    return model.train()  # ``from_pretrained`` leaves it in evaluation mode
 
 
 def _scales(asked: Settings, stored: Settings) -> bool:

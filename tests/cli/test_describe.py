@@ -43,7 +43,7 @@ def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(
         json.dumps({"splits": {"train": {"documents": 200, "characters": 200, "tokens": 200}}})
     )
-    text = roformer.cli.describe.describe(TokenizedCorpus({"train": split}, labels, 1, "f", tmp_path))
+    text = roformer.cli.describe.describe(TokenizedCorpus({"train": split}, labels, 1, {}, "f", tmp_path))
     assert "l000 1, l001 1" in text
     assert "l149 1, and 50 more\n" in text
 

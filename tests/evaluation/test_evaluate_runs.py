@@ -136,8 +136,34 @@ def test_other_lengths_or_weights_are_measured(runs, measured, tmp_path):
     assert measured(copied) == everything
     assert measured(copied) == set()
     assert ("length_extrapolation", copied.name) in measured(copied, length_factors=[1, 2])
-    shutil.copy(runs[2] / "export" / "model.safetensors", copied / "export" / "model.safetensors")
+    shutil.rmtree(copied / "export")
+    shutil.copytree(runs[2] / "export", copied / "export")
     assert measured(copied, length_factors=[1, 2]) == everything
+
+
+def test_results_that_cannot_be_trusted_are_measured_again(runs, measured, tmp_path):
+    """Catches numbers edited by hand that are published, and a traceback for a file that was cut short."""
+    copied = tmp_path / runs[0].name
+    shutil.copytree(runs[0], copied)
+    everything = measured(copied)
+    (file,) = (tmp_path / "compared" / "results" / "lm_loss").glob("*.json")
+    whole = file.read_text()
+    edited = json.loads(whole)
+    edited["metrics"]["loss"] = 0.1
+    for content in ("", "[]", "{}", whole[:100], json.dumps(edited)):
+        file.write_text(content)
+        assert measured(copied) == {("lm_loss", copied.name)} < everything
+        assert json.loads(file.read_text())["metrics"] == json.loads(whole)["metrics"]
+
+
+def test_a_damaged_export_is_not_evaluated(runs, measured, tmp_path):
+    """Catches a table of the losses of zeros."""
+    copied = tmp_path / runs[0].name
+    shutil.copytree(runs[0], copied)
+    weights = copied / "export" / "model.safetensors"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    with pytest.raises(UserError, match=r"export is damaged \(model.safetensors"):
+        measured(copied)
 
 
 @pytest.mark.slow

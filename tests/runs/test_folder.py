@@ -24,6 +24,11 @@ trainer: {}
 attention: {name: sdpa}
 """
 
+ORIGIN = {
+    "created": "now", "data_fingerprint": "x", "versions": {}, "hardware": {}, "git_commit": None,
+    "initial_weights": None, "resumed": [],
+}  # fmt: skip
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -31,7 +36,7 @@ def folder(tmp_path):
 
 
 def begin(folder):
-    folder.begin(SETTINGS, {"initial_weights": None, "resumed": []})
+    folder.begin(SETTINGS, ORIGIN)
 
 
 def finish(folder):
@@ -55,13 +60,13 @@ def test_parts_are_added_in_their_order(folder):
     begin(folder)
     folder.add_part({"git_commit": "a"})
     folder.add_part({"git_commit": "b"})
-    assert folder.provenance == {"initial_weights": None, "resumed": [{"git_commit": "a"}, {"git_commit": "b"}]}
+    assert folder.provenance == {**ORIGIN, "resumed": [{"git_commit": "a"}, {"git_commit": "b"}]}
 
 
 def test_the_settings_of_an_earlier_stage_are_read_in_todays_terms(folder):
     """Catches a comparison that warns of names as if they were settings."""
     old = yaml.safe_load(OLD_CONFIG.read_text())
-    folder.begin(SETTINGS, {"initial_weights": {"digest": "x", "config": old}, "resumed": []})
+    folder.begin(SETTINGS, {**ORIGIN, "initial_weights": {"digest": "x", "config": old}})
     assert folder.provenance["initial_weights"]["config"] == read_config(OLD_CONFIG) != old
 
 

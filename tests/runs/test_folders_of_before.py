@@ -4,7 +4,9 @@ tests/fixtures/runs_af2503a holds a finished run, a run of the same settings tha
 corpus, and configurations with settings that have been renamed since.
 """
 
+import pickle
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,14 @@ import torch
 import yaml
 
 from roformer.config import TrainConfig
+from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate
 from roformer.runs import RunFolder
 from roformer.runs.history import read_config
 from roformer.runs.provenance import provenance
 from roformer.training.run import train
 from roformer.training.validation import validate
+from tests.planted import Planted
 from tests.tiny_runs import evaluation, metrics, weights
 
 STORED = Path(__file__).parents[1] / "fixtures" / "runs_af2503a"
@@ -51,6 +55,18 @@ def test_an_interrupted_run_resumes_to_the_weights_of_the_whole_one(runs, capsys
     tolerance = 0.0 if same_machine(whole) else 1e-4
     torch.testing.assert_close(weights(run.path), weights(whole.path), rtol=tolerance, atol=tolerance)
     assert [line["step"] for line in metrics(run.path)] == [line["step"] for line in metrics(whole.path)]
+
+
+@pytest.mark.parametrize(
+    "name", ["custom_checkpoint_0.pkl", "custom_checkpoint_2.pkl", "random_states_0.pkl", "optimizer.bin"]
+)
+def test_nothing_of_it_is_unpickled(runs, name):
+    """Catches an old checkpoint that runs somebody's code in the account of whoever resumes from it."""
+    run, trace = RunFolder("interrupted"), runs / "trace"
+    (run.checkpoints[11] / name).write_bytes(pickle.dumps(Planted(trace)))
+    with suppress(UserError):
+        train(again(run), frozenset())
+    assert not trace.exists()
 
 
 def test_a_finished_run_is_finished(runs, capsys):

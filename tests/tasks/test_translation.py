@@ -25,7 +25,7 @@ def task(make_task):
 
 
 def documents(task, step):
-    return task._documents(step, SIZE).tolist()
+    return task.batch_row_numbers(step, SIZE)
 
 
 def test_pairs_are_source_and_target_with_their_ends(task):

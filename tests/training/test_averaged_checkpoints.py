@@ -27,10 +27,10 @@ def test_fewer_than_asked_for_are_told(tiny_runs, tmp_path, capsys):
     """Catches a mean of one checkpoint that passes for one of five."""
     tiny_runs.train(tmp_path / "few", *OFTEN, "trainer.average_checkpoints=3", "trainer.max_steps=4")
     assert (
-        "trainer.average_checkpoints=3, of which 4 steps write 2: lower trainer.save_steps" in capsys.readouterr().out
+        "of trainer.average_checkpoints=3 only 2: lower trainer.save_steps" in capsys.readouterr().out
     )
     tiny_runs.train(tmp_path / "all", *OFTEN, "trainer.average_checkpoints=3")
-    assert "of which 8 steps" not in capsys.readouterr().out
+    assert "of trainer.average_checkpoints" not in capsys.readouterr().out
 
 
 def test_one_is_the_last_state(tiny_runs, tmp_path):
@@ -45,7 +45,7 @@ def test_a_run_that_was_stopped_has_the_same_mean(tiny_runs, interrupted, tmp_pa
     run = interrupted(tmp_path / "run", 5, *average)
     run = interrupted(run, 7, *average)
     resumed, whole = tiny_runs.train(run, *average), tiny_runs.train(tmp_path / "whole", *average)
-    assert sorted(path.name[-1] for path in (run / "checkpoints").iterdir()) == ["4", "5", "6", "7", "8"]
+    assert sorted(path.name[-1] for path in (run / "checkpoints").iterdir()) == ["4", "6", "8"]
     assert all(torch.equal(weight, weights(whole)[name]) for name, weight in weights(resumed).items())
 
 

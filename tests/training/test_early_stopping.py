@@ -5,6 +5,7 @@ import math
 import pytest
 from safetensors.torch import load_file
 
+from roformer.errors import UserError
 from roformer.tasks.classification import Classification
 from roformer.tasks.mlm import MaskedLanguageModeling
 from tests.tiny_runs import assert_same_run, metrics, weights
@@ -88,9 +89,9 @@ def test_a_stopped_run_that_lost_its_end_only_exports(tiny_runs, scripted, tmp_p
     assert is_exported(run, 4)
 
 
-def test_a_loss_that_is_no_number_is_no_gain(tiny_runs, scripted, tmp_path):
-    """Catches a diverged model that is taken for the best."""
+def test_a_validation_loss_that_is_no_number_ends_the_run(tiny_runs, scripted, tmp_path):
+    """Catches a diverged model that is taken for the best, and NaN in metrics.jsonl, which is no JSON."""
     scripted(MaskedLanguageModeling, [3.0, math.nan, math.nan])
-    run = tiny_runs.train(tmp_path / "run", *PATIENT)
-    assert metrics(run)[-1]["step"] == 6
-    assert is_exported(run, 2)
+    with pytest.raises(UserError, match="validation_loss is nan at step 4"):
+        tiny_runs.train(tmp_path / "run", *PATIENT)
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()

@@ -12,6 +12,7 @@ from transformers import RoFormerConfig as StockConfig
 from transformers import RoFormerForMaskedLM as StockRoFormer
 
 from roformer.errors import UserError
+from roformer.io import DIGESTS
 from roformer.tasks.factory import build_task
 from roformer.training.warm_start import build_model, fit_to_checkpoint
 from tests.tiny_runs import TinyRuns, metrics, weights
@@ -169,6 +170,7 @@ def test_weights_that_are_not_all_there_are_refused(tiny_runs, pretrained, tmp_p
     stored = weights(pretrained)
     del stored["roformer.layers.1.output.weight"]
     save_file(stored, export / "model.safetensors", metadata={"format": "pt"})
+    (export / DIGESTS).unlink()
     message = refusal(tiny_runs, tmp_path / "run", f"init_from={export}")
     assert message.startswith(
         f"{export} has no fitting weights for roformer.layers.1.output.weight, which RoFormerFor"
@@ -205,6 +207,8 @@ def test_a_broken_export_is_refused(tiny_runs, pretrained, tmp_path, file, conte
     (export / file).unlink()
     if content is not None:
         (export / file).write_bytes(content)
+    assert f"{export} is damaged ({file} " in refusal(tiny_runs, tmp_path / "run", f"init_from={export}")
+    (export / DIGESTS).unlink()  # as if another program had written it
     assert reason in refusal(tiny_runs, tmp_path / "run", f"init_from={export}")
 
 
@@ -216,7 +220,8 @@ def test_the_start_is_recorded_and_kept_to(tiny_runs, finished, tmp_path):
     assert record["initial_weights"]["config"] == yaml.safe_load((start / "config.yaml").read_text())
     tiny_runs.train(run, f"init_from={start}", task="classification")  # finished, and the start is what it was
     other = tiny_runs.train(tmp_path / "other", "seed=2")
-    shutil.copy(other / "export" / "model.safetensors", start / "export" / "model.safetensors")
+    shutil.rmtree(start / "export")
+    shutil.copytree(other / "export", start / "export")
     message = refusal(tiny_runs, run, f"init_from={start}")
     assert message.startswith(f"{run} was begun from other weights than those that are in init_from={start} now")
 

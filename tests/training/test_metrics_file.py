@@ -1,12 +1,11 @@
 """metrics.jsonl and the lines on the screen."""
 
-import json
 import time
 
 import pytest
 import torch
 
-from roformer.runs.metrics import MetricsFile, read_metrics
+from roformer.runs.metrics import append_metrics, check_metrics, read_metrics
 from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.training.callbacks import Callback
 from roformer.training.meter import ThroughputMeter
@@ -69,14 +68,24 @@ def test_speed_leaves_out_pauses(monkeypatch):
     assert meter.report() == {"loss": 7.0, "tokens_per_second": 10.0, "data_wait": 0.0}
 
 
-def test_a_restart_drops_what_comes_after_its_checkpoint(tmp_path):
-    """Catches lines of steps that are about to be done again."""
+def test_a_step_that_is_done_again_replaces_its_line(tmp_path):
+    """Catches two lines of one step, a line lost with the one that a crash cut short, and a file that is rewritten."""
     file = tmp_path / "metrics.jsonl"
-    file.write_text("".join(json.dumps({"step": step}) + "\n" for step in range(1, 7)) + '{"step": 7, "l')
-    MetricsFile(file, resumed_at=4).write({"step": 5, "loss": 0.5})
-    assert [line["step"] for line in read_metrics(file)] == [1, 2, 3, 4, 5]
-    MetricsFile(file, resumed_at=0)
-    assert read_metrics(file) == []
+    file.write_text(before := '{"step": 1, "loss": 9}\n{"step": 2, "loss": 8}\n{"step": 3, "lo')
+    append_metrics(file, {"step": 2, "loss": 7})
+    append_metrics(file, {"step": 4, "loss": 6})
+    assert read_metrics(file) == [{"step": 1, "loss": 9}, {"step": 2, "loss": 7}, {"step": 4, "loss": 6}]
+    assert file.read_text().startswith(before)
+    assert check_metrics(file, [1, 2, 4]) is None
+    assert "no readable line of 1 logged steps (3)" in check_metrics(file, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("broken", [b"\xff\n", b"[1]\n", b'{"loss": 1}\n', b'{"step": "2"}\n', b"\0\0\n", b"\n"])
+def test_lines_that_cannot_be_read_are_skipped(tmp_path, broken):
+    """Catches one broken line that hides all that follow, or ends an evaluation in a traceback."""
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"step": 1}\n' + broken + b'{"step": 3}\n')
+    assert [line["step"] for line in read_metrics(file)] == [1, 3]
 
 
 def test_evaluations_are_told_without_a_terminal(tiny_runs, tmp_path, capsys):

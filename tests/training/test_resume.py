@@ -6,12 +6,13 @@ import signal
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 from roformer.runs import RunFolder
 from roformer.tasks.factory import build_task
 from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.training.callbacks import Callback
+from roformer.training.checkpoint import TrainingState
+from roformer.training.signals import SIGNALS
 from tests.tiny_runs import assert_same_run, metrics
 
 DROPOUT = ("model.hidden_dropout_prob=0.1", "model.attention_probs_dropout_prob=0.1")
@@ -55,7 +56,6 @@ def test_stopping_between_two_logged_steps_changes_no_line(interrupted, tiny_run
 def test_dropout_needs_no_state_of_a_generator(tiny_runs, interrupted, uninterrupted, monkeypatch, tmp_path):
     """Catches dropout that depends on what was drawn before: a draw in an evaluation, or another process, moves it."""
     run = interrupted(tmp_path / "run", 3, *DROPOUT)
-    (run / "checkpoints" / "step_00000003" / "random_states_0.pkl").unlink()
     evaluate = MaskedLanguageModeling.evaluate
 
     def drawing(self, model, split):
@@ -79,10 +79,13 @@ def test_each_step_and_seed_drops_out_anew(tiny_runs, tmp_path):
     assert len(set(drawn)) == len(drawn) == 16
 
 
-def test_signal_in_the_last_step_lets_the_run_finish(tiny_runs, before_step, tmp_path):
-    """Catches a finished run without its export, and an exit status that says it was stopped."""
-    tiny_runs.train(tmp_path / "run", callbacks=[before_step(8, lambda: signal.raise_signal(signal.SIGTERM))])
-    assert (tmp_path / "run" / "export" / "config.json").is_file()
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_signal_does_not_wait_for_an_evaluation(tiny_runs, interrupted, uninterrupted, tmp_path, step):
+    """Catches a job that is killed while it evaluates, after a signal long before; and an evaluation left out."""
+    run = interrupted(tmp_path / "run", step, *DROPOUT)
+    assert metrics(run)[-1]["step"] == step - 1
+    assert not (run / "export").exists()
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
 
 
 def test_steps_after_the_last_checkpoint_are_done_again(tiny_runs, before_step, uninterrupted, tmp_path):
@@ -103,16 +106,16 @@ def test_steps_after_the_last_checkpoint_are_done_again(tiny_runs, before_step, 
 def test_crash_while_saving_leaves_the_older_checkpoint(tiny_runs, monkeypatch, uninterrupted, tmp_path):
     """Catches half a checkpoint that a run goes on from, or falls over."""
     run = tmp_path / "run"
-    save_state = Accelerator.save_state
+    save = TrainingState.save
 
     def cut(self, folder):
-        save_state(self, folder)
-        if "00000008" in folder:
-            (next(iter(run.glob("checkpoints/.step_00000008*"))) / "optimizer.bin").write_bytes(b"half")
+        save(self, folder)
+        if "00000008" in folder.name:
+            (folder / "optimizer.safetensors").write_bytes(b"half")
             raise SimulatedCrash
 
     with monkeypatch.context() as patch:
-        patch.setattr(Accelerator, "save_state", cut)
+        patch.setattr(TrainingState, "save", cut)
         with pytest.raises(SimulatedCrash):
             tiny_runs.train(run, *DROPOUT)
     assert list(RunFolder(run).checkpoints) == [4]
@@ -145,3 +148,53 @@ def test_epochs_reshuffle_and_a_run_crosses_them(interrupted, tiny_runs, tmp_pat
     assert steps == math.ceil(3 * task.rows / 32)
     run = interrupted(tmp_path / "run", steps - 1, *epochs, task="classification")
     assert_same_run(tiny_runs.train(run, *epochs, task="classification"), whole)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_each_signal_that_announces_the_end_saves(interrupted, tiny_runs, uninterrupted, tmp_path, number):
+    """Catches hours lost to the signal of a scheduler: USR1 of Slurm, USR2 of submitit, XCPU, HUP of a terminal."""
+    run = interrupted(tmp_path / "run", 3, *DROPOUT, number=number)
+    assert list(RunFolder(run).checkpoints) == [3]
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
+
+
+def test_the_handler_of_a_scheduler_is_called_after_saving(interrupted, tmp_path):
+    """Catches a submitit job that is saved and never queued again, because its handler was replaced."""
+    called = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: called.append(list(RunFolder(tmp_path / "run").checkpoints)))
+    try:
+        interrupted(tmp_path / "run", 3, number=signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert called == [[3]]
+
+
+def test_a_run_stops_after_its_minutes(tiny_runs, uninterrupted, tmp_path, capsys):
+    """Catches a job that its scheduler kills, because nobody told it how long it has."""
+    run = tmp_path / "run"
+    with pytest.raises(SystemExit) as stopped:
+        tiny_runs.train(run, *DROPOUT, "trainer.max_minutes=1e-9")
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "stopped at step 1 of 8" in capsys.readouterr().out
+    assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
+
+
+def test_checkpoints_by_time_are_kept_within_their_number(tiny_runs, uninterrupted, tmp_path):
+    """Catches hours between checkpoints where steps are slow, and a disk that fills up with those by time."""
+    seen = []
+
+    class Watch(Callback):
+        def before_step(self, trainer):
+            trainer.checkpoints.wait()
+            seen.append(list(trainer.folder.checkpoints))
+
+    run = tiny_runs.train(tmp_path / "run", *DROPOUT, "trainer.save_minutes=1e-9", callbacks=[Watch()])
+    assert seen == [[], [1], [2], [3], [4], [4, 5], [4, 6], [4, 7]]
+    assert_same_run(run, uninterrupted("mlm"))
+
+
+def test_many_stops_leave_few_checkpoints(interrupted, tmp_path):
+    """Catches a spot machine whose disk fills up with the checkpoints of its stops."""
+    for step in (1, 2, 3):
+        interrupted(tmp_path / "run", step)
+    assert list(RunFolder(tmp_path / "run").checkpoints) == [3]

@@ -1,10 +1,12 @@
 """Two processes that talk over gloo train what one process trains."""
 
 import shutil
+import signal
 import socket
 
 import pytest
 
+from tests.commands import wait_until
 from tests.tiny_runs import assert_same_run, metrics, weights
 
 pytestmark = pytest.mark.slow
@@ -23,11 +25,13 @@ def free_port():
 def start_pair(commands):
     """Starts ``train.py`` as two processes with what torchrun sets for each."""
 
-    def start(*overrides):
+    def start(*overrides, then=None):
         shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
         ranks = ({"RANK": rank, "LOCAL_RANK": rank} for rank in "01")
         started = [commands.start("train.py", *overrides, **shared, **rank) for rank in ranks]
-        return [command.wait() for command in started]
+        if then:
+            then(started)
+        return [command if command.status is not None else command.wait() for command in started]
 
     return start
 
@@ -100,8 +104,28 @@ def test_one_process_goes_on_where_two_stopped(half, tiny_runs, alone):
 def test_a_batch_that_two_cannot_share_is_refused(start_pair, tiny_runs, tmp_path):
     """Catches shares of unequal size, which weigh some sequences more than others."""
     odd = ("trainer.batch_size=3", f"paths.output_dir={tmp_path / 'run'}")
-    for command in start_pair(*tiny_runs.overrides(*odd)):
-        assert command.status == 1
-        assert command.error_lines == [
-            "error: trainer.batch_size 3 is not a multiple of 2 processes x trainer.gradient_accumulation_steps 1"
-        ]
+    first, second = start_pair(*tiny_runs.overrides(*odd))
+    assert (first.status, second.status) == (1, 1)
+    assert first.error_lines == [
+        "error: trainer.batch_size 3 is not a multiple of 2 processes x trainer.gradient_accumulation_steps 1"
+    ]
+    assert second.error_lines == []
+
+
+@pytest.mark.parametrize("hung", [0, 1])
+def test_a_process_that_hangs_is_named(start_pair, tiny_runs, tmp_path, hung):
+    """Catches a job that burns its whole allocation, because one of its machines has stopped."""
+    run = tmp_path / "run"
+    long = ("trainer.max_steps=100000", "trainer.logging_steps=1000", "trainer.eval_steps=100000")
+    overrides = tiny_runs.overrides(f"paths.output_dir={run}", "trainer.timeout_minutes=0.25", *long)
+
+    def stop(commands):
+        wait_until(lambda: list(run.glob("checkpoints/step_*")))
+        commands[hung].send(signal.SIGSTOP)
+        commands[1 - hung].wait()
+        commands[hung].send(signal.SIGKILL)
+
+    commands = start_pair(*overrides, then=stop)
+    (line,) = commands[1 - hung].error_lines
+    assert line.startswith(f"error: process {hung} has not answered for 0.25 minutes")
+    assert commands[1 - hung].status == 1

@@ -4,6 +4,7 @@ import statistics
 from itertools import pairwise
 from typing import Any
 
+from roformer.errors import UserError
 from roformer.runs import RunFolder
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.sections.learning_speed import Metrics
@@ -16,7 +17,10 @@ class LearningSpeed(Evaluator[Any, Metrics]):
     metrics = Metrics
 
     def evaluate(self, run: LoadedRun[Any]) -> Metrics:
-        lines = RunFolder(run.folder).metrics()
+        folder = RunFolder(run.folder)
+        lines = [line for line in folder.metrics() if "tokens_per_second" in line]  # not where all was skipped
+        if not any("validation_loss" in line for line in lines):
+            raise UserError(f"{folder.metrics_file} has no evaluation; restore it, or leave the run out of runs=")
         seconds, total = [], 0.0
         for before, line in pairwise([{"tokens": 0.0}, *lines]):
             total += (line["tokens"] - before["tokens"]) / line["tokens_per_second"]

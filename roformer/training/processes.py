@@ -1,0 +1,64 @@
+"""Several processes that train one run: how long they wait for each other, and which one has stopped answering."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch import distributed as dist
+
+from roformer.errors import UserError
+from roformer.runtime.heartbeat import Heartbeat
+
+_LOST = ("timed out", "timeout", "connection closed", "connection reset", "broken pipe")  # in what gloo says
+
+
+class HungProcessError(UserError):
+    """A process no longer answers. Only one of those that do raises this."""
+
+    is_said_once = True
+
+
+class Processes:
+    """The processes of this run; one, unless a launcher such as torchrun has started more.
+
+    Args:
+        minutes: that they wait for each other in training.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+        self.state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(minutes=minutes))
+        several = self.state.num_processes > 1
+        self._preparing = dist.new_group(timeout=timedelta(days=1), backend="gloo") if several else None
+
+    def wait_for_prepared(self) -> None:
+        """Waits until all have their data, which for a large corpus takes longer than any step."""
+        if self._preparing is not None:
+            dist.barrier(self._preparing)
+
+    @contextmanager
+    def watched(self, folder: Path) -> Iterator[None]:
+        """Raises ``HungProcessError`` in place of what a lost process makes of the calls inside.
+
+        Raises:
+            SystemExit: with 1, in all processes but the first of those that answer.
+        """
+        heartbeat = Heartbeat(folder, self.state.process_index, self.state.num_processes)
+        with heartbeat.beating():
+            try:
+                yield
+            except RuntimeError as error:
+                if self._preparing is None or not any(word in str(error).lower() for word in _LOST):
+                    raise
+                silent = heartbeat.silent()
+                answering = [rank for rank in range(self.state.num_processes) if rank not in silent]
+                if self.state.process_index != min(answering, default=0):
+                    raise SystemExit(1) from error
+                who = f"process {' and '.join(map(str, silent))} has" if silent else "the processes have"
+                raise HungProcessError(
+                    f"{who} not answered for {self.minutes:g} minutes; look at its machine, then re-run the same "
+                    "command to resume from the last checkpoint (trainer.timeout_minutes is the limit)"
+                ) from error
