@@ -163,6 +163,8 @@ def _digest(file: Path) -> str:
 
 def _sync(path: Path) -> None:
     """Waits until a file, or the list of names in a folder, is on disk."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot sync a folder
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

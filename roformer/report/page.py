@@ -18,7 +18,7 @@ from roformer.report import canvas
 from roformer.report.blocks import Block, Tile
 from roformer.report.figure import Figure
 from roformer.report.numbers import provenance_line
-from roformer.report.table import Table, to_html, to_markdown
+from roformer.report.table import Table, escape_markdown, to_html, to_markdown
 from roformer.results.comparison import Comparison
 
 
@@ -101,10 +101,11 @@ def html(comparison: Comparison, sections: Sections) -> str:
 
 def markdown(comparison: Comparison, sections: Sections) -> str:
     """Returns the sentences and the tables of the page as Markdown."""
-    head = "\n\n".join([f"# {comparison.title}", *sentences(comparison, sections), ""])
+    head = "\n\n".join([f"# {escape_markdown(comparison.title)}", *sentences(comparison, sections), ""])
     blocks = (block for part in page_parts(comparison, sections) for block in part.blocks)
     tables = [to_markdown(block) for block in blocks if isinstance(block, Table)]
-    return "\n".join([head, *tables, f"`{comparison.origin.command}`: {provenance_line(comparison.origin)}.\n"])
+    command = comparison.origin.command.replace("`", "'")
+    return "\n".join([head, *tables, f"`{command}`: {escape_markdown(provenance_line(comparison.origin))}.\n"])
 
 
 def page_parts(comparison: Comparison, sections: Sections) -> list[Part]:

@@ -22,11 +22,11 @@ class Table:
 
 def to_markdown(table: Table) -> str:
     """Renders one table as GitHub Markdown: heading, warnings, table, note."""
-    cells = [[_escape_markdown(cell) for cell in row] for row in (table.columns, *table.rows)]
+    cells = [[escape_markdown(cell) for cell in row] for row in (table.columns, *table.rows)]
     head, *body = (f"| {' | '.join(row)} |" for row in cells)
     rule = "|".join(["", " --- ", *[" ---: "] * (len(table.columns) - 1), ""])
-    warnings = [f"> **Warning:** {_escape_markdown(text)}\n" for text in table.warnings]
-    return "\n".join([f"## {_escape_markdown(table.title)}\n", *warnings, head, rule, *body, "", table.note, ""])
+    warnings = [f"> **Warning:** {escape_markdown(text)}\n" for text in table.warnings]
+    return "\n".join([f"## {escape_markdown(table.title)}\n", *warnings, head, rule, *body, "", table.note, ""])
 
 
 def to_html(table: Table) -> str:
@@ -44,5 +44,6 @@ def _html_row(row: Sequence[str]) -> str:
     return f'<tr><th scope="row">{first}</th>{cells}</tr>'
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Returns a text that Markdown shows as it is, HTML included."""
     return re.sub(r"([|<>*_`\\])", r"\\\1", text).replace("\n", " ")

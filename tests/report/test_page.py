@@ -9,7 +9,7 @@ import pytest
 from roformer.errors import UserError
 from roformer.report.canvas import CSS_COLORS, spread
 from roformer.report.figure import Figure
-from roformer.report.page import html, page_parts, write_report
+from roformer.report.page import html, markdown, page_parts, write_report
 from roformer.results.comparison import comparison_to_json
 from roformer.sections import in_page_order
 from tests.report.conftest import drop, encodings, loaded, rename, summary
@@ -292,3 +292,13 @@ def test_what_is_written_is_read_back(comparison):
     versions = {name: section.version for name, section in in_page_order()}
     assert comparison_to_json(first, versions) == comparison
     assert loaded(comparison_to_json(first, versions)) == first
+
+
+def test_tables_hold_no_html_of_others(comparison):
+    """Catches a script in the title or the machine's name of somebody's results, on a site that shows tables.md."""
+    comparison["title"] = "<script>alert(1)</script>"
+    comparison["origin"]["hardware"]["cpu"] = "<img src=x onerror=alert(1)>"
+    comparison["origin"]["command"] = "evaluate.py `<script>`"
+    text = markdown(loaded(comparison), in_page_order())
+    shown = re.sub(r"`[^`]*`|\\<", "", text)
+    assert "<" not in shown

@@ -26,9 +26,7 @@ def test_export_is_the_mean_of_the_last_checkpoints(tiny_runs, tmp_path):
 def test_fewer_than_asked_for_are_told(tiny_runs, tmp_path, capsys):
     """Catches a mean of one checkpoint that passes for one of five."""
     tiny_runs.train(tmp_path / "few", *OFTEN, "trainer.average_checkpoints=3", "trainer.max_steps=4")
-    assert (
-        "of trainer.average_checkpoints=3 only 2: lower trainer.save_steps" in capsys.readouterr().out
-    )
+    assert "of trainer.average_checkpoints=3 only 2: lower trainer.save_steps" in capsys.readouterr().out
     tiny_runs.train(tmp_path / "all", *OFTEN, "trainer.average_checkpoints=3")
     assert "of trainer.average_checkpoints" not in capsys.readouterr().out
 

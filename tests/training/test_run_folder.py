@@ -1,8 +1,10 @@
 """One folder, one run: what may be done to it again, and what is refused in a line."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -194,6 +196,24 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     write("c")
     assert sorted(file.name for file in folder.iterdir()) == ["SHA256SUMS", "c"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_colleagues_can_read_a_run(tiny_runs, tmp_path):
+    """Catches weights that a library writes for their owner alone, next to a configuration that all can read."""
+    before = os.umask(0o022)
+    try:
+        run = tiny_runs.train(tmp_path / "run")
+    finally:
+        os.umask(before)
+    kept = [path for name in ("export", "checkpoints") for path in (run / name).rglob("*") if path.is_file()]
+    assert len(kept) > 8
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o644}
+
+
+def test_digests_are_those_of_sha256sum(finished):
+    """Catches a format that only we can check."""
+    for folder in (finished / "export", *(finished / "checkpoints").iterdir()):
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
 
 
 def test_a_place_that_cannot_be_written_is_named(tiny_runs, tmp_path):
