@@ -115,7 +115,8 @@ def _settings(file: Path) -> Collection[str]:
 
 def _place_of(key: str, group: str) -> str:
     """Returns a hint to the group of a setting that was given in the wrong place, or "" if no file has the setting."""
-    files = [file for file in sorted(CONF.glob("*/*.yaml")) if key in _settings(file)]
+    places = (file for file in sorted(CONF.glob("*/*.yaml")) if file.parent.name != "debug")
+    files = [file for file in places if key in _settings(file)]
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"
     groups = sorted({f"{file.parent.name}.{key}" for file in files})

@@ -7,6 +7,7 @@ from typing import Any
 # What terminals, Kubernetes, Slurm (USR1 by --signal, XCPU) and submitit (USR2) send before they kill.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows lacks some
+_OF_SCHEDULERS = tuple(number for number in SIGNALS if number.name in ("SIGUSR1", "SIGUSR2"))
 
 
 class Interrupted(Exception):  # noqa: N818  # it is no error
@@ -39,9 +40,9 @@ class StopSignal:
             raise Interrupted
 
     def hand_over(self) -> None:
-        """Calls the earlier handler of the signal received, such as submitit's, which requeues the job."""
+        """Calls the earlier handler of a signal of schedulers, such as submitit's, which requeues the job."""
         handler = self._previous.get(self.received or 0)
-        if callable(handler) and handler is not signal.default_int_handler:
+        if self.received in _OF_SCHEDULERS and callable(handler):
             handler(self.received, None)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -171,10 +171,13 @@ MISTAKES = {
     "csv": (lambda root: write(root, {"a.csv": 'text\n"x'}), r"a\.csv, line 2 is not readable"),
     "csv fields": (
         lambda root: write(root, {"a.csv": "id,text\n1,x\n2,y,z"}),
-        r"a\.csv, line 3 has 3 fields",
+        r"a\.csv, line 3: 3 instead of 2 fields",
     ),
-    "csv comma": (lambda root: write(root, {"a.csv": "text\nfirst, second"}), r"line 2 has 2 fields.*double quotes"),
-    "csv short": (lambda root: write(root, {"a.csv": "text,label\nx"}), r"a\.csv, line 2 has 1 fields"),
+    "csv comma": (
+        lambda root: write(root, {"a.csv": "text\nfirst, second"}),
+        r"line 2: 2 instead of 1 fields",
+    ),
+    "csv short": (lambda root: write(root, {"a.csv": "text,label\nx"}), r"line 2: 1 instead of 2 fields; add what"),
     "csv twice": (lambda root: write(root, {"a.csv": "text,text\nx,y"}), r"a\.csv has two columns named 'text'"),
     "empty csv": (lambda root: write(root, {"a.csv": ""}), r"a\.csv has no column 'text'"),
     "number": (lambda root: write(root, {"a.jsonl": '{"text": 3}'}), r"column 'text' contains int"),

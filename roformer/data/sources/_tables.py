@@ -128,9 +128,13 @@ def _separated(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Row]]
                 places = [header.index(column) for column in columns]
                 for row in filter(None, rows):  # a blank line is no row
                     if len(row) != len(header):
-                        raise UserError(
-                            f"{path}, line {rows.line_num} has {len(row)} fields, and the header has {len(header)}; "
+                        remedy = (
                             "put texts that contain the separator in double quotes"
+                            if len(row) > len(header)
+                            else "add what is missing, an empty field at least"
+                        )
+                        raise UserError(
+                            f"{path}, line {rows.line_num}: {len(row)} instead of {len(header)} fields; {remedy}"
                         )
                     yield {column: row[place] or None for column, place in zip(columns, places, strict=True)}
             except csv.Error as error:

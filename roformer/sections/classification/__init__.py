@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import figure
 from numpy.typing import NDArray
 
+from roformer.errors import UserError
 from roformer.report.blocks import Block, Tile
 from roformer.report.canvas import MUTED, shorten, themed
 from roformer.report.charts import Row, dot_chart, wrap
@@ -104,9 +105,12 @@ class Classification(Section[Summary]):
     place = 400
 
     def summarize(self, records: Records) -> Summary | None:
+        """Raises ``UserError`` if the runs have other test documents."""
         runs = records.by_encoding(Metrics)
         if not runs:
             return None
+        if len({each.labels for by_seed in runs.values() for each in by_seed.values()}) > 1:
+            raise UserError("classifiers with other test documents do not compare; narrow runs= to one dataset")
         reference = runs.get(records.reference, {})
         differences = holm(
             {
