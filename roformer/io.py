@@ -80,7 +80,7 @@ def damage(folder: Path) -> str | None:
         return f"{unknown[0]} is not in {DIGESTS}"
     for name, digest in recorded.items():
         try:
-            if _digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 return f"{name} has changed since it was written"
         except FileNotFoundError:
             return f"{name} is missing"
@@ -146,14 +146,15 @@ def _seal(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for file in files:
         file.chmod(mode)
-    lines = [f"{_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    lines = [f"{file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     digests = folder / DIGESTS
     digests.write_text("".join(lines), encoding="utf-8")
     for path in (*files, digests, *(path for path in folder.rglob("*") if path.is_dir()), folder):
         _sync(path)
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """Returns 64 hexadecimal digits that name the content of a file."""
     found = hashlib.sha256()
     with file.open("rb", buffering=0) as content:
         while part := content.read(1 << 20):

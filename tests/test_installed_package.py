@@ -122,7 +122,6 @@ def test_commands_work_in_an_empty_folder(shell, tmp_path):
         (["tracker=wandb"], "tracking"),
         (["tracker=tensorboard"], "tracking"),
         (["data=hub", "data.dataset=some/text"], "hub"),
-        (["data=text", "data.path=texts.csv"], "tables"),
         (["data=text", "data.path=texts.parquet"], "tables"),
         (["data=text", "data.path=texts.txt", "tokenizer=words"], "chinese"),
         (["data=text", "data.path=texts.txt", "task=classification"], "report"),
@@ -131,7 +130,7 @@ def test_commands_work_in_an_empty_folder(shell, tmp_path):
 )
 def test_missing_packages_are_named(shell, tmp_path, arguments, extra):
     """Catches a traceback, or hours of training before it."""
-    for suffix in ("csv", "parquet", "txt"):
+    for suffix in ("parquet", "txt"):
         (tmp_path / f"texts.{suffix}").write_text("text\nsome text\n\nanother text\n")
     done = shell((), "roformer-train", "tracker=none", *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr

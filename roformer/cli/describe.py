@@ -42,10 +42,12 @@ def describe(corpus: TokenizedCorpus) -> str:
 
 
 def describe_batch(task: Task, number: int, batch_size: int) -> str:
-    """Returns the sequences of a training batch, one per line, as the model gets them."""
+    """Returns the segments of a training batch, one per line, as the model gets them."""
     inputs = task.batch(number, batch_size, share=0, shares=1).inputs
     rows = ", ".join(map(str, task.batch_row_numbers(number, batch_size)))
-    return "\n".join([f"batch {number}, rows {rows}:", *task.tokenizer.batch_decode(inputs["input_ids"])])
+    text = "\n".join(task.tokenizer.batch_decode(inputs["input_ids"]))
+    start = task.tokenizer.cls_token
+    return f"batch {number}, rows {rows}:\n" + (text.replace(f" {start}", f"\n{start}") if start else text)
 
 
 @command("train")

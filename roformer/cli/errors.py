@@ -90,7 +90,7 @@ def fault_of_the_machine(error: BaseException) -> str | None:
             )
         if isinstance(cause, MemoryError) or any(each in str(cause) for each in _MEMORY):
             return "out of memory; lower trainer.batch_size, or raise trainer.gradient_accumulation_steps"
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__  # not its context: a bug may follow an error that was dealt with
     return None
 
 

@@ -14,7 +14,7 @@ from roformer.errors import UserError, one_line
 from roformer.evaluation.comparability import label_runs
 from roformer.evaluation.comparison import compare
 from roformer.evaluation.runs import Run, find_runs
-from roformer.io import write_json
+from roformer.io import file_digest, write_json
 from roformer.position import POSITION_ENCODINGS
 from roformer.report.page import headline, warnings, write_report
 from roformer.results.comparison import comparison_to_json
@@ -22,7 +22,7 @@ from roformer.results.records import Record
 from roformer.results.schema import from_json, to_json
 from roformer.runs import RunFolder
 from roformer.runs.folder import check_export
-from roformer.runs.provenance import file_digest, provenance
+from roformer.runs.provenance import provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
 from roformer.sections import in_page_order

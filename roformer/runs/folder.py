@@ -7,6 +7,7 @@
 ``best/``                        the best state so far, where early stopping asks for it
 ``diverged``                     there if the run ended in numbers that are not finite
 ``export/``                      what ``from_pretrained`` reads; marks a run that has finished
+``.alive-0``                     sign of life of one of several processes
 ``.lock``                        held by the process that trains here
 
 Checkpoints, ``best/`` and ``export/`` are whole or not there, and hold the digests of their files.
@@ -149,6 +150,10 @@ class RunFolder:
             return False
         lines = self.metrics()  # version 0.1 wrote the loss down
         return self._diverged.is_file() or bool(lines and not math.isfinite(lines[-1].get("loss", 0.0)))
+
+    def signs_of_life(self, processes: int) -> list[Path]:
+        """Returns a file for each of several processes that train here, by rank."""
+        return [self.path / f".alive-{rank}" for rank in range(processes)]
 
     def lock(self) -> bool:
         """Returns whether this process is now the only one that trains in the folder, which must exist."""

@@ -3,7 +3,6 @@
 Saved with every run and in every results file.
 """
 
-import hashlib
 import math
 import os
 import platform
@@ -24,6 +23,7 @@ from torch import distributed as dist
 from roformer.config import CONF, TrainConfig
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
+from roformer.io import file_digest
 from roformer.runs.folder import RunFolder, find_export, run_of_export
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "hydra-core", "numpy")
@@ -99,11 +99,6 @@ def check_initial_weights(folder: RunFolder, init_from: str | None) -> None:
             f"{folder.path} was begun from other weights than those that are in init_from={init_from} "
             "now; choose another paths.output_dir, or delete that folder"
         )
-
-
-def file_digest(file: Path) -> str:
-    """Returns 64 hexadecimal digits that name the content of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _command() -> str:

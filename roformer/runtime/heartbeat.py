@@ -1,7 +1,7 @@
 """Signs of life of several processes: one that is stopped, or whose machine is gone, gives none."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -11,17 +11,15 @@ _SILENT = 5 * _SECONDS
 
 
 class Heartbeat:
-    """Signs of life of all processes of a run, one file each, in a folder that they share.
+    """Signs of life of all processes of a run.
 
     Args:
-        folder: of the run.
+        files: of each process one, by rank, on a disk that they share.
         rank: of this process.
-        processes: how many there are.
     """
 
-    def __init__(self, folder: Path, rank: int, processes: int) -> None:
-        self.rank = rank
-        self._files = [folder / f".alive-{number}" for number in range(processes)]
+    def __init__(self, files: Sequence[Path], rank: int) -> None:
+        self.rank, self._files = rank, files
 
     @contextmanager
     def beating(self) -> Iterator[None]:

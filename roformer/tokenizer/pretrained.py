@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
 from roformer.data.tokenize import tokenizer_key
-from roformer.errors import UserError
+from roformer.errors import UserError, one_line
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
 
 _NEEDED = ("pad_token", "cls_token", "sep_token", "mask_token")
@@ -40,9 +40,8 @@ class PretrainedTokenizer(TokenizerSource):
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else self.path)
         except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"cannot load tokenizer.path={self.path}: {reason[:200]} (give a folder that save_pretrained wrote, a "
+                f"cannot load tokenizer.path={self.path}: {one_line(error)} (give a folder of save_pretrained, a "
                 "hub name and a network, or use tokenizer=wordpiece)"
             ) from error
         if not isinstance(tokenizer, PreTrainedTokenizerFast):

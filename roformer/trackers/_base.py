@@ -44,7 +44,7 @@ class Tracker(ABC):
             run_id: the same for all parts of a run, and no other run's.
             config: the run's settings, nested.
         """
-        with self._going_on("start"):
+        with self._unable_to_end_it("start"):
             self._started = self.open(folder, run_id, config)
 
     @abstractmethod
@@ -54,23 +54,23 @@ class Tracker(ABC):
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Sends the metrics of an optimizer step."""
         if self._started:
-            with self._going_on("log"):
+            with self._unable_to_end_it("log"):
                 self._started.log(dict(metrics), step=step)
 
     def finish(self) -> None:
         """Writes what is pending and closes the tracker."""
         if self._started:
-            with self._going_on("finish"):
+            with self._unable_to_end_it("finish"):
                 self._started.finish()
 
     @contextmanager
-    def _going_on(self, action: str) -> Iterator[None]:
+    def _unable_to_end_it(self, action: str) -> Iterator[None]:
         """Keeps an error of the library from ending the training; nothing more is sent after it."""
         try:
             yield
         except Exception as error:
             self._started = None
-            print(f"warning: {type(self).__name__} cannot {action} ({one_line(error)}); training goes on without it")
+            print(f"warning: {type(self).__name__} cannot {action} ({one_line(error)}); training continues without it")
 
 
 TRACKERS: Registry[Tracker] = Registry("tracker")

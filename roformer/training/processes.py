@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from torch import distributed as dist
 
 from roformer.errors import UserError
+from roformer.runs import RunFolder
 from roformer.runtime.heartbeat import Heartbeat
 
 _LOST = ("timed out", "timeout", "connection closed", "connection reset", "broken pipe")  # in what gloo says
@@ -40,13 +40,13 @@ class Processes:
             dist.barrier(self._preparing)
 
     @contextmanager
-    def watched(self, folder: Path) -> Iterator[None]:
+    def watched(self, folder: RunFolder) -> Iterator[None]:
         """Raises ``HungProcessError`` in place of what a lost process makes of the calls inside.
 
         Raises:
             SystemExit: with 1, in all processes but the first of those that answer.
         """
-        heartbeat = Heartbeat(folder, self.state.process_index, self.state.num_processes)
+        heartbeat = Heartbeat(folder.signs_of_life(self.state.num_processes), self.state.process_index)
         with heartbeat.beating():
             try:
                 yield

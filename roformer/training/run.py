@@ -57,7 +57,7 @@ def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[C
         if state.is_main_process:
             record_part(folder, plan.config, task.corpus, plan.losses_by_rate)
         try:
-            with processes.watched(folder.path):
+            with processes.watched(folder):
                 trainer.fit()
         except NonfiniteError:
             if state.is_main_process:

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 import roformer.cli.describe
+from roformer.cli.describe import describe_batch
 from roformer.data.token_store import TokenizedCorpus, TokenizedSplit
+from roformer.tasks.factory import build_task
 from roformer.tokenizer import TOKENIZERS
 
 ROOT = Path(__file__).parents[2]
@@ -70,3 +72,15 @@ def test_mistakes_end_in_one_line(arguments: list[str], message: str) -> None:
 def test_every_tokenizer_yaml_builds(path: Path) -> None:
     """Catches a key that the class does not take, or a missing one."""
     assert TOKENIZERS.build(yaml.safe_load(path.read_text()))
+
+
+def test_a_batch_is_printed_as_the_model_gets_it(tiny_runs):
+    """Catches texts of another batch than the one that a run names when its numbers are not finite."""
+    config = tiny_runs.config("unused")
+    task = build_task(config)
+    head, *lines = describe_batch(task, 3, config.trainer.batch_size).splitlines()
+    assert head == f"batch 3, rows {', '.join(map(str, task.batch_row_numbers(3, config.trainer.batch_size)))}:"
+    assert len(lines) >= config.trainer.batch_size
+    assert all(line.startswith("[CLS]") for line in lines)
+    assert any("[MASK]" in line for line in lines)
+    assert lines != describe_batch(task, 4, config.trainer.batch_size).splitlines()[1:]

@@ -40,7 +40,21 @@ def test_a_fault_of_the_machine_is_one_line(error, expected):
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), OSError(errno.EBADF, "x"), RuntimeError("shape")])
+def after(error, handled):
+    error.__context__ = handled
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        after(KeyError("x"), OSError(errno.ENOENT, "x", "a")),
+        ValueError("x"),
+        KeyError("x"),
+        OSError(errno.EBADF, "x"),
+        RuntimeError("shape"),
+    ],
+)
 def test_a_bug_keeps_its_traceback(error):
     """Catches a mistake of ours that looks like one of the machine."""
     assert fault_of_the_machine(error) is None

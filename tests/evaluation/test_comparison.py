@@ -399,12 +399,3 @@ def test_the_primary_tests_are_one_family(mlm_results):
     assert encodings["alibi"]["difference"]["p_value"] == pytest.approx(2 / 2**8)
     assert encodings["alibi"]["difference"]["p_holm"] == pytest.approx(2 * 2 / 2**8)
     assert all(each["p_holm"] is None for each in encodings["alibi"]["differences_by_length"].values())
-
-
-def test_classifiers_of_other_documents_are_not_compared(classifier_results):
-    """Catches a traceback, and a difference between two datasets of one size that passes for one of encodings."""
-    here = classifier_results([0, 1, 1], [0, 1, 0])
-    for labels in ([1, 0, 1], [0, 1]):
-        there = classifier_results(labels, labels, position="none")
-        with pytest.raises(UserError, match="other test documents do not compare; narrow runs="):
-            compared([*here, *there])

@@ -13,7 +13,7 @@ from roformer.runs.history import first_difference, read_config
 
 PACKAGE = Path(__file__).parents[2] / "roformer"
 OLD_CONFIG = Path(__file__).parents[1] / "fixtures" / "runs_af2503a" / "finished" / "config.yaml"
-LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", ".lock"}
+LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", "diverged", ".lock"}
 SETTINGS = """
 data: {name: text}
 optimizer: {name: adamw}

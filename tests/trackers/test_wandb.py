@@ -93,7 +93,7 @@ def test_an_unreachable_wandb_stops_no_run(start, capsys):
 def test_an_error_offline_does_not_end_the_training(start, capsys):
     """Catches a full disk that is reported as a missing network, and one that ends the training."""
     start(FakeWandB(failures=1))
-    assert "WandB cannot start (no route); training goes on without it" in capsys.readouterr().out
+    assert "WandB cannot start (no route); training continues without it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from roformer.errors import UserError
+from roformer.errors import UserError, one_line
 from roformer.registry import did_you_mean
 
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable parquet file: {_first_line(error)}") from error
+        raise UserError(f"{path} is not a readable parquet file: {one_line(error)}") from error
 
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -138,13 +138,9 @@ def _separated(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Row]]
                         )
                     yield {column: row[place] or None for column, place in zip(columns, places, strict=True)}
             except csv.Error as error:
-                raise UserError(f"{path}, line {rows.line_num} is not readable: {_first_line(error)}") from error
+                raise UserError(f"{path}, line {rows.line_num} is not readable: {one_line(error)}") from error
 
     return read
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {

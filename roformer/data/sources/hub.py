@@ -12,7 +12,7 @@ from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
 from roformer.data.sources._local_files import files_key
 from roformer.data.sources._tables import Row, check_columns, columns_of, row_texts
-from roformer.errors import UserError
+from roformer.errors import UserError, one_line
 
 CACHE_VERSION = 1  # raise it when the same rows would yield other documents
 _SPLIT_NAMES = {
@@ -124,9 +124,8 @@ class HubSource(Source):
                 streaming=self.streaming,
             )  # fmt: skip
         except Exception as error:  # load_dataset lets errors of every kind through, from HTTP to parsing
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"cannot load dataset '{self.dataset}': {reason[:200]} (check the name and the network, or use "
+                f"cannot load dataset '{self.dataset}': {one_line(error)} (check the name and the network, or use "
                 "data=docs, or data=text data.path=...)"
             ) from error
         names = self.splits or _SPLIT_NAMES
