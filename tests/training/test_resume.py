@@ -12,7 +12,6 @@ from roformer.tasks.factory import build_task
 from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.training.callbacks import Callback
 from roformer.training.checkpoint import TrainingState
-from roformer.training.signals import SIGNALS
 from tests.tiny_runs import assert_same_run, metrics
 
 DROPOUT = ("model.hidden_dropout_prob=0.1", "model.attention_probs_dropout_prob=0.1")
@@ -150,10 +149,10 @@ def test_epochs_reshuffle_and_a_run_crosses_them(interrupted, tiny_runs, tmp_pat
     assert_same_run(tiny_runs.train(run, *epochs, task="classification"), whole)
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_each_signal_that_announces_the_end_saves(interrupted, tiny_runs, uninterrupted, tmp_path, number):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
+def test_each_signal_that_announces_the_end_saves(interrupted, tiny_runs, uninterrupted, tmp_path, name):
     """Catches hours lost to the signal of a scheduler: USR1 of Slurm, USR2 of submitit, XCPU, HUP of a terminal."""
-    run = interrupted(tmp_path / "run", 3, *DROPOUT, number=number)
+    run = interrupted(tmp_path / "run", 3, *DROPOUT, number=signal.Signals[name])
     assert list(RunFolder(run).checkpoints) == [3]
     assert_same_run(tiny_runs.train(run, *DROPOUT), uninterrupted("mlm"))
 
