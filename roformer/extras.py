@@ -8,6 +8,7 @@ from roformer.errors import UserError
 
 EXTRA_OF = {
     "datasets": "hub",
+    "datasketch": "copies",
     "jinja2": "report",
     "matplotlib": "report",
     "pyarrow": "tables",

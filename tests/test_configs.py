@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.data import SOURCES
-from roformer.data.corpus import Corpus
+from roformer.data.corpus import Corpus, source_settings
 from roformer.errors import UserError
 from roformer.optim.schedules import SCHEDULES
 from roformer.position import POSITION_ENCODINGS
@@ -66,7 +66,7 @@ def test_each_choice_can_be_made_and_built(chosen, choice):
     if package := TRACKERS[config.tracker["name"]].package:
         pytest.importorskip(package)
     validate(config)
-    SOURCES.check({key: value for key, value in config.data.items() if not key.endswith("_fraction")})
+    SOURCES.check(source_settings(config.data))
     optimizer = torch.optim.AdamW(torch.nn.Linear(2, 2).parameters(), lr=config.optimizer["learning_rate"])
     SCHEDULES.build(config.scheduler).build(optimizer, 100)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from roformer.data.repeated import WithoutRepeated
 from roformer.data.sources import SOURCES, Source
 from roformer.data.token_store import TokenizedCorpus
 from roformer.data.tokenize import tokenize_corpus
@@ -36,8 +37,15 @@ class Corpus:
         if missing := [name for name in names if name not in data]:
             raise UserError(f"data.{missing[0]} needs a value, such as 0.05")
         fractions = {name: data[name] for name in names}
-        return cls(SOURCES.build({key: value for key, value in data.items() if key not in fractions}), fractions)
+        source = SOURCES.build(source_settings(data))
+        return cls(WithoutRepeated(source, fractions) if data.get("drop_repeated") else source, fractions)
 
     def tokenize(self, tokenizer: PreTrainedTokenizerFast, cache_dir: Path) -> TokenizedCorpus:
         """Returns the tokens of every split, from the cache if possible."""
         return tokenize_corpus(self.source, tokenizer, cache_dir=cache_dir, **self.fractions)
+
+
+def source_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of the config group ``data`` that are about the source alone."""
+    about_splits = ("validation_fraction", "test_fraction", "drop_repeated")
+    return {key: value for key, value in data.items() if key not in about_splits}

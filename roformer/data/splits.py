@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Set
 
-from roformer.data.sources import Document, Source
+from roformer.data.sources import SPLITS, Document, Source
 from roformer.errors import UserError
 
 
@@ -38,6 +38,34 @@ def split_of(document: Document, validation_fraction: float, test_fraction: floa
     if draw < test:
         return "test"
     return "validation" if draw < test + validation else "train"
+
+
+def expected_splits(source: Source, *, validation_fraction: float, test_fraction: float) -> set[str]:
+    """Returns the splits that must not be empty: those that are asked for, and those that the source assigns."""
+    asked = (("validation", validation_fraction), ("test", test_fraction))
+    return {"train", *(name for name, fraction in asked if fraction > 0), *source.provided_splits()}
+
+
+def require_splits(source: Source, *, validation_fraction: float, test_fraction: float) -> None:
+    """Raises ``UserError`` if an expected split has no document; stops at the first document of the last split."""
+    fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+    missing, documents = expected_splits(source, **fractions), 0
+    for split, _ in split_documents(source, **fractions):
+        documents += 1
+        missing.discard(split)
+        if not missing:
+            return
+    raise empty_split(next(split for split in SPLITS if split in missing), documents)
+
+
+def empty_split(split: str, documents: int) -> UserError:
+    """Returns the error of a split in which none of the documents fell."""
+    if not documents:
+        return UserError("no documents in the corpus: check data.path or data.min_characters")
+    remedy = (
+        "lower data.validation_fraction, or name a file train*" if split == "train" else f"raise data.{split}_fraction"
+    )
+    return UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents)")
 
 
 def split_documents(

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roformer.data.sources import SPLITS, Document
-from roformer.data.splits import text_hash
+from roformer.data.splits import empty_split, text_hash
 from roformer.errors import UserError
+
+_MANY_UNKNOWN = 0.1  # share of the tokens; WordPiece leaves well below 1 % of a text in its own language
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class TokenizedCorpus:
         splits: the splits by name; "train" always exists, the others if requested or provided by the source.
         label_names: sorted names of the labels in all splits; empty for unlabeled text.
         texts: number of texts per document, with a [SEP] between consecutive ones.
-        repeated: validation and test -> number of their documents whose text is a training document, too.
+        warnings: what is strange about the documents, such as "3 test documents are training documents, too".
         fingerprint: identifies documents, tokenizer and split fractions, and therefore the content.
         folder: its location on disk.
     """
@@ -54,7 +57,7 @@ class TokenizedCorpus:
     splits: dict[str, TokenizedSplit]
     label_names: tuple[str, ...]
     texts: int
-    repeated: dict[str, int]
+    warnings: tuple[str, ...]
     fingerprint: str
     folder: Path
 
@@ -71,13 +74,8 @@ def load_corpus(folder: Path) -> TokenizedCorpus:
             labels=np.load(labels) if labels.exists() else None,
         )
     return TokenizedCorpus(
-        splits, tuple(meta["label_names"]), meta["texts"], meta["repeated"], meta["fingerprint"], folder
+        splits, tuple(meta["label_names"]), meta["texts"], tuple(meta.get("warnings", ())), meta["fingerprint"], folder
     )
-
-
-def repeated_documents(repeated: Mapping[str, int]) -> list[str]:
-    """Says of which evaluated splits documents were trained on; nothing where none was."""
-    return [f"{count:,} {split} documents are training documents, too" for split, count in repeated.items() if count]
 
 
 def write_corpus(
@@ -85,6 +83,8 @@ def write_corpus(
     documents: Iterable[tuple[str, Document, list[int]]],
     *,
     vocabulary_limit: int,
+    unknown: int | None,
+    skipped: Mapping[str, int],
     expected: Set[str],
     fingerprint: str,
 ) -> None:
@@ -94,6 +94,8 @@ def write_corpus(
         folder: an empty folder.
         documents: (split, document, token ids) in corpus order.
         vocabulary_limit: upper bound of the token ids, exclusive; decides between uint16 and uint32.
+        unknown: id of the token that stands for what the vocabulary lacks; None if there is none.
+        skipped: what the source skips while ``documents`` is consumed.
         expected: splits that must not be empty.
         fingerprint: stored with the corpus.
 
@@ -107,7 +109,7 @@ def write_corpus(
         for split, document, ids in documents:
             if split not in writers:
                 file = files.enter_context((folder / f"{split}.tokens.npy").open("wb"))
-                writers[split] = _Writer(file, dtype)
+                writers[split] = _Writer(file, dtype, unknown)
             writers[split].add(document, ids)
         _check_splits(writers, expected)
         label_names = _label_names(writers)
@@ -122,7 +124,7 @@ def write_corpus(
         "fingerprint": fingerprint,
         "label_names": label_names,
         "texts": _texts(writers),
-        "repeated": _repeated(writers),
+        "warnings": [*(f"skipped: {count:,} {what}" for what, count in skipped.items()), *_warnings(writers)],
         "splits": splits,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -134,11 +136,13 @@ class _Writer:
 
     file: BinaryIO
     dtype: np.dtype[Any]
+    unknown: int | None
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     labels: list[str | None] = field(default_factory=list)
     texts: set[int] = field(default_factory=set)
     hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     characters: int = 0
+    unknown_total: int = 0
     total: int = 0
 
     def __post_init__(self) -> None:
@@ -151,6 +155,7 @@ class _Writer:
         self.labels.append(document.label)
         self.texts.add(len(document.texts))
         self.hashes.append(text_hash(document))
+        self.unknown_total += 0 if self.unknown is None else ids.count(self.unknown)
         self.characters += sum(map(len, document.texts))
         self.total += len(ids)
 
@@ -170,25 +175,40 @@ class _Writer:
 
 
 def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
-    if not writers:
-        raise UserError("no documents in the corpus: check data.path or data.min_characters")
+    documents = sum(len(writer.lengths) for writer in writers.values())
     for split in SPLITS:
-        if split not in expected or (split in writers and writers[split].total):
-            continue
-        remedy = (
-            "lower data.validation_fraction, or name a file train*"
-            if split == "train"
-            else f"raise data.{split}_fraction"
-        )
-        documents = sum(len(writer.lengths) for writer in writers.values())
-        raise UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents)")
+        if split in expected and not (split in writers and writers[split].total):
+            raise empty_split(split, documents)
 
 
-def _repeated(writers: dict[str, _Writer]) -> dict[str, int]:
-    """Returns how many documents of each evaluated split are training documents, too."""
+def _warnings(writers: dict[str, _Writer]) -> list[str]:
+    """Says what is strange about documents: copies in two splits, copies with other labels, no known tokens."""
     trained = np.asarray(writers["train"].hashes, dtype=np.uint64)
-    evaluated = (split for split in SPLITS if split != "train" and split in writers)
-    return {name: int(np.isin(np.asarray(writers[name].hashes, dtype=np.uint64), trained).sum()) for name in evaluated}
+    lines = []
+    for name in SPLITS[1:]:
+        if name in writers and (count := int(np.isin(np.asarray(writers[name].hashes, np.uint64), trained).sum())):
+            lines.append(
+                f"{count:,} {name} documents are training documents, too; data.drop_repeated=true does not train on "
+                "them"
+            )
+    labels: dict[int, set[str | None]] = defaultdict(set)
+    copies: Counter[int] = Counter()
+    for writer in writers.values():
+        if any(writer.labels):
+            copies.update(writer.hashes)
+            for text, label in zip(writer.hashes, writer.labels, strict=True):
+                labels[text].add(label)
+    if count := sum(copies[text] for text, found in labels.items() if len(found) > 1):
+        lines.append(f"{count:,} documents have the text of another one, and another label")
+    if count := sum(writer.lengths.count(0) for writer in writers.values()):
+        lines.append(f"{count:,} documents have no token")
+    unknown, total = (sum(getattr(writer, name) for writer in writers.values()) for name in ("unknown_total", "total"))
+    if unknown > _MANY_UNKNOWN * total:
+        lines.append(
+            f"{unknown / total:.0%} of the tokens are unknown; raise tokenizer.alphabet_size, or choose "
+            "tokenizer=bytes"
+        )
+    return lines
 
 
 def _label_names(writers: dict[str, _Writer]) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
@@ -17,7 +18,7 @@ from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.data.cache import content_key
 from roformer.data.sources import Document, Source
-from roformer.data.splits import check_fractions, split_documents
+from roformer.data.splits import check_fractions, expected_splits, split_documents
 from roformer.data.token_store import TokenizedCorpus, load_corpus, write_corpus
 from roformer.io import cached_folder
 
@@ -52,18 +53,23 @@ def tokenize_corpus(
         "tokens", CACHE_VERSION, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
     )
     folder = cache_dir / f"tokens-{key}"
+    source.skipped.clear()
     with cached_folder(folder) as draft:
         if draft is not None:
-            documents = split_documents(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
-            requested = [name for name, x in (("validation", validation_fraction), ("test", test_fraction)) if x > 0]
+            fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+            documents = split_documents(source, **fractions)
             write_corpus(
                 draft,
                 _encoded(documents, tokenizer),
                 vocabulary_limit=max(tokenizer.get_vocab().values()) + 1,
-                expected={"train", *requested, *source.provided_splits()},
+                unknown=tokenizer.unk_token_id,
+                skipped=source.skipped,
+                expected=expected_splits(source, **fractions),
                 fingerprint=key,
             )
-    return load_corpus(folder)
+    corpus = load_corpus(folder)
+    unread = [f"skipped: {count:,} {kind}" for kind, count in source.unread_files().items()]
+    return replace(corpus, warnings=(*unread, *corpus.warnings))
 
 
 def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:

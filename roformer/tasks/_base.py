@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batch_rows
-from roformer.data.token_store import TokenizedCorpus, repeated_documents
+from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
@@ -72,9 +72,9 @@ class Task(ABC):
                 raise UserError(f"task.{key} must be at least {FRAME_TOKENS + 1}, got {settings[key]}")
 
     def summary(self) -> str:
-        """Returns the size of each split, and a warning of documents that are in two of them."""
+        """Returns the size of each split, and what is strange about the documents."""
         sizes = "documents: " + ", ".join(f"{name} {len(split):,}" for name, split in self.corpus.splits.items())
-        return "\n".join([sizes, *(f"warning: {each}" for each in repeated_documents(self.corpus.repeated))])
+        return "\n".join([sizes, *(f"warning: {each}" for each in self.corpus.warnings)])
 
     def model_settings(self) -> dict[str, Any]:
         """Returns settings of the model's configuration that depend on the data, such as the labels."""

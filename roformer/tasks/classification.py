@@ -1,5 +1,7 @@
 """Classification of documents (RoFormer paper, section 4.5.4: long texts) or text pairs (section 4.3: GLUE)."""
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +41,7 @@ class Classification(SequenceTask):
                 f"classification needs two labels or more, the data has {len(names)}; use data=docs_topics, or "
                 "data=labeled with data.path, data.text_column and data.label_column"
             )
+        _check_names(names)
         known = set(self.labels("train").tolist())
         for split in self.corpus.splits:
             for label in sorted(set(self.labels(split).tolist()) - known):
@@ -96,3 +99,17 @@ class Classification(SequenceTask):
             f"{split}_accuracy": float((predictions == labels).mean()),
             f"{split}_macro_f1": float(f1_score(labels, predictions, average="macro")),
         }
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raises ``UserError`` for labels that stand for no class, or for the same one."""
+    if strange := [name for name in names if name.strip().lower() in ("", "nan")]:
+        raise UserError(f"'{strange[0]}' is no label of a class; give those documents a label, or remove them")
+    if "-1" in names and all(name.isdigit() for name in names if name != "-1"):
+        raise UserError("label '-1' usually stands for a hidden label; remove those documents, or rename the class")
+    first: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"^(\d+)\.0+$", r"\1", name.strip())
+        if plain in first:
+            raise UserError(f"labels '{first[plain]}' and '{name}' would be two classes; write them in the same way")
+        first[plain] = name

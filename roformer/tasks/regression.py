@@ -11,6 +11,8 @@ from roformer.extras import require
 from roformer.tasks._base import TASKS
 from roformer.tasks.sequences import Example, SequenceTask
 
+_LARGEST = 1e18  # whose square is a number in float32
+
 
 @TASKS.register("regression")
 class Regression(SequenceTask):
@@ -20,7 +22,8 @@ class Regression(SequenceTask):
         max_length, pooling, classifier_dropout: as in ``SequenceTask``.
 
     Raises:
-        UserError: if a label is not a finite number, or as in ``SequenceTask``.
+        UserError: if a label is not a number, or too large to be squared, all are the same, or as in
+            ``SequenceTask``.
     """
 
     title, unit, family = "Regression", "document", "downstream"
@@ -40,9 +43,16 @@ class Regression(SequenceTask):
             raise UserError(
                 f"regression needs numeric labels: {error}; use task=classification, or another data.label_column"
             ) from error
-        if not np.isfinite(self.values).all():
-            strange = self.corpus.label_names[int(np.argmin(np.isfinite(self.values)))]
-            raise UserError(f"regression needs finite labels, found '{strange}'; remove that document")
+        names = self.corpus.label_names
+        if strange := [name for name in names if "_" in name]:  # which Python reads as a number
+            raise UserError(f"regression needs numeric labels: '{strange[0]}'; write it without _")
+        if not (sensible := np.abs(self.values) <= _LARGEST).all():
+            raise UserError(
+                f"regression needs labels between -{_LARGEST:g} and {_LARGEST:g}, found "
+                f"'{names[int(np.argmin(sensible))]}'; rescale them, or remove that document"
+            )
+        if not varies(self.answers("train")):
+            raise UserError(f"all training documents have the label {names[0]}; regression needs two labels or more")
 
     def model_settings(self) -> dict[str, Any]:
         return {

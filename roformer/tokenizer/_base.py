@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roformer.data import Source
 from roformer.data.cache import content_key
-from roformer.data.splits import split_documents
+from roformer.data.splits import require_splits, split_documents
 from roformer.errors import UserError
 from roformer.extras import require
 from roformer.io import cached_folder
@@ -54,6 +54,8 @@ class TrainedTokenizer(TokenizerSource):
     """Packages whose versions the vocabulary depends on."""
 
     def __init__(self, *, vocab_size: int, max_characters: int | None) -> None:
+        if max_characters is not None and max_characters < 1:
+            raise UserError(f"tokenizer.max_characters must be at least 1, or null for all, got {max_characters}")
         self.vocab_size, self.max_characters = vocab_size, max_characters
 
     def settings(self) -> list[Any]:
@@ -80,6 +82,7 @@ class TrainedTokenizer(TokenizerSource):
 
         with cached_folder(folder) as draft:
             if draft is not None:
+                require_splits(source, validation_fraction=validation_fraction, test_fraction=test_fraction)
                 self.train(texts).save_pretrained(draft)
         return AutoTokenizer.from_pretrained(folder)
 

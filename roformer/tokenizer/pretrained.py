@@ -29,8 +29,8 @@ class PretrainedTokenizer(TokenizerSource):
         """Loads the tokenizer; ignores the corpus and the cache.
 
         Raises:
-            UserError: if it cannot be loaded, is not a fast tokenizer that can be serialized, or lacks a pad, cls, sep
-                or mask token.
+            UserError: if it cannot be loaded, is not a fast tokenizer that can be serialized, lacks a pad, cls, sep
+                or mask token, uses one token for two of them, or its numbers have a gap.
         """
         path = Path(self.path).expanduser()
         if not path.is_dir() and (path.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") > 1):
@@ -61,5 +61,16 @@ class PretrainedTokenizer(TokenizerSource):
             raise UserError(
                 f"tokenizer.path={self.path} has no {' and no '.join(missing)}; the tasks need "
                 f"{', '.join(_NEEDED)} (use a tokenizer of the BERT family, or tokenizer=wordpiece)"
+            )
+        tokens = [str(getattr(tokenizer, name)) for name in _NEEDED]
+        if len(set(tokens)) < len(tokens):
+            raise UserError(
+                f"tokenizer.path={self.path} uses one token for two of {', '.join(_NEEDED)}: {', '.join(tokens)}; "
+                "give each its own"
+            )
+        if (highest := max(tokenizer.get_vocab().values())) >= len(tokenizer):
+            raise UserError(
+                f"tokenizer.path={self.path} has {len(tokenizer)} tokens, numbered up to {highest}; its numbers must "
+                "have no gap"
             )
         return tokenizer

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.data import Document, Source
 from roformer.data.splits import split_documents, split_of
-from roformer.data.token_store import TokenizedCorpus, repeated_documents
+from roformer.data.token_store import TokenizedCorpus
 from roformer.data.tokenize import tokenize_corpus
 from roformer.errors import UserError
 
@@ -166,9 +166,11 @@ def test_documents_in_two_splits_are_counted(tmp_path: Path) -> None:
         for split, texts in (("train", TEXTS[:9]), ("test", TEXTS[6:11]))
     )
     corpus = tokenize(ListSource(train + test, frozenset({"test"})), tmp_path, validation=0.0)
-    assert corpus.repeated == {"test": 3}
-    assert repeated_documents(corpus.repeated) == ["3 test documents are training documents, too"]
-    assert repeated_documents({"test": 0}) == []
+    assert corpus.warnings == (
+        "3 test documents are training documents, too; data.drop_repeated=true does not train on them",
+    )
+    alone = tokenize(ListSource(train), tmp_path / "alone", validation=0.0)
+    assert alone.warnings == ()
 
 
 def test_the_hash_splits_by_text_and_by_share() -> None:

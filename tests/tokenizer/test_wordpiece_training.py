@@ -150,5 +150,5 @@ def test_a_vocabulary_smaller_than_its_alphabet_is_refused() -> None:
 def test_a_corpus_without_training_text_is_named(tmp_path: Path) -> None:
     """Catches a tokenizer of nothing."""
     (tmp_path / "test.txt").write_text("only a test")
-    with pytest.raises(UserError, match=r"no text in the train split"):
+    with pytest.raises(UserError, match=r"the train split of 1 documents is empty"):
         prepare(tmp_path, tmp_path / "cache")

@@ -1,8 +1,10 @@
 """The contract of a data source: a fingerprint, and documents in a fixed order."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from roformer.registry import Registry
@@ -37,6 +39,15 @@ class Source(ABC):
 
     is_benchmark: ClassVar[bool] = False
     """Whether models get one score on each of its data sets, as on the tasks of GLUE."""
+
+    def unread_files(self) -> Counter[str]:
+        """Counts the files next to those of the corpus that look like documents, too, by kind: ".jsonl.gz files"."""
+        return Counter()
+
+    @cached_property
+    def skipped(self) -> Counter[str]:
+        """What ``documents`` has skipped so far, such as "rows without text" -> how often."""
+        return Counter()
 
     @classmethod  # noqa: B027  # most fit every task
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:

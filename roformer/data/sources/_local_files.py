@@ -8,7 +8,9 @@ Inside a folder, files or subfolders named train*, validation* (valid*, val*, de
 """
 
 import hashlib
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from roformer.errors import UserError
 
 CACHE_VERSION = 1  # raise it when the same files would yield other documents
 _SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test)(?:ing)?(?![a-z])", re.IGNORECASE)
+_COMPRESSED = (".bz2", ".gz", ".xz", ".zip", ".zst")
 _SPLITS = {"train": "train", "test": "test"}  # every other name means validation
 
 
@@ -77,9 +80,9 @@ def find_files(path: str) -> list[LocalFile]:
             raise UserError(f"data.path={path} has an unsupported file type (supported: {supported})")
         return [LocalFile(root, (root.name,), split=None, separated=True)]
     if not root.is_dir():
-        raise UserError(f"data.path={path} does not exist (give a file or a folder; relative to {Path.cwd()})")
-    relative = sorted(file.relative_to(root).parts for file in root.rglob("*") if file.is_file())
-    relative = [parts for parts in relative if not any(part.startswith(".") for part in parts)]
+        found = "is neither a file nor a folder" if root.exists() else "does not exist"
+        raise UserError(f"data.path={path} {found} (give a file or a folder; relative to {Path.cwd()})")
+    relative = [parts for parts in _walk(root) if not _is_hidden(parts)]
     tables = [parts for parts in relative if Path(parts[-1]).suffix.lower() in READERS]
     chosen = tables or [parts for parts in relative if parts[-1].lower().endswith(".txt")]
     if not chosen:
@@ -93,6 +96,37 @@ def find_files(path: str) -> list[LocalFile]:
         )
         for parts in chosen
     ]
+
+
+def unread_files(path: str, chosen: Iterable[LocalFile]) -> Counter[str]:
+    """Counts the files at or below ``path`` that may hold documents, too, and are not among the chosen ones: hidden
+    and compressed tables and texts, and texts next to tables."""
+    root, suffixes = Path(path).expanduser(), {*READERS, ".txt"}
+    if root.is_file():
+        return Counter()
+    read = {file.parts for file in chosen}
+    left = (Path(*parts) for parts in _walk(root) if parts not in read)
+    kinds = ("".join(file.suffixes[-2:]) if file.suffix in _COMPRESSED else file.suffix for file in left)
+    return Counter(f"{kind} files" for kind in kinds if suffixes & set(Path(f"x{kind.lower()}").suffixes))
+
+
+def _is_hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") for part in parts)
+
+
+def _walk(root: Path) -> list[tuple[str, ...]]:
+    """Returns the parts of the path of each file below a folder, sorted.
+
+    Raises:
+        UserError: if a folder cannot be read; its documents would be missing.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not _is_hidden(Path(error.filename).relative_to(root).parts):
+            raise UserError(f"cannot read the folder {error.filename}: {error.strerror}; change its permissions")
+
+    walked = (Path(folder, name) for folder, _, names in os.walk(root, onerror=refuse) for name in names)
+    return sorted(file.relative_to(root).parts for file in walked if file.is_file())
 
 
 def files_key(files: Iterable[tuple[str, Path]]) -> list[list[object]]:

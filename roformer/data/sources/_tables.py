@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,9 +22,15 @@ def check_columns(where: str, required: Sequence[str], present: Iterable[str]) -
         if column not in known:
             hint = did_you_mean(column, known)
             raise UserError(
-                f"{where} has no column '{column}'{hint} (columns: {', '.join(known) or 'none'}; "
-                "change the data setting that names it)"
+                f"{where} has no column '{column}'{hint} (columns: {_listed(known)}; change the data setting that "
+                "names it)"
             )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names on one line: a header that is missing makes the first document one of them."""
+    short = [" ".join(name[:40].split()) + ("..." if len(name) > 40 else "") for name in names[:20]]
+    return ", ".join([*short, *([f"and {len(names) - 20:,} more"] if len(names) > 20 else [])]) or "none"
 
 
 def cell_text(value: Any, where: str) -> str | None:
@@ -32,7 +39,24 @@ def cell_text(value: Any, where: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise UserError(f"{where} contains {type(value).__name__} instead of text: {str(value)[:60]!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where} contains half of a character, {value[error.start]!a}, at {error.start}; replace it"
+        ) from error
     return value if value.strip() else None
+
+
+def cell_label(value: Any, where: str) -> str | None:
+    """Returns the label in a cell, or None if it is null; raises UserError if it is neither text nor a number."""
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        raise UserError(f"{where} contains {type(value).__name__} instead of a label: {str(value)[:60]!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where} contains {value} instead of a label; give those rows a label, or null")
+    return str(value)
 
 
 def columns_of(setting: str | list[str]) -> list[str]:
@@ -82,14 +106,9 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     first = True
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number} is not JSON: {error.msg} (column {error.colno})") from error
-            yield _pick(f"{path}, line {number}", row, columns, check=first)
-            first = False
+            if line.strip():
+                yield _pick(f"{path}, line {number}", _parsed(line, path, number), columns, check=first)
+                first = False
 
 
 def _json(path: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -99,12 +118,19 @@ def _json(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     if not head.startswith("["):
         yield from _json_lines(path, columns)
         return
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno} is not JSON: {error.msg} (column {error.colno})") from error
-    for number, row in enumerate(rows):
+    for number, row in enumerate(_parsed(path.read_text(encoding="utf-8-sig"), path, 1)):
         yield _pick(f"{path}, item {number}", row, columns, check=number == 0)
+
+
+def _parsed(text: str, path: Path, line: int) -> Any:
+    """Returns what a JSON text holds that begins at this line of a file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line += error.lineno - 1
+        raise UserError(f"{path}, line {line} is not JSON: {error.msg} (column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
+        raise UserError(f"{path}, line {line} cannot be read: {one_line(error)}") from error
 
 
 def _pick(where: str, row: Any, columns: Sequence[str], *, check: bool) -> Row:

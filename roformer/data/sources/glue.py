@@ -91,6 +91,7 @@ class GlueSource(Source):
                 raise UserError(f"data.path={path}: no file {'* or '.join(beginnings)}* in its folder {folder}")
             for file in found:
                 self.parts.append((split, LabeledSource(path=str(file), text_column=columns, label_column="label")))
+                self.parts[-1][1].skipped = self.skipped
 
     @classmethod
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:

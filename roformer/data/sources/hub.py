@@ -11,7 +11,7 @@ from typing import Any
 from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
 from roformer.data.sources._local_files import files_key
-from roformer.data.sources._tables import Row, check_columns, columns_of, row_texts
+from roformer.data.sources._tables import Row, cell_label, check_columns, columns_of, row_texts
 from roformer.errors import UserError, one_line
 
 CACHE_VERSION = 1  # raise it when the same rows would yield other documents
@@ -139,18 +139,14 @@ class HubSource(Source):
         where = f"dataset '{self.dataset}', split {split}"
         columns = [*self.text_columns, *([self.label_column] if self.label_column else [])]
         names = _class_names(rows, self.label_column)
-        found = (
-            (texts, row)
-            for row in _checked_rows(where, rows, columns)
-            if (texts := row_texts(row, self.text_columns, where)) is not None
-        )
+        found = self._with_text(_checked_rows(where, rows, columns), where)
         if self.label_column is not None:
             for texts, row in found:
                 label = row[self.label_column]
-                if names and label == -1:  # a hidden test label; as a number, -1 is an ordinary label
-                    continue
-                if label is not None:
-                    yield texts, names[label] if names else str(label)
+                if label is None or (names and label == -1):  # a hidden one; as a number, -1 is an ordinary label
+                    self.skipped["rows without a label"] += 1
+                else:
+                    yield texts, names[label] if names else cell_label(label, f"{where}, column '{self.label_column}'")
             return
         documents = (texts for texts, _ in found)
         if self.document_start is not None:
@@ -165,6 +161,13 @@ class HubSource(Source):
                 (text[start : start + size],) for text, *_ in documents for start in range(0, len(text), size)
             )
         yield from ((texts, None) for texts in documents)
+
+    def _with_text(self, rows: Iterable[Row], where: str) -> Iterator[tuple[tuple[str, ...], Row]]:
+        for row in rows:
+            if (texts := row_texts(row, self.text_columns, where)) is None:
+                self.skipped["rows without text"] += 1
+            else:
+                yield texts, row
 
 
 def _joined_by_start(texts: Iterator[str], start: re.Pattern[str]) -> Iterator[str]:

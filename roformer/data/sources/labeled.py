@@ -1,12 +1,20 @@
 """Your own labeled text: a table with a label column, or a folder of .txt files per class."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, Document, Source
-from roformer.data.sources._local_files import CACHE_VERSION, LocalFile, find_files, local_files_key, split_named
-from roformer.data.sources._tables import columns_of, read_rows, row_texts
+from roformer.data.sources._local_files import (
+    CACHE_VERSION,
+    LocalFile,
+    find_files,
+    local_files_key,
+    split_named,
+    unread_files,
+)
+from roformer.data.sources._tables import cell_label, columns_of, read_rows, row_texts
 from roformer.errors import UserError
 
 _UNLABELED = "unsup"  # the folder of aclImdb without labels
@@ -25,17 +33,23 @@ class LabeledSource(Source):
         label_column: column of the label. Folders per class need neither column.
 
     Raises:
-        UserError: if there is no supported file, or .txt files lie outside of class folders.
+        UserError: if there is no supported file, or .txt files lie outside of class folders; on reading, if a label is
+            neither text nor a number, or some are text and others numbers.
     """
 
     def __init__(self, *, path: str, text_column: str | list[str], label_column: str) -> None:
         self.path, self.text_columns, self.label_column = path, columns_of(text_column), label_column
-        found = (replace(file, separated=False) for file in find_files(path))  # a .txt file is one document
+        found = [replace(file, separated=False) for file in find_files(path)]  # a .txt file is one document
         self.files = [file for file in found if not file.is_text or _folder_label(file)]
         if not self.files:
             raise UserError(
                 f"data.path={path} has .txt files but no folder per class (use <class>/a.txt, "
                 "<split>/<class>/a.txt, or a table with a label column)"
+            )
+        if split := _class_named_as_split(found):
+            raise UserError(
+                f"data.path={path}: the folder '{split}' was taken for a split, since its name begins like one; "
+                "rename it if it is a class"
             )
 
     def fingerprint(self) -> str:
@@ -45,6 +59,9 @@ class LabeledSource(Source):
 
     def provided_splits(self) -> frozenset[str]:
         return frozenset(file.split for file in self.files if file.split)
+
+    def unread_files(self) -> Counter[str]:
+        return unread_files(self.path, self.files)
 
     def documents(self) -> Iterator[Document]:
         empty = True
@@ -61,10 +78,20 @@ class LabeledSource(Source):
             assert label is not None
             yield from (((text,), label) for text in file.text_documents())
             return
+        where, kind = f"{file.path}, column '{self.label_column}'", None
         for row in read_rows(file.path, [*self.text_columns, self.label_column]):
             texts = row_texts(row, self.text_columns, str(file.path))
-            if texts is not None and row[self.label_column] is not None:
-                yield texts, str(row[self.label_column])
+            given = row[self.label_column]
+            if texts is None or (label := cell_label(given, where)) is None:
+                self.skipped["rows without text or label"] += 1
+                continue
+            own = (
+                "a number" if isinstance(given, int | float) and not isinstance(given, bool) else type(given).__name__
+            )
+            kind = kind or own
+            if own != kind:
+                raise UserError(f"{where} mixes labels of types: {label} is {own}, earlier ones {kind}; use one type")
+            yield texts, label
 
 
 def _folder_label(file: LocalFile) -> str | None:
@@ -73,3 +100,12 @@ def _folder_label(file: LocalFile) -> str | None:
     if not folders or folders[-1] == _UNLABELED or (len(folders) == 1 and split_named(folders[0])):
         return None
     return folders[-1]
+
+
+def _class_named_as_split(files: list[LocalFile]) -> str | None:
+    """Returns a folder that is taken for a split and has .txt files of its own, among folders that are classes."""
+    texts = [file for file in files if file.is_text]
+    classes = [file for file in texts if _folder_label(file)]
+    if any(len(file.parts) > 2 for file in classes):
+        return None  # as in the IMDb archive, whose split folders have lists of addresses
+    return next((file.parts[0] for file in texts if len(file.parts) == 2 and split_named(file.parts[0])), None)

@@ -1,5 +1,6 @@
 """A concatenation of several corpora."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,14 @@ class MixtureSource(Source):
         if not sources:
             raise UserError("data.sources is empty: list at least one source, each with a 'name'")
         self.sources = [SOURCES.build(settings) for settings in sources]
+        for source in self.sources:
+            source.skipped = self.skipped
 
     def fingerprint(self) -> str:
         return content_key("mixture", [source.fingerprint() for source in self.sources])
+
+    def unread_files(self) -> Counter[str]:
+        return sum((source.unread_files() for source in self.sources), Counter())
 
     def documents(self) -> Iterator[Document]:
         for source in self.sources:

@@ -56,7 +56,11 @@ class ParallelSource(Source):
 
     def _texts(self) -> Iterator[tuple[str | None, tuple[str, ...]]]:
         for source, target in self.pairs:
-            yield from ((split_named(source.name), pair) for pair in _lines(source, target))
+            for pair in _lines(source, target):
+                if all(pair):
+                    yield split_named(source.name), pair
+                else:
+                    self.skipped["pairs with a blank side"] += 1
         for file in self.tables:
             if file.is_text:
                 raise UserError(
@@ -65,7 +69,9 @@ class ParallelSource(Source):
                 )
             for row in read_rows(file.path, self.languages):
                 texts = row_texts(row, self.languages, str(file.path))
-                if texts is not None:
+                if texts is None:
+                    self.skipped["pairs with a blank side"] += 1
+                else:
                     yield file.split, texts
 
 
@@ -84,14 +90,12 @@ def _pairs_of_files(root: Path, source: str, target: str) -> list[tuple[Path, Pa
 
 
 def _lines(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Yields line i of both files, skipping pairs with a blank line."""
+    """Yields line i of both files."""
     for number, pair in enumerate(zip_longest(_side(source), _side(target)), start=1):
         if None in pair:
             short, long = (source, target) if pair[0] is None else (target, source)
             raise UserError(f"{short} ends before line {number} of {long}; both need the same number of lines")
-        left, right = (line.strip() for line in pair)
-        if left and right:
-            yield left, right
+        yield pair[0].strip(), pair[1].strip()
 
 
 def _side(file: Path) -> Iterator[str]:

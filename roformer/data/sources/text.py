@@ -1,10 +1,17 @@
 """Your own text: a table, a .txt file, or a folder of either."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, Document, Source
-from roformer.data.sources._local_files import CACHE_VERSION, LocalFile, find_files, local_files_key
+from roformer.data.sources._local_files import (
+    CACHE_VERSION,
+    LocalFile,
+    find_files,
+    local_files_key,
+    unread_files,
+)
 from roformer.data.sources._tables import cell_text, read_rows
 from roformer.errors import UserError
 
@@ -31,6 +38,9 @@ class TextSource(Source):
     def provided_splits(self) -> frozenset[str]:
         return frozenset(file.split for file in self.files if file.split)
 
+    def unread_files(self) -> Counter[str]:
+        return unread_files(self.path, self.files)
+
     def documents(self) -> Iterator[Document]:
         empty = True
         for file in self.files:
@@ -46,5 +56,7 @@ class TextSource(Source):
             return
         for row in read_rows(file.path, [self.text_column]):
             text = cell_text(row[self.text_column], f"{file.path}, column '{self.text_column}'")
-            if text is not None:
+            if text is None:
+                self.skipped["rows without text"] += 1
+            else:
                 yield text

@@ -7,6 +7,7 @@ import numpy as np
 
 from roformer.data import SOURCES
 from roformer.data.collators import pack
+from roformer.data.corpus import source_settings
 from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batches_by_length
 from roformer.data.sources import LabeledWords, SyntheticSource
@@ -36,8 +37,7 @@ class SyntheticAccuracy(Evaluator[Classification, Metrics]):
 
     def evaluate(self, run: LoadedRun[Classification]) -> Metrics:
         """Raises ``UserError`` if a label of these documents was none of training's."""
-        data = {key: value for key, value in run.config["data"].items() if not key.endswith("_fraction")}
-        source = cast(SyntheticSource, SOURCES.build(data))
+        source = cast(SyntheticSource, SOURCES.build(source_settings(run.config["data"])))
         limit = run.model.roformer.position.traits.max_length
         by_length: dict[int, tuple[float, ...]] = {}
         baselines: dict[int, dict[str, float]] = {}
