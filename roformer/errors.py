@@ -19,6 +19,14 @@ def one_line(error: BaseException) -> str:
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an exception, of Python or of torch, says that there is no memory left."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 class RunTakenError(UserError):
     """Another process trains in the folder of this run. Processes that share a sweep leave it to that one."""
 

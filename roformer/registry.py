@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
@@ -15,7 +16,8 @@ T = TypeVar("T")
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest of ``known``, or nothing where none is near."""
-    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    short = (each for each in known if len(each) <= 100)  # the column names of a file without a header may be texts
+    close = difflib.get_close_matches(word, sorted(short)[:1000], n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
@@ -27,6 +29,8 @@ def now_called(word: str, new_names: Mapping[str, str]) -> str:
 def check_type(name: str, value: Any, annotation: Any) -> None:
     """Raises ``UserError`` unless a value from yaml or JSON fits its annotation."""
     if not _fits(value, annotation):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name} must be a finite number, got {value}")
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
         allowed = ", ".join(map(str, choices)) or getattr(annotation, "__name__", str(annotation))
         raise UserError(f"{name}={value!r} is not possible (allowed: {allowed})")
@@ -41,7 +45,7 @@ def _fits(value: Any, annotation: Any) -> bool:
     if origin is Literal:
         return value in get_args(annotation)
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     plain = origin or annotation

@@ -1,16 +1,30 @@
 """How a function becomes an entry point."""
 
 import logging
+import re
+import sys
 from collections.abc import Callable
 from functools import wraps
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from roformer.cli.errors import one_line_errors
 from roformer.cli.streams import protect_standard_streams
 from roformer.config import CONF
+from roformer.errors import UserError
 from roformer.extras import naming_extras
+from roformer.registry import did_you_mean
+
+_OVERRIDE = re.compile(r"(?P<key>[+~]*\w[\w./@-]*=)(?P<value>[^\[\]{}(),\"']+)")
+
+_OPTIONS = (
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
+)  # fmt: skip
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -30,11 +44,48 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
         @wraps(guarded)
         def start() -> None:
             protect_standard_streams()
+            one_line_errors(_arrange_arguments)()
             guarded()
 
         return start
 
     return decorate
+
+
+def _arrange_arguments() -> None:
+    """Puts the command line into the form that Hydra reads.
+
+    Raises:
+        UserError: for an option that Hydra does not have, and blanks around an equals sign.
+    """
+    arguments = sys.argv[1:]
+    for argument in arguments:
+        name = argument.split("=")[0]
+        if name.startswith("--") and name not in _OPTIONS:
+            key = name.lstrip("-").replace("-", "_")
+            raise UserError(
+                f"no option {name}{did_you_mean(name, _OPTIONS)}; settings are written without dashes, "
+                f"group.key=value, such as trainer.{key}=..."
+            )
+        if argument.startswith("="):
+            raise UserError(f"cannot read the argument '{argument}': write group.key=value without blanks around =")
+    sweep = [argument for argument in arguments if argument in ("-m", "--multirun")]  # reads it only at the beginning
+    sys.argv[1:] = [*sweep, *(_quoted(argument) for argument in arguments if argument not in sweep)]
+
+
+def _quoted(argument: str) -> str:
+    """Returns an override with its value in quotes if Hydra cannot read it without: a path with ~, = or an umlaut.
+
+    A value with commas stays as it is, since it may list the runs of a sweep, and so does one with brackets.
+    """
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None:
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return match["key"] + QuotedString(text=match["value"], quote=Quote.double).with_quotes()
+    return argument
 
 
 def _silence_libraries() -> None:

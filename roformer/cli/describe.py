@@ -3,7 +3,8 @@ how its labels are distributed.
 
 roformer-describe data=docs_topics
 roformer-describe data=text data.path=my/folder tokenizer.vocab_size=4096
-roformer-describe data=docs +batch=7        # the texts of batch 7 of such a training, after masking
+roformer-describe data=docs +batch=7            # the texts of batch 7 of such a training, after masking
+roformer-describe data=docs +near_copies=0.8    # evaluated documents whose shingles are 80 % those of a training one
 """
 
 import json
@@ -13,7 +14,9 @@ from omegaconf import DictConfig, open_dict
 
 from roformer.cli.command import command
 from roformer.config import TrainConfig
+from roformer.data.repeated import near_copies
 from roformer.data.token_store import TokenizedCorpus
+from roformer.errors import UserError
 from roformer.tasks import Task
 from roformer.tasks.factory import build_corpus, build_task
 
@@ -50,16 +53,35 @@ def describe_batch(task: Task, number: int, batch_size: int) -> str:
     return f"batch {number}, rows {rows}:\n" + (text.replace(f" {start}", f"\n{start}") if start else text)
 
 
+def describe_near_copies(corpus: TokenizedCorpus, threshold: float) -> str:
+    """Returns a line for each evaluated split: how many of its documents are nearly training documents.
+
+    Raises:
+        UserError: if the threshold is no share.
+    """
+    if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise UserError(f"+near_copies must lie in (0, 1], such as 0.8, got {threshold}")
+    lines = []
+    for name, copies in sorted(near_copies(corpus.splits, threshold).items()):
+        first = next(iter(copies), None)
+        example = "" if first is None else f", such as document {first} (training document {copies[first]})"
+        count = len(corpus.splits[name])
+        lines.append(f"{name}: {len(copies):,} of {count:,} documents nearly are training documents{example}")
+    return "\n".join(lines)
+
+
 @command("train")
 def main(raw: DictConfig) -> None:
     with open_dict(raw):
-        batch = raw.pop("batch", None)
+        batch, near = raw.pop("batch", None), raw.pop("near_copies", None)
     config = TrainConfig.from_hydra(raw)
     if batch is not None:
         print(describe_batch(build_task(config), int(batch), config.trainer.batch_size))
         return
     tokens, _ = build_corpus(config)
     print(describe(tokens))
+    if near is not None:
+        print(describe_near_copies(tokens, near))
 
 
 if __name__ == "__main__":

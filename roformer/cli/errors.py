@@ -17,11 +17,12 @@ from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from roformer.config import CONF
-from roformer.errors import RunTakenError, UserError
+from roformer.errors import RunTakenError, UserError, is_out_of_memory, one_line
 from roformer.registry import did_you_mean, now_called
 from roformer.renamed import CHOICES, OPTIMIZER_SETTINGS, POSITION_SETTINGS
 
 P = ParamSpec("P")
+_SWEEP = re.compile(r"Ambiguous value for argument '(([^=]+)=[^']*)'")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _STORAGE = {
     errno.ENOSPC: "free some space",
@@ -33,8 +34,8 @@ _STORAGE = {
     errno.ESTALE: "check the network disk",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENOENT: "restore it",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
-_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
 SWEEP_ERRORS: list[Exception] = []
 """The errors that ended runs of a sweep in this process."""
 
@@ -84,12 +85,15 @@ def fault_of_the_machine(error: BaseException) -> str | None:
             number = int(wrapped[1])
         if number in _STORAGE:
             named = getattr(cause, "filename", None)
-            where = f" {named}" if named else " a file"
+            where = f" {str(named)[:200]}" if named else " a file"
             return (
                 f"cannot read or write{where}: {os.strerror(number)}; {_STORAGE[number]}, then re-run the same command"
             )
-        if isinstance(cause, MemoryError) or any(each in str(cause) for each in _MEMORY):
-            return "out of memory; lower trainer.batch_size, or raise trainer.gradient_accumulation_steps"
+        if is_out_of_memory(cause):
+            return (
+                "out of memory; set trainer.auto_batch=true, or lower trainer.batch_size, or raise "
+                "trainer.gradient_accumulation_steps"
+            )
         cause = cause.__cause__  # not its context: a bug may follow an error that was dealt with
     return None
 
@@ -133,15 +137,24 @@ def _renamed(key: str, group: str, siblings: Mapping[str, Any]) -> str:
 def _one_line(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.partition("/")
+    if isinstance(error, MissingConfigException):
+        group, _, name = (error.missing_cfg_file or "").partition("/")
+        if not group or not name:
+            return (
+                f"--config-path and --config-name lead nowhere ({one_line(error)}); leave them out, or give "
+                "the folder of a run with --config-name=config"
+            )
         options = _choices(group)
         hint = now_called(name, CHOICES.get(group, {})) or did_you_mean(name, options)
         return f"unknown {group} '{name}'{hint} (available: {', '.join(options)})"
     if isinstance(error, OverrideParseException):
+        if "=" not in str(error.override) and Path(str(error.override)).exists():
+            return (
+                f"cannot read the argument '{error.override}': write runs='outputs/*', or data.path={error.override}"
+            )
         return (
-            f"cannot read the argument '{error.override}': write group.key=value, and put a value with blanks, ~ or "
-            "brackets in a second pair of quotes, such as 'data.path=\"my [new] folder\"'"
+            f"cannot read the argument '{error.override}': write group.key=value without blanks around =, and put a "
+            "value with commas, brackets or quotes in a second pair of quotes, such as 'data.path=\"my [new] folder\"'"
         )
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
@@ -157,4 +170,8 @@ def _one_line(error: Exception) -> str:
             hint = _renamed(key, group, parent) or _place_of(key, group) or did_you_mean(key, known)
             return f"{group or 'the configuration'} has no setting '{key}'{hint} (it takes: {', '.join(known)})"
         return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+    if sweep := _SWEEP.search(str(error)):
+        return (
+            f"{sweep[1]} is a list of values, which needs --multirun; if it is one value, write '{sweep[2]}=\"...\"'"
+        )
     return " ".join(str(error).split())

@@ -43,7 +43,7 @@ class SweepProgress(Callback):
         if self.runs:
             minutes = math.ceil(self.longest * (self.runs - self.done) / 60)
             left = f", up to {minutes:,} min left" if self.longest > 1 else ""
-            print(f"run {self.done + 1} of {self.runs}{left}", flush=True)
+            print(f"run {config.hydra.job.num + 1} of {self.runs}{left}", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         self.done += 1

@@ -55,7 +55,7 @@ def test_help_lists_what_can_be_chosen(commands, script):
         ("tracker", "cannot read the argument 'tracker': write group.key=value"),
         ("attention.num_features=8", "attention has no setting 'num_features'; it is a setting of attention=favor"),
         ("+attention.num_features=8", "attention backend 'sdpa' has no setting 'num_features'"),
-        ("data.path=a[1]*", "cannot read the argument 'data.path=a[1]*': write group.key=value, and put a value"),
+        ("data.path=a[1", "cannot read the argument 'data.path=a[1': write group.key=value without blanks"),
         ("positon=rope", "the configuration has no setting 'positon'; did you mean 'position'?"),
         ("position=rop", "unknown position 'rop'; did you mean 'rope'? (available: alibi, cope, "),
         ("experiment=paper/mlm_smal", "unknown experiment 'paper/mlm_smal'; did you mean 'paper/mlm_small'?"),

@@ -45,7 +45,7 @@ def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(
         json.dumps({"splits": {"train": {"documents": 200, "characters": 200, "tokens": 200}}})
     )
-    text = roformer.cli.describe.describe(TokenizedCorpus({"train": split}, labels, 1, {}, "f", tmp_path))
+    text = roformer.cli.describe.describe(TokenizedCorpus({"train": split}, labels, 1, (), "f", tmp_path))
     assert "l000 1, l001 1" in text
     assert "l149 1, and 50 more\n" in text
 
@@ -84,3 +84,21 @@ def test_a_batch_is_printed_as_the_model_gets_it(tiny_runs):
     assert all(line.startswith("[CLS]") for line in lines)
     assert any("[MASK]" in line for line in lines)
     assert lines != describe_batch(task, 4, config.trainer.batch_size).splitlines()[1:]
+
+
+@pytest.mark.slow
+def test_near_copies_are_counted(tmp_path: Path) -> None:
+    """Catches copies with a word changed, and documents of one topic that are taken for copies."""
+    words = [f"word{number}" for number in range(200)]
+    texts = [" ".join(words[start : start + 60]) for start in range(0, 140, 20)]
+    for split, lines in (("train", texts), ("test", [texts[0] + " more", "other " * 60])):
+        rows = "\n".join(json.dumps({"text": text}) for text in lines)
+        (tmp_path / f"{split}.jsonl").write_text(rows)
+    settings = ["tokenizer=bytes", "data.validation_fraction=0", f"paths.cache_dir={tmp_path / 'cache'}"]
+    done = describe("data=text", f"data.path={tmp_path}", *settings, "+near_copies=0.8")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(
+        "test: 1 of 2 documents nearly are training documents, such as document 0 (training document 0)\n"
+    )
+    refused = describe("data=text", f"data.path={tmp_path}", *settings, "+near_copies=many")
+    assert refused.stderr.startswith("error: +near_copies must lie in (0, 1]")

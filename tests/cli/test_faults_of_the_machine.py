@@ -28,8 +28,11 @@ def chained(error, cause):
         (SafetensorError("I/O error: No space left on device (os error 28)"), "No space left on device; free some"),
         (Exception("No space left on device (os error 28)"), "No space left on device; free some"),
         (chained(RuntimeError("x"), OSError(errno.EROFS, "x", "a/b")), "a/b: Read-only file system; choose a folder"),
-        (MemoryError(), "out of memory; lower trainer.batch_size"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory; lower trainer.batch_size"),
+        (MemoryError(), "out of memory; set trainer.auto_batch=true, or lower"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            "out of memory; set trainer.auto_batch=true, or lower",
+        ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "raise trainer.gradient_accumulation"),
     ],
 )

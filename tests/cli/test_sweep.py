@@ -21,7 +21,18 @@ def test_runs_are_counted(recipe, command, runs, capsys):
     progress = SweepProgress()
     config = OmegaConf.create({"hydra": {"sweeper": {"params": recipe}, "overrides": {"task": command}}})
     progress.on_multirun_start(config)
-    for _ in range(2):
+    for number in range(2):
+        config.hydra.job = {"num": number}
         progress.on_job_start(config)
         progress.on_job_end(config, JobReturn(status=JobStatus.COMPLETED))
     assert capsys.readouterr().out == f"run 1 of {runs}\nrun 2 of {runs}\n"
+
+
+def test_each_process_of_a_launcher_counts_its_own_run(capsys):
+    """Catches "run 1 of 2" in both processes of a launcher, which begin with the same copy of the callback."""
+    config = OmegaConf.create({"hydra": {"sweeper": {"params": {}}, "overrides": {"task": ["seed=1,2"]}}})
+    config.hydra.job = {"num": 1}
+    progress = SweepProgress()
+    progress.on_multirun_start(config)
+    progress.on_job_start(config)
+    assert capsys.readouterr().out == "run 2 of 2\n"

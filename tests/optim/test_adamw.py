@@ -35,7 +35,7 @@ def test_settings_reach_adamw(tiny_model):
     ("setting", "value", "message"),
     [
         ("learning_rate", 0, "optimizer.learning_rate must be above 0, got 0"),
-        ("learning_rate", float("nan"), "optimizer.learning_rate must be above 0, got nan"),
+        ("learning_rate", float("nan"), "learning_rate must be a finite number, got nan"),
         ("eps", -1e-6, "optimizer.eps must be above 0, got -1e-06"),
         ("betas", [0.9, 1], r"optimizer.betas must lie in \[0, 1\), got 1"),
         ("betas", [0.9], r"optimizer.betas must be two numbers such as \[0.9, 0.98\], got \[0.9\]"),
