@@ -45,6 +45,7 @@ class TrainerConfig:
         num_train_epochs: passes over the training data; used where ``max_steps`` is None.
         batch_size: sequences (in translation: tokens) an optimizer step, over all processes and accumulation steps.
         gradient_accumulation_steps: parts that each process cuts its share of a batch into.
+        auto_batch: out of memory, cut batches into twice as many parts and go on, instead of stopping.
         gradient_checkpointing: keep the inputs of each layer only, and compute it again in the backward pass.
         max_grad_norm: clip the norm of all gradients to this.
         precision: ``bf16`` autocast, ``fp32``, or ``auto``: whichever a short measurement finds faster.
@@ -66,6 +67,7 @@ class TrainerConfig:
     num_train_epochs: float
     batch_size: int
     gradient_accumulation_steps: int
+    auto_batch: bool
     gradient_checkpointing: bool
     max_grad_norm: float
     precision: str

@@ -142,6 +142,8 @@ class RoFormerConfig(PretrainedConfig):
             raise UserError(f"RoFormerConfig.type_vocab_size must be 0 or more, got {self.type_vocab_size}")
         if self.initializer_range < 0:
             raise UserError(f"RoFormerConfig.initializer_range must be 0 or more, got {self.initializer_range}")
+        if self.layer_norm_eps <= 0:
+            raise UserError(f"RoFormerConfig.layer_norm_eps must be above 0, got {self.layer_norm_eps}")
         for name in _SHARES:
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise UserError(f"RoFormerConfig.{name} must lie in [0, 1), got {getattr(self, name)}")

@@ -70,6 +70,8 @@ def _read_stock(path: str) -> StockRoFormerForMaskedLM:
         stock, loaded = StockRoFormerForMaskedLM.from_pretrained(path, config=config, output_loading_info=True)
     except OSError as error:
         raise UserError(f"no Hugging Face RoFormer at '{path}': {str(error).splitlines()[0]}") from error
+    if surplus := sorted(key for key in loaded["unexpected_keys"] if key.startswith("roformer.encoder.")):
+        raise UserError(f"'{path}' has weights that its config.json has no place for, such as {surplus[0]}")
     missing = sorted(set(loaded["missing_keys"]) - {"roformer.encoder.embed_positions.weight"})
     if missing:
         raise UserError(f"'{path}' has no weights for {missing[0]}; from_transformers needs encoder and MLM head")

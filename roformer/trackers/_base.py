@@ -26,6 +26,7 @@ class Tracker(ABC):
 
     Attributes:
         package: the library, by the name that both pip and Python have for it; None if there is none.
+        next_step: the first step that this part of the run may log; what a killed part logged from there on is void.
     """
 
     package: ClassVar[str | None] = None
@@ -33,17 +34,19 @@ class Tracker(ABC):
     def __init__(self, *, project: str) -> None:
         if self.package:
             require(self.package, f"tracker={self.package}", otherwise="tracker=none")
-        self.project = project
+        self.project, self.next_step = project, 1
         self._started: GeneralTracker | None = None
 
-    def start(self, folder: Path, *, run_id: str, config: Mapping[str, Any]) -> None:
+    def start(self, folder: Path, *, run_id: str, config: Mapping[str, Any], next_step: int = 1) -> None:
         """Starts the tracker, or resumes the curves of an earlier part of the run.
 
         Args:
             folder: output folder of the run; its name is the run's, and files go there.
             run_id: the same for all parts of a run, and no other run's.
             config: the run's settings, nested.
+            next_step: the first step that may be logged.
         """
+        self.next_step = next_step
         with self._unable_to_end_it("start"):
             self._started = self.open(folder, run_id, config)
 

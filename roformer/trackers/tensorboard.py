@@ -17,7 +17,7 @@ class TensorBoard(Tracker):
     package = "tensorboard"
 
     def open(self, folder: Path, run_id: str, config: Mapping[str, Any]) -> GeneralTracker:
-        tracker = TensorBoardTracker(self.project, folder)
+        tracker = TensorBoardTracker(self.project, folder, purge_step=self.next_step)
         tracker.start()
         tracker.store_init_configuration({"config": yaml.safe_dump(dict(config))})  # it takes no nested settings
         return tracker

@@ -1,5 +1,6 @@
 """The side effects of training, one class each: evaluation, early stopping, logs, trackers, signals, checkpoints."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from roformer.trackers import TRACKERS, Tracker
 from roformer.training.export import write_model
 from roformer.training.nonfinite import check_evaluation
 from roformer.training.progress import ProgressBar
+from roformer.training.spikes import LossBand
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
@@ -47,6 +49,7 @@ def standard_callbacks(config: TrainConfig) -> list[Callback]:
         KeepBest(config.trainer.early_stopping_patience),
         WriteMetrics(),
         ShowProgress(),
+        TellSpikes(),
         Track(TRACKERS.build(config.tracker)),
         StopOnSignal(config.trainer.max_minutes),
         SaveCheckpoints(config.trainer.save_steps, config.trainer.save_minutes),
@@ -127,6 +130,22 @@ class ShowProgress(Callback):
         self.bar.advance(trainer.state.step)
 
 
+class TellSpikes(Callback):
+    """Warns of a loss far above those of the lines before."""
+
+    @contextmanager
+    def during(self, trainer: "Trainer") -> Iterator[None]:
+        lines = trainer.folder.metrics() if trainer.accelerator.is_main_process else []
+        self.band = LossBand(line["loss"] for line in lines if "loss" in line and line["step"] <= trainer.state.step)
+        yield
+
+    def on_log(self, trainer: "Trainer", line: Line) -> None:
+        if "loss" in line and (usual := self.band.excess(line["loss"])) is not None:
+            trainer.accelerator.print(
+                f"warning: the loss is {line['loss']:.3f} at step {line['step']}, after a median of {usual:.3f}"
+            )
+
+
 class Track(Callback):
     """Sends the line to the experiment tracker, from the main process."""
 
@@ -136,8 +155,9 @@ class Track(Callback):
     @contextmanager
     def during(self, trainer: "Trainer") -> Iterator[None]:
         if trainer.accelerator.is_main_process:
-            folder, settings = trainer.folder, yaml.safe_load(trainer.config.to_yaml())
-            self.tracker.start(folder.path, run_id=folder.run_id, config=settings)
+            folder, settings, state = trainer.folder, yaml.safe_load(trainer.config.to_yaml()), trainer.state
+            next_step = state.step + (not state.log_is_pending)
+            self.tracker.start(folder.path, run_id=folder.run_id, config=settings, next_step=next_step)
         try:
             yield
         finally:
@@ -183,6 +203,15 @@ class SaveCheckpoints(Callback):
     def __init__(self, save_steps: int, save_minutes: float | None) -> None:
         self.save_steps, self.save_minutes = save_steps, save_minutes
         self.saved = time.monotonic()
+
+    @contextmanager
+    def during(self, trainer: "Trainer") -> Iterator[None]:
+        written, count = math.ceil(trainer.max_steps / self.save_steps), trainer.config.trainer.average_checkpoints
+        if written < count:
+            trainer.accelerator.print(
+                f"of trainer.average_checkpoints={count} only {written}: lower trainer.save_steps"
+            )
+        yield
 
     def after_step(self, trainer: "Trainer") -> None:
         if trainer.state.step % self.save_steps == 0 or trainer.is_done or self._is_time(trainer):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
+from roformer.training.memory import halve_parts
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
@@ -71,12 +72,16 @@ class Recovery:
     def __init__(self, remedy: str, *, limit: int) -> None:
         self.remedy, self.limit = remedy, limit
 
-    def recover(self, trainer: "Trainer", error: DivergedError) -> None:
-        """Prepares the trainer to continue without the batch.
+    def recover(self, trainer: "Trainer", error: Exception) -> None:
+        """Prepares the trainer to continue without the batch, or with smaller parts of it.
 
         Raises:
             NonfiniteError: with ``stop``, or beyond the limit; says what to do.
+            Exception: the given one, if it is about something else, or ``halve_parts`` has no remedy.
         """
+        if not isinstance(error, DivergedError):
+            halve_parts(trainer, error)
+            return
         trainer.optimizer.zero_grad()
         skipped = [*trainer.state.skipped, error.batch]
         if self.remedy == "stop" or len(skipped) > self.limit:

@@ -1,5 +1,6 @@
 """Several processes that train one run: how long they wait for each other, and which one has stopped answering."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -8,11 +9,21 @@ import torch
 from accelerate import PartialState
 from torch import distributed as dist
 
+from roformer.config import TrainerConfig
 from roformer.errors import UserError
 from roformer.runs import RunFolder
 from roformer.runtime.heartbeat import Heartbeat
 
 _LOST = ("timed out", "timeout", "connection closed", "connection reset", "broken pipe")  # in what gloo says
+
+
+_NOT_DONE = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism within the model",
+}
+"""Variable of ``accelerate launch`` -> what it asks for."""
 
 
 class HungProcessError(UserError):
@@ -26,13 +37,25 @@ class Processes:
 
     Args:
         minutes: that they wait for each other in training.
+
+    Raises:
+        UserError: if Accelerate's launcher asks for what this trainer does not do.
     """
 
     def __init__(self, minutes: float) -> None:
+        _check_launcher()
         self.minutes = minutes
         self.state = PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(minutes=minutes))
         several = self.state.num_processes > 1
         self._preparing = dist.new_group(timeout=timedelta(days=1), backend="gloo") if several else None
+
+    def check_batch(self, trainer: TrainerConfig) -> None:
+        """Raises ``UserError`` if the processes cannot share a batch."""
+        if trainer.batch_size % (self.state.num_processes * trainer.gradient_accumulation_steps):
+            raise UserError(
+                f"trainer.batch_size {trainer.batch_size} is not a multiple of {self.state.num_processes} processes x "
+                f"trainer.gradient_accumulation_steps {trainer.gradient_accumulation_steps}"
+            )
 
     def wait_for_prepared(self) -> None:
         """Waits until all have their data, which for a large corpus takes longer than any step."""
@@ -62,3 +85,19 @@ class Processes:
                     f"{who} not answered for {self.minutes:g} minutes; look at its machine, then re-run the same "
                     "command to resume from the last checkpoint (trainer.timeout_minutes is the limit)"
                 ) from error
+
+
+def _check_launcher() -> None:
+    """Raises ``UserError`` for settings of ``accelerate launch`` that would be ignored, or change the gradients."""
+    if asked := [
+        name for variable, name in _NOT_DONE.items() if os.environ.get(variable, "").lower() in ("true", "1")
+    ]:
+        raise UserError(
+            f"the configuration of accelerate launch asks for {asked[0]}, which is not supported: every process holds "
+            "the whole model; choose multi-GPU or multi-CPU there, or use torchrun"
+        )
+    if (steps := os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
+        raise UserError(
+            f"accelerate launch was given {steps} gradient accumulation steps; set "
+            f"trainer.gradient_accumulation_steps={steps} instead, and 1 there"
+        )

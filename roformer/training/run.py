@@ -41,6 +41,7 @@ def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[C
     processes = Processes(config.trainer.timeout_minutes)
     state = processes.state
     atexit.register(state.destroy_process_group)  # its threads must not outlive the interpreter, which would abort
+    processes.check_batch(config.trainer)
     folder = RunFolder(config.output_dir)
     with _locked(folder, Path(config.paths.cache_dir), state):
         with state.main_process_first():

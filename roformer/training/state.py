@@ -14,9 +14,11 @@ class TrainState:
         evaluations_without_gain: since that value.
         stopped_early: whether there were too many of them.
         log_is_pending: a signal came before the step's evaluation was done and its line written.
+        gradient_accumulation_steps: parts that a process cuts its share of a batch into.
         skipped: batches, by their step, that are not trained on, since they gave numbers that are not finite.
     """
 
+    gradient_accumulation_steps: int
     step: int = 0
     tokens: int = 0
     best: float | None = None

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
 from roformer.config import TrainConfig
-from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
 from roformer.optim import OPTIMIZERS
 from roformer.optim.schedules import SCHEDULES
@@ -48,7 +47,7 @@ class Trainer:
         signal_number: of the signal that stops the loop on all processes; 0 for none.
 
     Raises:
-        UserError: if the processes cannot share a batch, or ``init_from`` has no fitting weights or optimizer.
+        UserError: if ``init_from`` has no fitting weights or optimizer.
     """
 
     def __init__(self, config: TrainConfig, task: Task, folder: RunFolder, callbacks: Sequence[Callback]) -> None:
@@ -59,12 +58,8 @@ class Trainer:
             mixed_precision="no",  # its wrapper would copy all logits to float32
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
-        self.shares = self.accelerator.num_processes * trainer.gradient_accumulation_steps
-        if trainer.batch_size % self.shares:
-            raise UserError(
-                f"trainer.batch_size {trainer.batch_size} is not a multiple of {self.accelerator.num_processes} "
-                f"processes x trainer.gradient_accumulation_steps {trainer.gradient_accumulation_steps}"
-            )
+        self.state = TrainState(trainer.gradient_accumulation_steps)
+        self.meter, self.stop, self.signal_number = ThroughputMeter(), StopSignal(), 0
         steps_per_epoch = task.steps_per_epoch(trainer.batch_size)
         self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
@@ -72,7 +67,6 @@ class Trainer:
         optimizer = OPTIMIZERS.build(config.optimizer).build(model)
         self.scheduler = SCHEDULES.build(config.scheduler).build(optimizer, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.state, self.meter, self.stop, self.signal_number = TrainState(), ThroughputMeter(), StopSignal(), 0
         parts: dict[str, Stateful] = {"training": self.state, "scheduler": self.scheduler, "meter": self.meter}
         self.recovery = Recovery(trainer.nonfinite, limit=trainer.nonfinite_limit)
         self.checkpoints = Checkpoints(
@@ -83,13 +77,16 @@ class Trainer:
         )
         if config.load_optimizer_state and not folder.checkpoints:
             load_optimizer_state(self.optimizer, model, str(config.init_from), config.optimizer["name"])
-        if (written := math.ceil(self.max_steps / trainer.save_steps)) < (count := trainer.average_checkpoints):
-            self.accelerator.print(f"of trainer.average_checkpoints={count} only {written}: lower trainer.save_steps")
 
     @property
     def unwrapped_model(self) -> RoFormerPreTrainedModel:
         """The model without what Accelerate put around it."""
         return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def shares(self) -> int:
+        """Parts that a batch is cut into, over all processes."""
+        return self.accelerator.num_processes * self.state.gradient_accumulation_steps
 
     def is_evaluated(self, step: int) -> bool:
         """Whether the model is evaluated after a step."""
@@ -137,7 +134,7 @@ class Trainer:
                     callback.before_step(self)
                 try:
                     self._train_step(*batch)
-                except DivergedError as error:
+                except (DivergedError, RuntimeError, MemoryError) as error:
                     self.recovery.recover(self, error)
                     return False
                 state.step += 1

@@ -5,6 +5,7 @@ from dataclasses import replace
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.config import TrainConfig
 from roformer.data import SOURCES
+from roformer.data.corpus import source_settings
 from roformer.errors import UserError
 from roformer.model import RoFormerConfig
 from roformer.optim import OPTIMIZERS
@@ -25,6 +26,7 @@ def validate(config: TrainConfig, overridden: frozenset[str] = frozenset()) -> N
     task = TASKS[config.task["name"]]
     TASKS.check(config.task)
     TOKENIZERS.check(config.tokenizer)
+    SOURCES.check(source_settings(config.data))
     SOURCES[config.data["name"]].check(config.data, config.task)
     task.check(config.task)
     shape = RoFormerConfig(**config.model, **task.architecture, position=config.position).shape

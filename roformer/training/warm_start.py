@@ -1,12 +1,13 @@
 """Starting from the weights of ``init_from``: what they fix in the configuration, and how they are loaded."""
 
 import json
+from collections.abc import Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerFast
 
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
@@ -104,6 +105,12 @@ class WarmStart:
             )
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot read the weights in {folder}: {str(error).splitlines()[0]}") from error
+        if surplus := sorted(key for key in loaded["unexpected_keys"] if key.startswith("roformer.")):
+            raise UserError(
+                f"{folder} has weights that its config.json has no place for, such as {surplus[0]}; restore "
+                "config.json"
+            )
+        _check_types(folder, {name for name, _ in model.named_parameters()})
         absent = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
         if unexpected := sorted(key for key in absent if not key.startswith("classifier.")):
             raise UserError(f"{folder} has no fitting weights for {unexpected[0]}, which {type(model).__name__} needs")
@@ -205,6 +212,17 @@ class WarmStart:
             )
 
 
+def _check_types(folder: Path, parameters: Set[str]) -> None:
+    """Raises ``UserError`` if a weight is stored as whole numbers, whose scale nothing says."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in parameters & set(weights.keys()):
+                if not (stored := weights.get_slice(name).get_dtype()).startswith(("F", "BF")):
+                    raise UserError(
+                        f"{file} holds {name} as {stored}, not as floats; export the checkpoint unquantized"
+                    )
+
+
 def fit_to_checkpoint(config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
     """Returns the configuration with what ``init_from`` fixes, unchanged without one; see ``WarmStart.adapt``."""
     return WarmStart(config.init_from).adapt(config, overridden) if config.init_from else config
@@ -241,6 +259,10 @@ def _read_settings(export: Path) -> dict[str, Any]:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file} is no JSON ({error}); export the checkpoint anew") from error
+    if not isinstance(stored, dict):
+        raise UserError(
+            f"{file} holds a {type(stored).__name__}, not the settings of a model; export the checkpoint anew"
+        )
     if stored.get("model_type") not in (RoFormerConfig.model_type, "roformer"):
         raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not a RoFormer")
     return current_model_config(stored)

@@ -65,3 +65,20 @@ def test_a_run_that_diverges_ends_in_a_line(tiny_runs, tmp_path):
         tiny_runs.train(tmp_path / "run", "optimizer.learning_rate=1e38", "scheduler.warmup_ratio=0")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run" / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ACCELERATE_USE_FSDP", "true", "asks for FSDP, which is not supported: every process holds the whole model"),
+        ("ACCELERATE_USE_DEEPSPEED", "true", "asks for DeepSpeed, which is not supported"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "set trainer.gradient_accumulation_steps=4 instead"),
+    ],
+)
+def test_what_accelerate_launch_may_not_ask_for(tiny_runs, tmp_path, monkeypatch, variable, value, message):
+    """Catches a configuration of Accelerate that is ignored in silence, or divides the gradients once more."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError) as error:
+        tiny_runs.train(tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run" / "config.yaml").exists()

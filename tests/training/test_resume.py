@@ -1,5 +1,6 @@
 """A run in two parts is the run in one part, bit for bit, whatever ended the first."""
 
+import json
 import math
 import shutil
 import signal
@@ -7,6 +8,7 @@ import signal
 import pytest
 import torch
 
+from roformer.errors import UserError
 from roformer.runs import RunFolder
 from roformer.tasks.factory import build_task
 from roformer.tasks.mlm import MaskedLanguageModeling
@@ -197,3 +199,53 @@ def test_many_stops_leave_few_checkpoints(interrupted, tmp_path):
     for step in (1, 2, 3):
         interrupted(tmp_path / "run", step)
     assert list(RunFolder(tmp_path / "run").checkpoints) == [3]
+
+
+def test_another_machine_is_told(interrupted, tiny_runs, tmp_path, capsys):
+    """Catches a promise of equal bits that another version or number of threads breaks without a word."""
+    run = interrupted(tmp_path / "run", 3)
+    record = json.loads((run / "provenance.json").read_text())
+    record["versions"]["torch"], record["hardware"]["threads"] = "2.1", 99
+    (run / "provenance.json").write_text(json.dumps(record))
+    tiny_runs.train(run)
+    (warning,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: resuming with"))
+    assert f"torch {torch.__version__} in place of 2.1" in warning
+    assert "threads 1 in place of 99" in warning
+
+
+def test_data_may_move(interrupted, tiny_runs, tmp_path):
+    """Catches a corpus that is known by its path, and another one that is taken for it."""
+    run = interrupted(tmp_path / "run", 3)
+    moved = shutil.copytree(tiny_runs.text, tmp_path / "moved")
+    (moved / "00.txt").write_text("another text")
+    with pytest.raises(UserError, match="the data, or the version of roformer, has changed"):
+        tiny_runs.train(run, f"data.path={moved}")
+    shutil.copy(tiny_runs.text / "00.txt", moved)
+    tiny_runs.train(run, f"data.path={moved}")
+    assert metrics(run)[-1]["step"] == 8
+
+
+def test_more_steps_have_a_way(finished, tiny_runs, tmp_path):
+    """Catches a user who wants to train longer and is told to delete the run."""
+    with pytest.raises(UserError, match=rf"to train longer: init_from={finished} load_optimizer_state=true"):
+        tiny_runs.train(finished, "trainer.max_steps=9")
+    longer = tiny_runs.train(tmp_path / "longer", f"init_from={finished}", "load_optimizer_state=true")
+    assert metrics(longer)[-1]["step"] == 8
+
+
+def test_another_encoding_is_named_as_such(interrupted, tiny_runs, tmp_path):
+    """Catches a message about a setting that one of two encodings does not have."""
+    run = interrupted(tmp_path / "run", 3)
+    with pytest.raises(UserError, match=r"holds a run with position.name=rope, now it is alibi"):
+        tiny_runs.train(run, "position=alibi")
+
+
+@pytest.mark.slow
+def test_a_run_repeats_itself_from_its_folder(commands, finished, tmp_path):
+    """Catches a folder that lacks something that the run depends on."""
+    repeated = tmp_path / "repeated"
+    folder = ("--config-path", finished.resolve(), "--config-name", "config", f"paths.output_dir={repeated}")
+    command = commands.run("train.py", *folder)
+    assert command.status == 0, command.stderr.read_text()
+    assert_same_run(repeated, finished)
+    assert "torch==" in (finished / "requirements.txt").read_text()

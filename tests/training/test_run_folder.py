@@ -138,8 +138,8 @@ def test_settings_and_origin_are_recorded(finished):
     assert (config["seed"], config["task"]["sequence_length"], config["model"]["hidden_size"]) == (1, 32, 32)
     origin = json.loads((finished / "provenance.json").read_text())
     assert set(origin) == {
-        "created", "git_commit", "command", "versions", "hardware", "data_fingerprint", "repeated_documents",
-        "initial_weights", "learning_rate_grid", "resumed",
+        "created", "git_commit", "command", "versions", "hardware", "data_fingerprint", "data_warnings",
+        "working_directory", "initial_weights", "learning_rate_grid", "resumed",
     }  # fmt: skip
     assert (origin["initial_weights"], origin["learning_rate_grid"], origin["resumed"]) == (None, None, [])
     assert origin["git_commit"] is None or re.fullmatch(r"[0-9a-f]{12}(\+changes)?", origin["git_commit"])
