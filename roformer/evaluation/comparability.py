@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from roformer.config import data_name
-from roformer.data.token_store import repeated_documents
 from roformer.errors import UserError
 from roformer.results.records import Record, RunInfo, Settings
 
@@ -130,12 +129,10 @@ def differences_in_settings(
             values[name].add(value)
     if rates_selected:
         values.pop("optimizer.learning_rate", None)
-    repeated = {
-        each for record in records for each in repeated_documents(record.trained.get("repeated_documents", {}))
-    }
-    warnings = [
-        *sorted(repeated),
-    ] + [f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1]
+    of_data = {warning for record in records for warning in record.trained.get("data_warnings", ())}
+    warnings = sorted(of_data) + [
+        f"the runs differ in {name}: {', '.join(sorted(found))}" for name, found in values.items() if len(found) > 1
+    ]
     rates: dict[str, set[float]] = defaultdict(set)
     for record in records if not rates_selected else ():
         rates[labels[record.run.name]].add(record.config["optimizer"]["learning_rate"])

@@ -45,6 +45,8 @@ def evaluate(config: EvaluateConfig) -> Path:
         print(f"skipping {folder}: the run has not finished")
     _check(runs, config.reference)
     output_dir = Path(config.output_dir or os.path.commonpath([run.folder.resolve().parent for run in runs]))
+    if any(path.exists() and not path.is_dir() for path in (output_dir, *output_dir.parents)):
+        raise UserError(f"output_dir={output_dir} is a file, or lies below one; give a folder")
     records = [record for run in runs for record in _evaluate_run(run, config, output_dir / "results")]
     comparison = compare(records, config, provenance())
     report, sections = output_dir / "report", in_page_order()
@@ -96,7 +98,7 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[Record
 
 def load_run(run: Run) -> LoadedRun[Any]:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
-    settings = {**run.config, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
+    settings = {**run.config, "data": run.data, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
     train_config = TrainConfig.from_settings(settings)
     task = build_task(train_config)
     if task.corpus.fingerprint != run.data_fingerprint:

@@ -1,6 +1,7 @@
 """Finished runs, as evaluation sees them: what ``train.py`` left in an output folder."""
 
 import glob
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from roformer.config import data_name
 from roformer.data import SOURCES
 from roformer.errors import UserError
+from roformer.renamed import current_model_config
 from roformer.results.records import RunInfo, Settings
 from roformer.runs import RunFolder
 from roformer.tasks import TASKS
@@ -65,6 +67,14 @@ class Run:
         )
 
     @property
+    def data(self) -> Settings:
+        """Its settings of the corpus. A relative path that leads nowhere from here is one of the folder in which the
+        run was trained."""
+        data, path = self.config["data"], self.config["data"].get("path")
+        there = Path(self.provenance.get("working_directory", "."), path or "")
+        return {**data, "path": str(there)} if path and not Path(path).exists() and there.exists() else data
+
+    @property
     def data_fingerprint(self) -> str:
         return str(self.provenance["data_fingerprint"])
 
@@ -73,7 +83,8 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
     """Returns the finished runs that the patterns match, sorted by name, and the folders of unfinished ones.
 
     Raises:
-        UserError: if no pattern matches a finished run, or two runs have the same name.
+        UserError: if no pattern matches a finished run, two runs have the same name, or a run's settings are not those
+            of its model.
     """
     folders = sorted({Path(match) for pattern in patterns for match in glob.glob(pattern)})
     begun = [folder for folder in map(RunFolder, folders) if folder.has_config]
@@ -90,4 +101,11 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
             f"runs={patterns} matches {twice[1]} folders named {twice[0]}; results go by that name, so rename"
         )
     runs = [Run(folder.path, folder.config or {}, folder.provenance) for folder in finished]
+    for run in runs:
+        exported = current_model_config(json.loads((run.export / "config.json").read_text(encoding="utf-8")))
+        if exported.get("position") != run.config["position"]:
+            raise UserError(
+                f"{run.folder}: config.yaml has position {run.config['position']}, the exported model "
+                f"{exported.get('position')}; restore the one that has changed"
+            )
     return runs, [folder.path for folder in begun if folder not in finished]

@@ -2,6 +2,8 @@
 
 ``config.yaml``                  settings, with every choice made; marks a run that has begun
 ``provenance.json``              commit, versions, hardware, data and initial weights; one entry for each continuation
+``requirements.txt``             all installed packages with their versions, as the run began
+``changes.diff``                 of the code since the commit in ``provenance.json``, if there were any
 ``metrics.jsonl``                one JSON object per logged step
 ``checkpoints/step_00000100/``   model, optimizer, schedule and counters; ``damaged-...`` was one, and is not read
 ``best/``                        the best state so far, where early stopping asks for it
@@ -171,8 +173,18 @@ class RunFolder:
                 self.path.rmdir()
         self._lock.release()
 
-    def begin(self, config_yaml: str, provenance: dict[str, Any]) -> None:
-        """Writes down what the run is; the settings come last, because they mark it as begun."""
+    def begin(self, config_yaml: str, provenance: dict[str, Any], *, packages: str = "", changes: str = "") -> None:
+        """Writes down what the run is; the settings come last, because they mark it as begun.
+
+        Args:
+            config_yaml: the settings.
+            provenance: see ``roformer.runs.provenance``.
+            packages: all installed packages with their versions.
+            changes: of the code, since the commit that ``provenance`` names.
+        """
+        for name, text in (("requirements.txt", packages), ("changes.diff", changes)):
+            if text:
+                write_text(self.path / name, text)
         write_json(self._provenance, provenance)
         write_text(self._config, config_yaml)
 

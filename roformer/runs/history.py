@@ -15,15 +15,18 @@ Tree = dict[str, Any]
 # Settings of the trainer that are younger than version 0.1, with what its runs did.
 _YOUNGER = {
     "average_checkpoints": 1, "nonfinite": "stop", "nonfinite_limit": 10, "save_minutes": None, "max_minutes": None,
-    "timeout_minutes": 2.0,
+    "timeout_minutes": 2.0, "auto_batch": False,
 }  # fmt: skip
 
+_LENGTH = ("trainer.max_steps", "trainer.num_train_epochs")
 _GROUPS = {"attention", "data", "optimizer", "position", "scheduler", "task", "trainer"}
 
-# What may change between two parts of a run: it changes no weight, or (nonfinite) only where training would stop.
+# What may change between two parts of a run: it changes no weight, or (nonfinite) only where training would stop. Data
+# are known by their content, wherever they lie.
 _MAY_CHANGE = {
-    "paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints", "trainer.save_minutes",
+    "data.path", "paths", "tracker", "trainer.save_steps", "trainer.keep_checkpoints", "trainer.save_minutes",
     "trainer.max_minutes", "trainer.timeout_minutes", "trainer.nonfinite", "trainer.nonfinite_limit",
+    "trainer.auto_batch",
 }  # fmt: skip
 
 
@@ -48,7 +51,7 @@ def migrate(config: Tree) -> Tree:
     """Returns a configuration of any earlier version in today's terms: settings have today's names, and one that is
     younger than the run has the value that stands for what the run did."""
     config = current_training(config)
-    config["data"] = current_data(config["data"])
+    config["data"] = {"drop_repeated": False, **current_data(config["data"])}
     config["trainer"] = {**_YOUNGER, **config["trainer"]}
     config["position"] = current_position(config["position"])
     config["attention"] = current_attention(config["attention"])
@@ -68,9 +71,10 @@ def check_same_run(folder: Path, stored: Tree, config: Tree) -> None:
         may_change = may_change - {"trainer.save_steps", "trainer.keep_checkpoints"}
     if found := first_difference(stored, config, but=may_change):
         key, old, new = found
+        longer = f" (to train longer: init_from={folder} load_optimizer_state=true)" if key in _LENGTH else ""
         raise UserError(
             f"{folder} holds a run with {key}={old}, now it is {new}; set it back, choose another "
-            "paths.output_dir, or delete that folder"
+            f"paths.output_dir{longer}, or delete that folder"
         )
 
 
@@ -82,7 +86,8 @@ def first_difference(stored: Tree, config: Tree, *, but: Collection[str]) -> tup
         but: groups and settings that may differ.
     """
     old, new = _flat(stored), _flat(config)
-    for key in sorted(old.keys() | new.keys()):
+    names_first = sorted(old.keys() | new.keys(), key=lambda key: (not key.endswith(".name"), key))
+    for key in names_first:
         if key not in but and key.split(".")[0] not in but and old.get(key) != new.get(key):
             return key, old.get(key), new.get(key)
     return None

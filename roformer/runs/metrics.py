@@ -45,6 +45,10 @@ def _readable(file: Path) -> dict[int, Line]:
             line: Any = json.loads(raw)
         except ValueError:  # also of bytes that are no UTF-8
             continue
-        if isinstance(line, dict) and isinstance(line.get("step"), int):
+        if isinstance(line, dict) and isinstance(line.get("step"), int) and all(map(_is_number, line.values())):
             lines[line["step"]] = line
     return lines
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

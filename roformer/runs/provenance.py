@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def provenance() -> dict[str, Any]:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "git_commit": _git_commit(),
         "command": _command(),
+        "working_directory": str(Path.cwd()),
         "versions": {"python": platform.python_version(), **dict(_versions())},
         "hardware": {
             "cpu": _cpu_name(),
@@ -64,20 +65,37 @@ def record_part(
     if not folder.has_config:
         start = {
             "data_fingerprint": corpus.fingerprint,
-            "repeated_documents": corpus.repeated,
+            "data_warnings": list(corpus.warnings),
             "initial_weights": initial_weights(config.init_from),
             # JSON has no infinity, the loss of a rate at which the run diverged
             "learning_rate_grid": losses_by_rate
             and [[rate, loss if math.isfinite(loss) else None] for rate, loss in losses_by_rate.items()],
         }
-        folder.begin(config.to_yaml(), {**provenance(), **start, "resumed": []})
+        record = {**provenance(), **start, "resumed": []}
+        folder.begin(config.to_yaml(), record, packages=_installed(), changes=_uncommitted())
     if folder.provenance["data_fingerprint"] != corpus.fingerprint:
         raise UserError(
             f"the data, or the version of roformer, has changed since {folder.path} was begun; choose another "
             "paths.output_dir"
         )
     if folder.checkpoints:
-        folder.add_part(provenance())
+        part = provenance()
+        earlier = folder.provenance
+        if changes := list(_changes([earlier, *earlier["resumed"]][-1], part)):
+            print(
+                f"warning: resuming with {', '.join(changes)}: the last digits may differ from an uninterrupted run's"
+            )
+        folder.add_part(part)
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what two parts of a run do not share of all that decides the last bits of a number."""
+    for group in ("versions", "hardware"):
+        for key in sorted(before[group].keys() & now[group].keys() - {"memory_gib"}):
+            if before[group][key] != now[group][key]:
+                yield f"{key} {now[group][key]} in place of {before[group][key]}"
+    if before["git_commit"] != now["git_commit"]:
+        yield f"commit {now['git_commit']} in place of {before['git_commit']}"
 
 
 def initial_weights(init_from: str | None) -> dict[str, Any] | None:
@@ -115,16 +133,34 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, version(name)
 
 
+def _installed() -> str:
+    """Returns all installed packages with their versions, in the format of ``pip freeze``."""
+    found = {f"{package.name}=={package.version}" for package in distributions() if package.name}
+    return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
+
+
 def _git_commit() -> str | None:
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    return commit and commit.strip() + ("+changes" if _git("status", "--porcelain", "-uno") else "")
+
+
+def _uncommitted() -> str:
+    """Returns the changes of the checkout since its commit; empty without any."""
+    return _git("diff", "HEAD", "--no-color", "--no-ext-diff") or ""
+
+
+def _git(*arguments: str) -> str | None:
+    """Returns what git says about the checkout; None outside one."""
     root = CONF.parent
     if root == Path(__file__).parents[1]:  # an installed package: a repository around it is somebody else's
         return None
     try:
-        commit = subprocess.run(["git", "-C", root, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run(["git", "-C", root, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+        answer = subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, encoding="utf-8", errors="replace"
+        )
     except OSError:
         return None
-    return commit.stdout.strip() + ("+changes" if changed.stdout else "") if commit.returncode == 0 else None
+    return answer.stdout if answer.returncode == 0 else None
 
 
 def _cpu_name() -> str:

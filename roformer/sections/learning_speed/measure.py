@@ -18,7 +18,9 @@ class LearningSpeed(Evaluator[Any, Metrics]):
 
     def evaluate(self, run: LoadedRun[Any]) -> Metrics:
         folder = RunFolder(run.folder)
-        lines = [line for line in folder.metrics() if "tokens_per_second" in line]  # not where all was skipped
+        lines = [
+            line for line in folder.metrics() if {"tokens", "tokens_per_second"} <= line.keys()
+        ]  # not where all was skipped
         if not any("validation_loss" in line for line in lines):
             raise UserError(f"{folder.metrics_file} has no evaluation; restore it, or leave the run out of runs=")
         seconds, total = [], 0.0
