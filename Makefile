@@ -8,7 +8,7 @@ SEEDS := 1,2,3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-rest test-all lint bench docs report clean
+.PHONY: help install demo test test-rest test-all test-long lint bench docs report clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,13 +34,16 @@ demo: $(INSTALLED) ## everything from nothing to outputs/demo/report/index.html 
 
 test: $(INSTALLED) ## the tests to run before a commit (minutes on 2 CPU cores); COVERAGE=--cov measures what they cover
 	$(BIN)/python -m coverage erase
-	$(PYTEST) $(COVERAGE) -m 'not slow and not full'
+	$(PYTEST) $(COVERAGE) -m 'not slow and not full and not long'
 
 test-rest: $(INSTALLED) ## the tests that `make test` omits (trainings, processes, all encodings x backends), after it
-	$(PYTEST) --cov --cov-append --cov-report=term --cov-fail-under=90 -m 'slow or full'
+	$(PYTEST) -m '(slow or full) and not long'
 
 test-all: COVERAGE := --cov
-test-all: test test-rest ## every test once, one part after the other; at least 90 % coverage
+test-all: test test-rest ## every test once, one part after the other; at least 90 % coverage by the first
+
+test-long: $(INSTALLED) ## killed runs, power cuts (as root), a million broken files; the record goes to docs/reliability.json
+	$(PYTEST) -m long
 
 lint: $(INSTALLED) ## ruff, mypy, which package may import which, spelling, yaml
 	$(BIN)/ruff check .

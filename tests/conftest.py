@@ -13,6 +13,7 @@ from tests.tiny_models import SIZES, build_tiny_model, draw_weights
 from tests.tiny_runs import TinyRuns
 
 GIVEN_ENVIRONMENT = dict(os.environ)  # before pytest_configure
+LONGEST = ("test_extension.py", "test_readme.py", "test_installed_package.py", "test_benchmarks.py")
 LENGTHS = (1, 5, 5, 5, 1, 1, 7, 3)  # of the documents: equal neighbors, unequal ones, and single tokens
 
 
@@ -20,6 +21,11 @@ def pytest_configure():
     """Hides CUDA from all tests but that of accelerators: numbers are compared to the last digits, and benchmarks
     fork."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(items):
+    """Starts with the longest tests, so that at the end no worker waits for another one that has just begun one."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture

@@ -89,7 +89,16 @@ def test_the_site_of_the_copy_shows_the_additions(copy):
 @pytest.mark.parametrize("chosen", [("tests", "-k", "toy"), WHOLE_FILES], ids=["its own", "of all"])
 def test_the_suite_of_the_copy_passes(copy, chosen):
     """Catches a test that names choices one by one, so that whoever adds one has to edit it."""
-    pytest_here = ("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow and not full")
+    pytest_here = (
+        "-m",
+        "pytest",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow and not full and not long",
+    )
     output = python(copy, *pytest_here, *chosen)
     assert int(output.splitlines()[-1].split()[0]) > 50, output[-500:]  # so many passed
 

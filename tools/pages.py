@@ -6,7 +6,15 @@ python -m tools.pages        # or make docs, which then builds the site
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import configuration_page, copied_pages, encodings_page, headline, recipes_page, reproduction_page
+from tools import (
+    configuration_page,
+    copied_pages,
+    encodings_page,
+    headline,
+    messages_page,
+    recipes_page,
+    reproduction_page,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES: dict[Path, Callable[[], str]] = {  # in this order: the home page is a copy of the README
@@ -14,6 +22,7 @@ PAGES: dict[Path, Callable[[], str]] = {  # in this order: the home page is a co
     encodings_page.PAGE: encodings_page.page,
     recipes_page.PAGE: recipes_page.page,
     configuration_page.PAGE: configuration_page.page,
+    messages_page.PAGE: messages_page.page,
     reproduction_page.PAGE: reproduction_page.page,
     **copied_pages.PAGES,
 }

@@ -1,10 +1,12 @@
 """The generated pages: complete, with the comments of the yaml they are made of, and links that survive a copy."""
 
+import textwrap
+
 import pytest
 import yaml
 
 from tests.documentation import ROOT
-from tools import configuration_page, copied_pages, headline, recipes_page
+from tools import configuration_page, copied_pages, headline, messages_page, recipes_page
 
 
 def test_every_setting_is_on_the_page():
@@ -75,3 +77,17 @@ def test_the_figure_has_every_encoding():
     """Catches an encoding without a line in one of the two halves."""
     for axes, lines in zip(headline.figure().axes, (8, 9), strict=True):
         assert len({text.get_text() for text in axes.texts}) == lines
+
+
+def test_messages_are_found_as_they_are_read():
+    """Catches a message that is omitted because it is put together, or raised as another class."""
+    source = """
+        raise UserError("plain")
+        raise UserError(f"data.path={path} has {len(rows):,} rows{did_you_mean(x, y)}; " + FIX)
+        raise OtherError(error)
+        raise OtherError(f"{error} at step {self.step}")
+        raise ValueError("not for users, this one")
+    """
+    found = list(messages_page.messages(textwrap.dedent(source), {"UserError", "OtherError"}))
+    assert found == ["data.path=<path> has <rows> rows; <FIX>", "<error> at step <step>"]
+    assert "- `seed must lie in [0, 2^63), got <seed>`" in messages_page.page()
