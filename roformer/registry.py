@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest of ``known``, or nothing where none is near."""
-    short = (each for each in known if len(each) <= 100)  # the column names of a file without a header may be texts
+    # the columns of a table without a header may be whole texts
+    short = (each for each in known if len(each) <= 100 and each.isprintable())
     close = difflib.get_close_matches(word, sorted(short)[:1000], n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
 

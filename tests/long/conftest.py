@@ -4,11 +4,13 @@ import json
 from datetime import datetime, timezone
 
 import pytest
+from filelock import FileLock
 
+from roformer.io import write_json
 from roformer.runs.provenance import provenance
 from tests.tiny_runs import ROOT
 
-RECORD = ROOT / "docs" / "reliability.json"
+RECORD, LOCK = ROOT / "docs" / "reliability.json", ROOT / "outputs" / ".reliability.lock"
 
 
 @pytest.fixture
@@ -16,7 +18,6 @@ def record():
     """The function that writes down what a long test has done, with commit, machine and date."""
 
     def write(name, **counts):
-        kept = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
         origin = provenance()
         where = {
             "commit": origin["git_commit"],
@@ -24,7 +25,10 @@ def record():
             "torch": origin["versions"]["torch"],
         }
         date = datetime.now(timezone.utc).date().isoformat()
-        kept[name] = {**counts, "date": date, **where}
-        RECORD.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+        LOCK.parent.mkdir(exist_ok=True)
+        with FileLock(LOCK):
+            kept = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+            kept[name] = {**counts, "date": date, **where}
+            write_json(RECORD, dict(sorted(kept.items())))
 
     return write

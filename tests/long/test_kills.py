@@ -34,7 +34,7 @@ def test_killed_runs_end_like_others(commands, tiny_runs, tmp_path, record, kind
     while kills < KILLS or not finished:
         started = commands.start(*command)
         if kills < KILLS:
-            time.sleep(rng.uniform(0.1, 3))
+            time.sleep(rng.uniform(0.1, 1.5))
             started.send(signal.SIGKILL)
         status = started.wait().status
         if status == -signal.SIGKILL:
