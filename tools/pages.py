@@ -13,6 +13,7 @@ from tools import (
     headline,
     messages_page,
     recipes_page,
+    reliability_page,
     reproduction_page,
 )
 
@@ -23,6 +24,7 @@ PAGES: dict[Path, Callable[[], str]] = {  # in this order: the home page is a co
     recipes_page.PAGE: recipes_page.page,
     configuration_page.PAGE: configuration_page.page,
     messages_page.PAGE: messages_page.page,
+    reliability_page.PAGE: reliability_page.page,
     reproduction_page.PAGE: reproduction_page.page,
     **copied_pages.PAGES,
 }

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, version(name)
 
 
+@cache
 def _installed() -> str:
     """Returns all installed packages with their versions, in the format of ``pip freeze``."""
     found = {f"{package.name}=={package.version}" for package in distributions() if package.name}

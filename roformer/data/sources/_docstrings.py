@@ -9,7 +9,7 @@ import platform
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -24,11 +24,17 @@ _FILES_WORTH_A_POOL = 200  # below this, starting processes takes longer than pa
 
 def installed_packages(packages: Sequence[str]) -> list[str]:
     """Returns the import names that are installed (and "stdlib"), in their order; prints those that are not."""
-    owners = importlib.metadata.packages_distributions()
+    owners = _owners()
     missing = [name for name in packages if name != STDLIB and name not in owners]
     if missing:
         _print_once(f"data.packages: skipping {', '.join(missing)}: not installed (pip install 'roformer-lab[all]')")
     return [name for name in packages if name not in missing]
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Returns import name -> distributions; the metadata of all packages are read for it, which takes a second."""
+    return importlib.metadata.packages_distributions()
 
 
 @cache
@@ -42,7 +48,7 @@ def package_versions(packages: Sequence[str]) -> dict[str, str]:
     Raises:
         UserError: if a package is not installed.
     """
-    owners = importlib.metadata.packages_distributions()
+    owners = _owners()
     versions = {}
     for name in packages:
         if name == STDLIB:
