@@ -37,8 +37,9 @@ class Classification(SequenceTask):
     def check_data(self) -> None:
         names = self.corpus.label_names
         if len(names) < 2:
+            found = "; ".join([str(len(names)), *self.corpus.warnings])
             raise UserError(
-                f"classification needs two labels or more, the data has {len(names)}; use data=docs_topics, or "
+                f"classification needs two labels or more, the data has {found}; use data=docs_topics, or "
                 "data=labeled with data.path, data.text_column and data.label_column"
             )
         _check_names(names)

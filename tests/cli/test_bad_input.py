@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from roformer.data.sources._local_files import find_files
 from roformer.errors import UserError
 from roformer.io import DIGESTS
 from roformer.runs import RunFolder
@@ -174,11 +177,33 @@ def test_a_pipe_is_no_file(mistake_in, tmp_path):
     assert "pipe is neither a file nor a folder" in mistake_in({}, given="pipe")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_read(mistake_in, tmp_path):
+@pytest.fixture
+def shared_folder():
+    """A folder that every user may enter; the test may become one of them, for whom permissions count."""
+    folder, own = Path(tempfile.mkdtemp()), os.geteuid()
+    folder.chmod(0o755)
+    yield folder
+    os.seteuid(own)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_a_folder_that_cannot_be_read(shared_folder):
     """Catches documents that are missing because nobody may read them."""
-    (tmp_path / "corpus" / "closed").mkdir(parents=True, mode=0)
-    assert "closed: Permission denied; change its permissions" in mistake_in({"a.txt": TEXTS[0]})
+    (shared_folder / "a.txt").write_text(TEXTS[0])
+    (shared_folder / "closed").mkdir(mode=0)
+    (shared_folder / ".git").mkdir(mode=0)  # which holds no documents
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    with pytest.raises(UserError, match=r"closed: Permission denied; change its permissions"):
+        find_files(str(shared_folder))
+
+
+def test_a_class_in_a_hidden_folder(mistake_in):
+    """Catches "1 label" without a word on the folder that is the other one."""
+    files = {f"{label}/{i}.txt": text for label in ("..x", "y") for i, text in enumerate(TEXTS[:9])}
+    line = mistake_in(files, task="classification")
+    assert "two labels or more, the data has 1; skipped: 9 .txt files" in line
 
 
 SETTINGS = {
