@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError, one_line
@@ -99,8 +100,12 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[Record
 def load_run(run: Run) -> LoadedRun[Any]:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
     settings = {**run.config, "data": run.data, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
-    train_config = TrainConfig.from_settings(settings)
-    task = build_task(train_config)
+    try:
+        task = build_task(TrainConfig.from_settings(settings))
+    except UserError as error:
+        raise UserError(
+            f"{error}; if the data of {run.folder} have moved, re-run its training command with the new data.path"
+        ) from error
     if task.corpus.fingerprint != run.data_fingerprint:
         raise UserError(
             f"the data, or the version of roformer, has changed since {run.folder} was trained, so its test split may "
@@ -111,7 +116,12 @@ def load_run(run: Run) -> LoadedRun[Any]:
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
         )
     check_export(run.export)
-    model = task.model_class.from_pretrained(run.export)  # in evaluation mode
+    try:
+        model = task.model_class.from_pretrained(run.export)  # in evaluation mode
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read {run.export} ({one_line(error)}); delete it, then re-run the training command of the run"
+        ) from error
     check_weights(model, str(run.export))
     return LoadedRun(run.folder, run.config, model.to(best_device()), task)
 

@@ -110,7 +110,8 @@ class RunFolder:
         Args:
             report: called with a line for each that is set aside.
         """
-        for folder in reversed(self.checkpoints.values()):
+        damaged = reversed(self.checkpoints.values())
+        for folder in damaged:
             if not has_digests(folder) and (folder / "optimizer.bin").is_file():  # of version 0.1
                 return folder
             if (found := damage(folder)) is None:
@@ -119,6 +120,8 @@ class RunFolder:
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(folder, aside)
             report(f"{folder} is damaged ({found}); set aside as {aside.name}")
+        if damaged:
+            report("no whole checkpoint is left; training begins again")
         return None
 
     def remove_damaged_export(self, report: Callable[[str], object]) -> None:
@@ -188,6 +191,16 @@ class RunFolder:
         write_json(self._provenance, provenance)
         write_text(self._config, config_yaml)
 
+    def update_config(self, config_yaml: str) -> None:
+        """Replaces the settings of the run by those that mean the same, such as the place to which its data moved."""
+        write_text(self._config, config_yaml)
+
+    def foreign_files(self) -> list[str]:
+        """Returns the names of files and folders that no run has written, where no run was begun."""
+        own = {"requirements.txt", "changes.diff", self._provenance.name}
+        names = sorted(path.name for path in self.path.glob("*")) if not self.has_config else []
+        return [name for name in names if name not in own and not name.startswith(".")]
+
     def add_part(self, provenance: dict[str, Any]) -> None:
         """Writes down that the run was continued, and by what."""
         record = self._read_provenance()
@@ -245,7 +258,8 @@ def check_export(export: Path) -> None:
     """Raises ``UserError`` if an export of ours has changed since it was written; others have no digests."""
     if has_digests(export) and (found := damage(export)):
         raise UserError(
-            f"{export} is damaged ({found}); restore the file, or delete {DIGESTS} there if the change was meant"
+            f"{export} is damaged ({found}); re-run the training command of the run to export it again, restore the "
+            f"file, or delete {DIGESTS} there if the change was meant"
         )
 
 

@@ -58,11 +58,12 @@ def migrate(config: Tree) -> Tree:
     return config
 
 
-def check_same_run(folder: Path, stored: Tree, config: Tree) -> None:
+def check_same_run(folder: Path, status: str, stored: Tree, config: Tree) -> None:
     """Raises ``UserError`` if the run in ``folder`` has other settings, naming the first that differs.
 
     Args:
         folder: of the run.
+        status: of the run.
         stored: what the run was begun with.
         config: what it is asked to continue with.
     """
@@ -71,7 +72,9 @@ def check_same_run(folder: Path, stored: Tree, config: Tree) -> None:
         may_change = may_change - {"trainer.save_steps", "trainer.keep_checkpoints"}
     if found := first_difference(stored, config, but=may_change):
         key, old, new = found
-        longer = f" (to train longer: init_from={folder} load_optimizer_state=true)" if key in _LENGTH else ""
+        finish = "" if status == "finished" else "finish it, then "
+        start = f"{finish}init_from={folder} load_optimizer_state=true"
+        longer = f" (to train longer: {start})" if key in _LENGTH else ""
         raise UserError(
             f"{folder} holds a run with {key}={old}, now it is {new}; set it back, choose another "
             f"paths.output_dir{longer}, or delete that folder"

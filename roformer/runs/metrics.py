@@ -35,7 +35,7 @@ def check_metrics(file: Path, expected: Iterable[int]) -> str | None:
     if not missing:
         return None
     listed = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-    return f"{file} has no readable line of {len(missing)} logged steps ({listed}); evaluations will lack them"
+    return f"{file} has no readable line of {len(missing)} logged steps ({listed}); reports will not show them"
 
 
 def _readable(file: Path) -> dict[int, Line]:

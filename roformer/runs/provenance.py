@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import torch
+import yaml
 from torch import distributed as dist
 
 from roformer.config import CONF, TrainConfig
@@ -74,11 +75,7 @@ def record_part(
         }
         record = {**provenance(), **start, "resumed": []}
         folder.begin(config.to_yaml(), record, packages=_installed(), changes=_uncommitted())
-    if folder.provenance["data_fingerprint"] != corpus.fingerprint:
-        raise UserError(
-            f"the data, or the version of roformer, has changed since {folder.path} was begun; choose another "
-            "paths.output_dir"
-        )
+    record_place_of_data(folder, config, corpus)
     if folder.checkpoints:
         part = provenance()
         earlier = folder.provenance
@@ -87,6 +84,21 @@ def record_part(
                 f"warning: resuming with {', '.join(changes)}: the last digits may differ from an uninterrupted run's"
             )
         folder.add_part(part)
+
+
+def record_place_of_data(folder: RunFolder, config: TrainConfig, corpus: TokenizedCorpus) -> None:
+    """Writes down where the data of a run lie now.
+
+    Raises:
+        UserError: if they are no longer what the run began with.
+    """
+    if folder.provenance["data_fingerprint"] != corpus.fingerprint:
+        raise UserError(
+            f"the data, or the version of roformer, has changed since {folder.path} was begun; restore them, or "
+            "choose another paths.output_dir"
+        )
+    if (stored := folder.config) and stored["data"] != config.data:
+        folder.update_config(yaml.safe_dump({**stored, "data": config.data}, sort_keys=False))
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -66,7 +66,7 @@ class RunPlan:
         learning_rate = _of_first_process(_learning_rate(config, stored, losses_by_rate))
         config = replace(config, optimizer={**config.optimizer, "learning_rate": learning_rate.value})
         if stored is not None:
-            check_same_run(folder.path, stored, yaml.safe_load(config.to_yaml()))
+            check_same_run(folder.path, folder.status, stored, yaml.safe_load(config.to_yaml()))
             check_initial_weights(folder, config.init_from)
         return cls(config, precision, backend, learning_rate, losses_by_rate)
 

@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from roformer.config import TrainConfig
 from roformer.errors import RunTakenError, UserError
 from roformer.runs import RunFolder
-from roformer.runs.provenance import record_part
+from roformer.runs.provenance import record_part, record_place_of_data
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.tasks.factory import build_task
 from roformer.training.callbacks import Callback, standard_callbacks
@@ -48,6 +48,8 @@ def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[C
             folder.remove_damaged_export(state.print)
         plan = RunPlan.resolve(config, folder, state.device)
         if folder.status == "finished":
+            if folder.config and folder.config["data"] != plan.config.data and state.is_main_process:
+                record_place_of_data(folder, plan.config, build_task(plan.config).corpus)
             state.print(f"{folder.path} already finished; delete it to retrain")
             return
         state.print(plan.table())
@@ -74,6 +76,10 @@ def _locked(folder: RunFolder, cache_dir: Path, state: PartialState) -> Iterator
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to paths.{key}={path}: {error.strerror}") from error
+    if foreign := folder.foreign_files():
+        raise UserError(
+            f"paths.output_dir={folder.path} holds {foreign[0]}, which is of no run; choose an empty or a new folder"
+        )
     try:
         if not broadcast_object_list([folder.lock() if state.is_main_process else True])[0]:
             raise RunTakenError(folder.path)

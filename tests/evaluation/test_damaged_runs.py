@@ -10,6 +10,7 @@ from roformer.cli.errors import fault_of_the_machine
 from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate
 from roformer.evaluation.runs import Run
+from roformer.io import DIGESTS
 from roformer.runs import RunFolder
 from tests.tiny_runs import evaluation
 
@@ -50,6 +51,10 @@ DAMAGE = {
     "cut weights": (
         lambda run: (run / "export" / "model.safetensors").write_bytes(b"x"),
         "model.safetensors has changed",
+    ),
+    "cut without digests": (
+        lambda run: [(run / "export" / DIGESTS).unlink(), (run / "export" / "model.safetensors").write_bytes(b"x")],
+        "delete it, then re-run the training command",
     ),
     "no config": (
         lambda run: (run / "export" / "config.json").unlink(),

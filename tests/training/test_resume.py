@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import signal
 
@@ -14,7 +15,7 @@ from roformer.tasks.factory import build_task
 from roformer.tasks.mlm import MaskedLanguageModeling
 from roformer.training.callbacks import Callback
 from roformer.training.checkpoint import TrainingState
-from tests.tiny_runs import assert_same_run, metrics
+from tests.tiny_runs import ROOT, assert_same_run, metrics
 
 DROPOUT = ("model.hidden_dropout_prob=0.1", "model.attention_probs_dropout_prob=0.1")
 
@@ -223,6 +224,19 @@ def test_data_may_move(interrupted, tiny_runs, tmp_path):
     shutil.copy(tiny_runs.text / "00.txt", moved)
     tiny_runs.train(run, f"data.path={moved}")
     assert metrics(run)[-1]["step"] == 8
+    assert RunFolder(run).config["data"]["path"] == str(moved)
+    parts = len(RunFolder(run).provenance["resumed"])
+    tiny_runs.train(run)  # of a finished run only the place of the data changes
+    assert RunFolder(run).config["data"]["path"] == str(tiny_runs.text)
+    assert len(RunFolder(run).provenance["resumed"]) == parts == 1
+
+
+def test_files_of_others_are_left_alone(tiny_runs, tmp_path):
+    """Catches a run in the folder of somebody's corpus, and the advice to delete it."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "corpus.txt").write_text("x")
+    with pytest.raises(UserError, match=r"mine holds corpus.txt, which is of no run; choose an empty or a new folder"):
+        tiny_runs.train(tmp_path / "mine")
 
 
 def test_more_steps_have_a_way(finished, tiny_runs, tmp_path):
@@ -244,7 +258,13 @@ def test_another_encoding_is_named_as_such(interrupted, tiny_runs, tmp_path):
 def test_a_run_repeats_itself_from_its_folder(commands, finished, tmp_path):
     """Catches a folder that lacks something that the run depends on."""
     repeated = tmp_path / "repeated"
-    folder = ("--config-path", finished.resolve(), "--config-name", "config", f"paths.output_dir={repeated}")
+    folder = (
+        "--config-path",
+        os.path.relpath(finished, ROOT),
+        "--config-name",
+        "config",
+        f"paths.output_dir={repeated}",
+    )
     command = commands.run("train.py", *folder)
     assert command.status == 0, command.stderr.read_text()
     assert_same_run(repeated, finished)

@@ -117,7 +117,8 @@ def test_changed_documents_are_noticed(tiny_runs, changing, interrupted, tmp_pat
     run = interrupted(tmp_path / "run", 5, *overrides)
     (changing / "00.txt").write_text((changing / "01.txt").read_text())
     assert refusal(tiny_runs, run, *overrides) == (
-        f"the data, or the version of roformer, has changed since {run} was begun; choose another paths.output_dir"
+        f"the data, or the version of roformer, has changed since {run} was begun; restore them, or choose "
+        "another paths.output_dir"
     )
     assert metrics(run)[-1]["step"] == 5
 
