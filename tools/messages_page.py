@@ -13,10 +13,11 @@ PAGE, PACKAGE = ROOT / "docs" / "messages.md", ROOT / "roformer"
 HEAD = """
 # Error messages
 
-Every mistake that the commands recognize ends in one line that begins with `error: `, and in a status other than 0;
-nothing has been trained or overwritten then. Below: all of these lines, by the file that they come from, with what is
-put into them in `<angle brackets>`. Hydra's and OmegaConf's own lines about settings are not listed. This page is
-generated from the code by `make docs`.
+A mistake that the commands recognize ends in one line that begins with `error: `, and in a status other than 0;
+nothing has been trained or overwritten then. Below: the lines that the code writes, by the file that they come from;
+search the page for some words of yours. What is put into a line stands in `<angle brackets>`, under the name that the
+code has for it. Not listed: faults of the machine, such as a full disk, and mistakes on the command line, which
+`roformer/cli/errors.py` puts into words. This page is generated from the code by `make docs`.
 """
 
 

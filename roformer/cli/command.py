@@ -1,10 +1,12 @@
 """How a function becomes an entry point."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,7 +19,6 @@ from roformer.cli.streams import protect_standard_streams
 from roformer.config import CONF
 from roformer.errors import UserError
 from roformer.extras import naming_extras
-from roformer.registry import did_you_mean
 
 _OVERRIDE = re.compile(r"(?P<key>[+~]*\w[\w./@-]*=)(?P<value>[^\[\]{}(),\"']+)")
 
@@ -62,30 +63,37 @@ def _arrange_arguments() -> None:
     for argument in arguments:
         name = argument.split("=")[0]
         if name.startswith("--") and name not in _OPTIONS:
-            key = name.lstrip("-").replace("-", "_")
             raise UserError(
-                f"no option {name}{did_you_mean(name, _OPTIONS)}; settings are written without dashes, "
-                f"group.key=value, such as trainer.{key}=..."
+                f"no option {name}; settings are written without dashes, such as {name.lstrip('-')}=... or "
+                "trainer.max_steps=30"
             )
         if argument.startswith("="):
             raise UserError(f"cannot read the argument '{argument}': write group.key=value without blanks around =")
+    for place, argument in enumerate(arguments):
+        name, separator, folder = argument.rpartition("=") if "=" in argument else ("", "", argument)
+        is_config_path = name == "--config-path" or (place and arguments[place - 1] in ("--config-path", "-cp"))
+        if is_config_path and Path(folder).is_dir():  # Hydra looks for a relative one in the package
+            arguments[place] = f"{name}{separator}{Path(folder).resolve()}"
     sweep = [argument for argument in arguments if argument in ("-m", "--multirun")]  # reads it only at the beginning
     sys.argv[1:] = [*sweep, *(_quoted(argument) for argument in arguments if argument not in sweep)]
 
 
 def _quoted(argument: str) -> str:
-    """Returns an override with its value in quotes if Hydra cannot read it without: a path with ~, = or an umlaut.
+    """Returns an override with its value in quotes if Hydra cannot read it without: a path with = or an umlaut. A
+    leading ~/ becomes the home folder, since shells expand it in assignments only.
 
     A value with commas stays as it is, since it may list the runs of a sweep, and so does one with brackets.
     """
     match = _OVERRIDE.fullmatch(argument)
     if match is None:
         return argument
+    key, value = match["key"], match["value"]
+    value = os.path.expanduser(value) if value.startswith("~/") else value
     try:
-        OverridesParser.create().parse_override(argument)
+        OverridesParser.create().parse_override(key + value)
     except HydraException:
-        return match["key"] + QuotedString(text=match["value"], quote=Quote.double).with_quotes()
-    return argument
+        return key + QuotedString(text=value, quote=Quote.double).with_quotes()
+    return key + value
 
 
 def _silence_libraries() -> None:

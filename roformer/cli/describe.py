@@ -41,7 +41,7 @@ def describe(corpus: TokenizedCorpus) -> str:
             labels = [f"{name} {count}" for name, count in zip(corpus.label_names, counts, strict=True)]
             more = [f"and {len(labels) - _LISTED_LABELS:,} more"] if len(labels) > _LISTED_LABELS else []
             lines.append(f"  labels: {', '.join([*labels[:_LISTED_LABELS], *more])}")
-    return "\n".join([*lines, f"cached in {corpus.folder}"])
+    return "\n".join([*lines, *(f"warning: {each}" for each in corpus.warnings), f"cached in {corpus.folder}"])
 
 
 def describe_batch(task: Task, number: int, batch_size: int) -> str:
@@ -54,13 +54,7 @@ def describe_batch(task: Task, number: int, batch_size: int) -> str:
 
 
 def describe_near_copies(corpus: TokenizedCorpus, threshold: float) -> str:
-    """Returns a line for each evaluated split: how many of its documents are nearly training documents.
-
-    Raises:
-        UserError: if the threshold is no share.
-    """
-    if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-        raise UserError(f"+near_copies must lie in (0, 1], such as 0.8, got {threshold}")
+    """Returns a line for each evaluated split: how many of its documents are nearly training documents."""
     lines = []
     for name, copies in sorted(near_copies(corpus.splits, threshold).items()):
         first = next(iter(copies), None)
@@ -75,8 +69,12 @@ def main(raw: DictConfig) -> None:
     with open_dict(raw):
         batch, near = raw.pop("batch", None), raw.pop("near_copies", None)
     config = TrainConfig.from_hydra(raw)
+    if near is not None and (isinstance(near, bool | str) or not 0 < near <= 1):
+        raise UserError(f"+near_copies must lie in (0, 1], such as 0.8, got {near}")
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 0):
+        raise UserError(f"+batch must be the number of a batch from 0 on, got {batch}")
     if batch is not None:
-        print(describe_batch(build_task(config), int(batch), config.trainer.batch_size))
+        print(describe_batch(build_task(config), batch, config.trainer.batch_size))
         return
     tokens, _ = build_corpus(config)
     print(describe(tokens))

@@ -150,7 +150,8 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         if "=" not in str(error.override) and Path(str(error.override)).exists():
             return (
-                f"cannot read the argument '{error.override}': write runs='outputs/*', or data.path={error.override}"
+                f"cannot read the argument '{error.override}': write data.path={error.override}, or for evaluate.py "
+                f"runs=[{error.override},...]"
             )
         return (
             f"cannot read the argument '{error.override}': write group.key=value without blanks around =, and put a "
@@ -167,11 +168,13 @@ def _one_line(error: Exception) -> str:
         key = str(cause.key)
         if known and key not in known:
             group = str(cause.full_key).rpartition(".")[0]
+            set_by_users = [each for each in known if each != "hydra"]
             hint = _renamed(key, group, parent) or _place_of(key, group) or did_you_mean(key, known)
-            return f"{group or 'the configuration'} has no setting '{key}'{hint} (it takes: {', '.join(known)})"
+            return f"{group or 'the configuration'} has no setting '{key}'{hint} (it takes: {', '.join(set_by_users)})"
         return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
     if sweep := _SWEEP.search(str(error)):
         return (
-            f"{sweep[1]} is a list of values, which needs --multirun; if it is one value, write '{sweep[2]}=\"...\"'"
+            f"{sweep[1]} are values of several runs, which need --multirun; write a list as {sweep[2]}=[...], a "
+            f"number with a point, and one value with commas as '{sweep[2]}=\"...\"'"
         )
     return " ".join(str(error).split())

@@ -63,7 +63,9 @@ def empty_split(split: str, documents: int) -> UserError:
     if not documents:
         return UserError("no documents in the corpus: check data.path or data.min_characters")
     remedy = (
-        "lower data.validation_fraction, or name a file train*" if split == "train" else f"raise data.{split}_fraction"
+        "lower data.validation_fraction, or name a file train*"
+        if split == "train"
+        else f"raise data.{split}_fraction" + (", or set it to 0" if split == "test" else "")
     )
     return UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents)")
 

@@ -205,8 +205,8 @@ def _warnings(writers: dict[str, _Writer]) -> list[str]:
     unknown, total = (sum(getattr(writer, name) for writer in writers.values()) for name in ("unknown_total", "total"))
     if unknown > _MANY_UNKNOWN * total:
         lines.append(
-            f"{unknown / total:.0%} of the tokens are unknown; raise tokenizer.alphabet_size, or choose "
-            "tokenizer=bytes"
+            f"{unknown / total:.0%} of the tokens are unknown; raise tokenizer.alphabet_size, choose tokenizer=bytes, "
+            "or start from a model of this script"
         )
     return lines
 

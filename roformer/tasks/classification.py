@@ -1,7 +1,7 @@
 """Classification of documents (RoFormer paper, section 4.5.4: long texts) or text pairs (section 4.3: GLUE)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from roformer.tasks.sequences import Example, SequenceTask
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+_LISTED = 10  # labels in a message
 
 
 @TASKS.register("classification")
@@ -37,18 +39,21 @@ class Classification(SequenceTask):
     def check_data(self) -> None:
         names = self.corpus.label_names
         if len(names) < 2:
-            found = "; ".join([str(len(names)), *self.corpus.warnings])
+            found = "; ".join([str(len(names)) + (f" ('{names[0]}')" if names else ""), *self.corpus.warnings])
             raise UserError(
                 f"classification needs two labels or more, the data has {found}; use data=docs_topics, or "
                 "data=labeled with data.path, data.text_column and data.label_column"
             )
-        _check_names(names)
+        labels = np.concatenate([self.labels(split) for split in self.corpus.splits])
+        _check_names(dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True)))
         known = set(self.labels("train").tolist())
         for split in self.corpus.splits:
             for label in sorted(set(self.labels(split).tolist()) - known):
+                there = [names[each] for each in sorted(known)]
+                more = f", and {len(there) - _LISTED:,} more" if len(there) > _LISTED else ""
                 raise UserError(
                     f"label '{names[label]}' of the {split} split is not in the train split (labels there: "
-                    f"{', '.join(names[each] for each in sorted(known))}); change the data or its split"
+                    f"{', '.join(there[:_LISTED])}{more}); change the data, its split or data.label_column"
                 )
 
     @classmethod
@@ -102,15 +107,26 @@ class Classification(SequenceTask):
         }
 
 
-def _check_names(names: Sequence[str]) -> None:
-    """Raises ``UserError`` for labels that stand for no class, or for the same one."""
-    if strange := [name for name in names if name.strip().lower() in ("", "nan")]:
-        raise UserError(f"'{strange[0]}' is no label of a class; give those documents a label, or remove them")
-    if "-1" in names and all(name.isdigit() for name in names if name != "-1"):
-        raise UserError("label '-1' usually stands for a hidden label; remove those documents, or rename the class")
+def _check_names(documents: Mapping[str, int]) -> None:
+    """Raises ``UserError`` for labels that stand for no class, or for the same one.
+
+    Args:
+        documents: label -> how many documents have it.
+    """
+    if strange := [name for name in documents if name.strip().lower() in ("", "nan")]:
+        raise UserError(
+            f"'{strange[0]}', the label of {documents[strange[0]]:,} documents, is no class; give them a label, or "
+            "remove them"
+        )
+    if "-1" in documents and all(name.isdigit() for name in documents if name != "-1"):
+        raise UserError(
+            f"label '-1' of {documents['-1']:,} documents usually stands for a hidden one; remove them, or rename the "
+            "class"
+        )
     first: dict[str, str] = {}
-    for name in names:
+    for name in documents:
         plain = re.sub(r"^(\d+)\.0+$", r"\1", name.strip())
         if plain in first:
-            raise UserError(f"labels '{first[plain]}' and '{name}' would be two classes; write them in the same way")
+            counts = " and ".join(f"'{each}' ({documents[each]:,} documents)" for each in (first[plain], name))
+            raise UserError(f"labels {counts} would be two classes; write them in the same way")
         first[plain] = name

@@ -37,15 +37,13 @@ class Regression(SequenceTask):
         require("scipy", "task=regression")
 
     def check_data(self) -> None:
-        try:
-            self.values = np.array([float(name) for name in self.corpus.label_names])
-        except ValueError as error:
-            raise UserError(
-                f"regression needs numeric labels: {error}; use task=classification, or another data.label_column"
-            ) from error
         names = self.corpus.label_names
-        if strange := [name for name in names if "_" in name]:  # which Python reads as a number
-            raise UserError(f"regression needs numeric labels: '{strange[0]}'; write it without _")
+        if strange := [name for name in names if not _is_number(name)]:
+            raise UserError(
+                f"regression needs numeric labels, and '{strange[0]}' is none; change it, use task=classification, or "
+                "another data.label_column"
+            )
+        self.values = np.array([float(name) for name in names])
         if not (sensible := np.abs(self.values) <= _LARGEST).all():
             raise UserError(
                 f"regression needs labels between -{_LARGEST:g} and {_LARGEST:g}, found "
@@ -89,6 +87,14 @@ class Regression(SequenceTask):
             f"{split}_spearman": spearman(values, predictions),
             f"{split}_pearson": float(pearsonr(values, predictions).statistic) if varies(values, predictions) else 0.0,
         }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # which Python reads as a number
 
 
 def spearman(values: NDArray[Any], predictions: NDArray[Any]) -> float:

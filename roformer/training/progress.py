@@ -3,6 +3,7 @@
 import math
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
@@ -19,8 +20,8 @@ class ProgressBar:
         self.console = Console(quiet=not enabled, highlight=False)
         self.name, self.total = name, total
         self._progress = Progress(
-            TextColumn(f"[bold]{name}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(),
+            TextColumn(f"[bold]{escape(name)}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"), TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn(),
             console=self.console, disable=not self.console.is_terminal,
         )  # fmt: skip
         self._bar = self._progress.add_task(name, total=total, completed=start, numbers="")
@@ -43,5 +44,5 @@ class ProgressBar:
         validation = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key.startswith("validation"))
         if validation:
             self.console.print(
-                f"{self.name}  step {line['step']}/{self.total}  {numbers}  {validation}", soft_wrap=True
+                f"{self.name}  step {line['step']}/{self.total}  {numbers}  {validation}", soft_wrap=True, markup=False
             )

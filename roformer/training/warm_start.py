@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import Settings, TrainConfig, sequence_length
-from roformer.errors import UserError
+from roformer.errors import UserError, one_line
 from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
 from roformer.model.factory import draw_model, model_settings
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
@@ -104,7 +104,7 @@ class WarmStart:
                 folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
             )
         except (OSError, SafetensorError) as error:
-            raise UserError(f"cannot read the weights in {folder}: {str(error).splitlines()[0]}") from error
+            raise UserError(f"cannot read the weights in {folder} ({one_line(error)}); export them again") from error
         if surplus := sorted(key for key in loaded["unexpected_keys"] if key.startswith("roformer.")):
             raise UserError(
                 f"{folder} has weights that its config.json has no place for, such as {surplus[0]}; restore "

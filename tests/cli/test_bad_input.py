@@ -73,7 +73,7 @@ BROKEN_FILES = {
     "rows": ({"a.jsonl": "[1, 2]"}, "a.jsonl, line 1 is a list; each row must be an object"),
     "no header": ({"a.csv": csv_rows([f'"{text}"' for text in TEXTS], f'"{" ".join(TEXTS[:6])}"')}, "(columns: the"),
     "line breaks in the header": ({"a.csv": csv_rows(TEXTS, '"a\nb\nc"')}, "has no column 'text' (columns: a b c;"),
-    "columns": ({"a.csv": csv_rows(TEXTS, ",".join(map(str, range(50_000))))}, "and 49,980 more; change the data"),
+    "columns": ({"a.csv": csv_rows(TEXTS, ",".join(map(str, range(50_000))))}, "and 49,980 more; the first line"),
     "more fields": (
         {"a.csv": csv_rows([f"{text}, too" for text in TEXTS])},
         "line 2: 2 instead of 1 fields; put texts",
@@ -85,6 +85,10 @@ BROKEN_FILES = {
     ),
     "not UTF-8": ({"a.txt": b"caf\xe9 au lait"}, "a.txt is not UTF-8 text: invalid continuation byte at byte 3"),
     "parquet": ({"a.parquet": "no"}, "a.parquet is not a readable parquet file"),
+    "semicolons": ({"a.csv": csv_rows(["1;x"], "id;text")}, "its separator seems to be ';'; save it with ','"),
+    "line of a mistake": ({"a.jsonl": '{"text": "a"}\n{"text":\n'}, "a.jsonl, line 2 is not JSON"),
+    "nothing but archives": ({"a.jsonl.gz": ""}, "corpus; it has 1 .jsonl.gz files (supported"),
+    "an empty table": ({"a.csv": "text\n", "b.txt": "x"}, "its files contain no text; 1 .txt files are not read"),
     "nothing to read": ({"a.pdf": "no"}, "no supported file in the folder"),
 }
 
@@ -97,15 +101,15 @@ def test_broken_files(mistake_in, name):
 
 
 LABELS = {
-    "types": ([1, "a"], "mixes labels of types: a is str, earlier ones a number; use one type"),
-    "truth": ([True, 1], "mixes labels of types"),
+    "types": ([1, "a"], "a.jsonl, row 2, column 'label': the label a is a text, earlier ones are each a number"),
+    "truth": ([True, 1], "the label 1 is a number, earlier ones are each true or false"),
     "lists": ([["a"], ["b"]], "contains list instead of a label"),
     "objects": ([{"a": 1}, {"b": 1}], "contains dict instead of a label"),
     "NaN": ([float("nan"), 1.0], "contains nan instead of a label"),
-    "hidden": ([0, 1, -1], "label '-1' usually stands for a hidden label"),
-    "blanks": (["a", " a", "b"], "labels ' a' and 'a' would be two classes"),
-    "points": ([1, 1.0, 2], "labels '1' and '1.0' would be two classes"),
-    "empty": (["", "a"], "'' is no label of a class"),
+    "hidden": ([0, 1, -1], "label '-1' of 20 documents usually stands for a hidden one"),
+    "blanks": (["a", " a", "b"], "labels ' a' (20 documents) and 'a' (20 documents) would be two classes"),
+    "points": ([1, 1.0, 2], "labels '1' (20 documents) and '1.0' (20 documents) would be two classes"),
+    "empty": (["", "a"], "'', the label of 30 documents, is no class"),
     "one": (["a"], "classification needs two labels or more, the data has 1"),
 }
 
@@ -119,7 +123,7 @@ def test_labels_that_are_no_classes(mistake_in, name):
 
 NUMBERS = {
     "words": (["a", "b"], "regression needs numeric labels"),
-    "underscores": (["1_000", "2"], "regression needs numeric labels: '1_000'; write it without _"),
+    "underscores": (["1_000", "2"], "regression needs numeric labels, and '1_000' is none"),
     "large": ([1e308, 2.0], "regression needs labels between -1e+18 and 1e+18, found '1e+308'"),
     "constant": ([2.0], "all training documents have the label 2.0"),
 }
@@ -203,7 +207,7 @@ def test_a_class_in_a_hidden_folder(mistake_in):
     """Catches "1 label" without a word on the folder that is the other one."""
     files = {f"{label}/{i}.txt": text for label in ("..x", "y") for i, text in enumerate(TEXTS[:9])}
     line = mistake_in(files, task="classification")
-    assert "two labels or more, the data has 1; skipped: 9 .txt files" in line
+    assert "two labels or more, the data has 1 ('y'); skipped: 9 .txt files" in line
 
 
 SETTINGS = {
@@ -232,6 +236,7 @@ def test_settings_that_no_model_can_have(tiny_runs, tmp_path, setting):
         ("data.path={}/a=b/t.txt", "a=b/t.txt"),
         ("data.path={}/数据/über 😀.txt", "数据/über 😀.txt"),
         ("data.path={}/~a#b.txt", "~a#b.txt"),
+        ("data.path=~/t.txt", "t.txt"),
         ('data.path="{}/a,[b].txt"', "a,[b].txt"),
     ],
 )
@@ -242,7 +247,8 @@ def test_any_path_can_be_given(commands, tiny_runs, tmp_path, argument, name):
     chosen = tiny_runs.overrides(
         f"paths.output_dir={tmp_path / 'run'}", argument.format(tmp_path), "trainer.max_steps=1"
     )
-    command = commands.run("train.py", *(value for value in chosen if value != f"data.path={tiny_runs.text}"))
+    others = (value for value in chosen if value != f"data.path={tiny_runs.text}")
+    command = commands.run("train.py", *others, HOME=str(tmp_path))
     assert command.status == 0, command.stderr.read_text()
 
 
@@ -254,11 +260,11 @@ def test_any_path_can_be_given(commands, tiny_runs, tmp_path, argument, name):
         (["="], "cannot read the argument '=': write group.key=value without blanks around ="),
         (["trainer.max_steps", "=", "30"], "cannot read the argument '=': write group.key=value without blanks"),
         (["--max_steps", "30"], "no option --max_steps; settings are written without dashes"),
-        (["--multi-run"], "no option --multi-run; did you mean '--multirun'?"),
-        (["README.md"], "cannot read the argument 'README.md': write runs='outputs/*', or data.path=README.md"),
+        (["--multi-run"], "no option --multi-run; settings are written without dashes, such as multi-run=..."),
+        (["README.md"], "cannot read the argument 'README.md': write data.path=README.md, or for evaluate.py runs="),
         (
             ["data=text", "data.path=a,b"],
-            "data.path=a,b is a list of values, which needs --multirun; if it is",
+            "data.path=a,b are values of several runs, which need --multirun",
         ),
         (["data=text", "data.path=/" + "a" * 5000], "File name too long; choose a shorter name"),
     ],

@@ -187,7 +187,7 @@ def test_a_sweep_goes_on_after_a_run_that_fails(commands, tiny_runs, tmp_path):
 def test_a_bug_in_a_sweep_keeps_its_traceback(commands, tiny_runs, tmp_path):
     """Catches an error of ours that a sweep counts and never shows."""
     (tmp_path / "1").mkdir()
-    (tmp_path / "1" / "config.yaml").mkdir()  # which no user does
+    (tmp_path / "1" / ".lock").mkdir()  # which no user does
     swept = ("seed=1,2", f"paths.output_dir={tmp_path}/${{seed}}")
     command = commands.run("train.py", "--multirun", f"hydra.sweep.dir={tmp_path}", *tiny_runs.overrides(*swept))
     assert command.status == 1

@@ -91,14 +91,16 @@ def test_near_copies_are_counted(tmp_path: Path) -> None:
     """Catches copies with a word changed, and documents of one topic that are taken for copies."""
     words = [f"word{number}" for number in range(200)]
     texts = [" ".join(words[start : start + 60]) for start in range(0, 140, 20)]
+    data = tmp_path / "data"
+    data.mkdir()
     for split, lines in (("train", texts), ("test", [texts[0] + " more", "other " * 60])):
         rows = "\n".join(json.dumps({"text": text}) for text in lines)
-        (tmp_path / f"{split}.jsonl").write_text(rows)
+        (data / f"{split}.jsonl").write_text(rows)
     settings = ["tokenizer=bytes", "data.validation_fraction=0", f"paths.cache_dir={tmp_path / 'cache'}"]
-    done = describe("data=text", f"data.path={tmp_path}", *settings, "+near_copies=0.8")
+    done = describe("data=text", f"data.path={data}", *settings, "+near_copies=0.8")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
         "test: 1 of 2 documents nearly are training documents, such as document 0 (training document 0)\n"
     )
-    refused = describe("data=text", f"data.path={tmp_path}", *settings, "+near_copies=many")
+    refused = describe("data=text", f"data.path={data}", *settings, "+near_copies=many")
     assert refused.stderr.startswith("error: +near_copies must lie in (0, 1]")

@@ -77,7 +77,8 @@ def find_files(path: str) -> list[LocalFile]:
     supported = ", ".join([*READERS, ".txt"])
     if root.is_file():
         if root.suffix.lower() not in {*READERS, ".txt"}:
-            raise UserError(f"data.path={path} has an unsupported file type (supported: {supported})")
+            unpack = "; unpack it" if root.suffix in _COMPRESSED else ""
+            raise UserError(f"data.path={path} has an unsupported file type{unpack} (supported: {supported})")
         return [LocalFile(root, (root.name,), split=None, separated=True)]
     if not root.is_dir():
         found = "is neither a file nor a folder" if root.exists() else "does not exist"
@@ -86,7 +87,8 @@ def find_files(path: str) -> list[LocalFile]:
     tables = [parts for parts in relative if Path(parts[-1]).suffix.lower() in READERS]
     chosen = tables or [parts for parts in relative if parts[-1].lower().endswith(".txt")]
     if not chosen:
-        raise UserError(f"no supported file in the folder data.path={path} (supported: {supported})")
+        found = "".join(f"; it has {count:,} {kind}" for kind, count in unread_files(path, []).items())
+        raise UserError(f"no supported file in the folder data.path={path}{found} (supported: {supported})")
     return [
         LocalFile(
             root.joinpath(*parts),

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from roformer.errors import UserError, one_line
 from roformer.registry import did_you_mean
 
 Row = dict[str, Any]
+_OTHER_SEPARATOR = re.compile(r"[;\t|,]")
 _BATCH = 1000  # rows held at once
 
 
@@ -22,8 +24,8 @@ def check_columns(where: str, required: Sequence[str], present: Iterable[str]) -
         if column not in known:
             hint = did_you_mean(column, known)
             raise UserError(
-                f"{where} has no column '{column}'{hint} (columns: {_listed(known)}; change the data setting that "
-                "names it)"
+                f"{where} has no column '{column}'{hint} (columns: {_listed(known)}; the first line of a table "
+                "holds them; change the data setting that names the column)"
             )
 
 
@@ -107,7 +109,7 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield _pick(f"{path}, line {number}", _parsed(line, path, number), columns, check=first)
+                yield _pick(f"{path}, line {number}", _parsed(line.rstrip(), path, number), columns, check=first)
                 first = False
 
 
@@ -148,6 +150,11 @@ def _separated(separator: str) -> Callable[[Path, Sequence[str]], Iterator[Row]]
             rows = csv.reader(file, delimiter=separator, strict=True)
             try:
                 header = next(rows, [])
+                if columns[0] not in header and len(header) == 1 and (other := _OTHER_SEPARATOR.search(header[0])):
+                    raise UserError(
+                        f"{path} has one column, '{header[0][:60]}': its separator seems to be {other[0]!r}; save it "
+                        f"with {separator!r}"
+                    )
                 check_columns(str(path), columns, header)
                 if twice := [column for column in columns if header.count(column) > 1]:
                     raise UserError(f"{path} has two columns named '{twice[0]}'; rename one of them")

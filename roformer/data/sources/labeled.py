@@ -78,20 +78,25 @@ class LabeledSource(Source):
             assert label is not None
             yield from (((text,), label) for text in file.text_documents())
             return
-        where, kind = f"{file.path}, column '{self.label_column}'", None
-        for row in read_rows(file.path, [*self.text_columns, self.label_column]):
+        kind = None
+        for number, row in enumerate(read_rows(file.path, [*self.text_columns, self.label_column]), 1):
+            where = f"{file.path}, row {number}, column '{self.label_column}'"
             texts = row_texts(row, self.text_columns, str(file.path))
             given = row[self.label_column]
             if texts is None or (label := cell_label(given, where)) is None:
                 self.skipped["rows without text or label"] += 1
                 continue
-            own = (
-                "a number" if isinstance(given, int | float) and not isinstance(given, bool) else type(given).__name__
-            )
-            kind = kind or own
-            if own != kind:
-                raise UserError(f"{where} mixes labels of types: {label} is {own}, earlier ones {kind}; use one type")
+            kind = kind or _kind(given)
+            if (own := _kind(given)) != kind:
+                raise UserError(f"{where}: the label {label} is {own}, earlier ones are each {kind}; use one type")
             yield texts, label
+
+
+def _kind(label: str | float) -> str:
+    """Returns in words what the type of a label is."""
+    if isinstance(label, bool):
+        return "true or false"
+    return "a text" if isinstance(label, str) else "a number"
 
 
 def _folder_label(file: LocalFile) -> str | None:

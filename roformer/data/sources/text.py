@@ -48,7 +48,8 @@ class TextSource(Source):
                 empty = False
                 yield Document(text, split=file.split)
         if empty:
-            raise UserError(f"no documents in data.path={self.path}: its files contain no text")
+            unread = "".join(f"; {count:,} {kind} are not read" for kind, count in self.unread_files().items())
+            raise UserError(f"no documents in data.path={self.path}: its files contain no text{unread}")
 
     def _texts(self, file: LocalFile) -> Iterator[str]:
         if file.is_text:
