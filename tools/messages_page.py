@@ -1,6 +1,7 @@
 """Writes the page of all error messages from the code: docs/messages.md.
 
-Found are the calls of ``UserError`` and of its subclasses; what is put into a message stands in angle brackets.
+Found are the calls of ``UserError`` and of its subclasses, and what ``roformer/cli/errors.py`` returns for errors of
+libraries and of the machine; what is put into a message stands in angle brackets.
 """
 
 import ast
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TRANSLATOR = "roformer/cli/errors.py"  # of errors that libraries raise
 PAGE, PACKAGE = ROOT / "docs" / "messages.md", ROOT / "roformer"
 HEAD = """
 # Error messages
@@ -16,8 +18,7 @@ HEAD = """
 A mistake that the commands recognize ends in one line that begins with `error: `, and in a status other than 0;
 nothing has been trained or overwritten then. Below: the lines that the code writes, by the file that they come from;
 search the page for some words of yours. What is put into a line stands in `<angle brackets>`, under the name that the
-code has for it. Not listed: faults of the machine, such as a full disk, and mistakes on the command line, which
-`roformer/cli/errors.py` puts into words. This page is generated from the code by `make docs`.
+code has for it. This page is generated from the code by `make docs`.
 """
 
 
@@ -27,7 +28,8 @@ def page() -> str:
     sources = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in sorted(PACKAGE.rglob("*.py"))}
     errors = {"UserError", *re.findall(r"^class (\w+)\(UserError\)", "\n".join(sources.values()), re.MULTILINE)}
     for name, source in sources.items():
-        if found := list(messages(source, errors)):
+        found = [*messages(source, errors), *(returned(source) if name == TRANSLATOR else ())]
+        if found:
             parts.append("\n".join([f"## {name}", "", *(f"- `{text.replace('`', chr(39))}`" for text in found)]))
     return "\n\n".join(parts) + "\n"
 
@@ -40,6 +42,15 @@ def messages(source: str, errors: set[str]) -> Iterator[str]:
         by_parent = isinstance(call.func, ast.Attribute) and ast.unparse(call.func) == "super().__init__"
         if (by_name or by_parent) and (text := _text(call.args[0])) and " " in text:
             yield " ".join(text.split())
+
+
+def returned(source: str) -> Iterator[str]:
+    """Yields the texts of several words that the functions of a module return, in its order."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Return) and node.value]
+    for node in sorted(nodes, key=lambda node: node.lineno):
+        is_text = isinstance(node.value, ast.JoinedStr | ast.Constant)
+        if is_text and not (text := " ".join(_text(node.value).split())).startswith(";") and text.count(" ") > 2:
+            yield text
 
 
 def _text(node: ast.expr) -> str:

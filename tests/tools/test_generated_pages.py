@@ -91,3 +91,15 @@ def test_messages_are_found_as_they_are_read():
     found = list(messages_page.messages(textwrap.dedent(source), {"UserError", "OtherError"}))
     assert found == ["data.path=<path> has <rows> rows; <FIX>", "<error> at step <step>"]
     assert "- `seed must lie in [0, 2^63), got <seed>`" in messages_page.page()
+
+
+def test_messages_of_the_translator_are_found():
+    """Catches the words for a full disk, or for a mistake on the command line, that the page omits."""
+    source = """
+        def line(error):
+            if error.is_hint:
+                return f"; did you mean {error.name}, or that?"
+            return f"cannot read {error.name}: give a file"
+    """
+    assert list(messages_page.returned(textwrap.dedent(source))) == ["cannot read <name>: give a file"]
+    assert "out of memory; set trainer.auto_batch=true" in messages_page.page()
