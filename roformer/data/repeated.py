@@ -25,7 +25,6 @@ class WithoutRepeated(Source):
 
     def __init__(self, source: Source, fractions: dict[str, float]) -> None:
         self.source, self.fractions = source, fractions
-        source.skipped = self.skipped
 
     def fingerprint(self) -> str:
         return content_key("without repeated", self.source.fingerprint(), self.fractions)
@@ -37,6 +36,7 @@ class WithoutRepeated(Source):
         return self.source.unread_files()
 
     def documents(self) -> Iterator[Document]:
+        self.source.skipped = self.skipped
         of_splits = split_documents(self.source, **self.fractions)
         evaluated = {text_hash(document) for split, document in of_splits if split != "train"}
         self.skipped.clear()  # the second pass counts again

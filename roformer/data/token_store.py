@@ -16,7 +16,7 @@ from roformer.data.sources import SPLITS, Document
 from roformer.data.splits import empty_split, text_hash
 from roformer.errors import UserError
 
-_MANY_UNKNOWN = 0.1  # share of the tokens; WordPiece leaves well below 1 % of a text in its own language
+_MANY_UNKNOWN = 0.1  # share of the tokens
 
 
 @dataclass(frozen=True)

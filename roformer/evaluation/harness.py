@@ -100,12 +100,12 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[Record
 def load_run(run: Run) -> LoadedRun[Any]:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
     settings = {**run.config, "data": run.data, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
-    try:
-        task = build_task(TrainConfig.from_settings(settings))
-    except UserError as error:
+    if (path := run.data.get("path")) and not Path(path).expanduser().exists():
         raise UserError(
-            f"{error}; if the data of {run.folder} have moved, re-run its training command with the new data.path"
-        ) from error
+            f"data.path={path} of {run.folder} does not exist; if the data have moved, re-run the training command of "
+            "the run with the new data.path"
+        )
+    task = build_task(TrainConfig.from_settings(settings))
     if task.corpus.fingerprint != run.data_fingerprint:
         raise UserError(
             f"the data, or the version of roformer, has changed since {run.folder} was trained, so its test split may "

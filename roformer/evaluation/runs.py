@@ -72,7 +72,9 @@ class Run:
         run was trained."""
         data, path = self.config["data"], self.config["data"].get("path")
         there = Path(self.provenance.get("working_directory", "."), path or "")
-        return {**data, "path": str(there)} if path and not Path(path).exists() and there.exists() else data
+        return (
+            {**data, "path": str(there)} if path and not Path(path).expanduser().exists() and there.exists() else data
+        )
 
     @property
     def data_fingerprint(self) -> str:

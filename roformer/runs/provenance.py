@@ -97,8 +97,9 @@ def record_place_of_data(folder: RunFolder, config: TrainConfig, corpus: Tokeniz
             f"the data, or the version of roformer, has changed since {folder.path} was begun; restore them, or "
             "choose another paths.output_dir"
         )
-    if (stored := folder.config) and stored["data"] != config.data:
-        folder.update_config(yaml.safe_dump({**stored, "data": config.data}, sort_keys=False))
+    path, stored = config.data.get("path"), folder.config
+    if stored and stored["data"].get("path") != path:
+        folder.update_config(yaml.safe_dump({**stored, "data": {**stored["data"], "path": path}}, sort_keys=False))
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

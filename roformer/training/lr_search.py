@@ -11,7 +11,7 @@ import yaml
 from roformer.config import TrainConfig
 from roformer.errors import UserError
 from roformer.runs import RunFolder
-from roformer.runs.history import first_difference
+from roformer.runs.history import first_difference, migrate
 from roformer.tasks import TASKS
 from roformer.tasks.language_modeling import LanguageModeling
 
@@ -71,7 +71,7 @@ def describe_choice(losses: LossByRate, folder: str | None) -> str:
 
 def _losses(config: TrainConfig, folder: Path) -> tuple[dict[float, dict[int, float]], str]:
     """Returns learning rate -> seed -> loss, and why a run of the same encoding does not count, in brackets."""
-    requested, rejected = yaml.safe_load(config.to_yaml()), ""
+    requested, rejected = migrate(yaml.safe_load(config.to_yaml())), ""
     losses: dict[float, dict[int, float]] = defaultdict(dict)
     for path in sorted(folder.glob("*")):
         run = RunFolder(path)

@@ -10,7 +10,7 @@ from accelerate.utils import broadcast_object_list
 from roformer.config import TrainConfig
 from roformer.data.corpus import Corpus
 from roformer.runs import RunFolder
-from roformer.runs.history import Tree, check_same_run
+from roformer.runs.history import Tree, check_same_run, migrate
 from roformer.runs.provenance import check_initial_weights
 from roformer.runtime.choice import Choice
 from roformer.runtime.precision import choose_precision
@@ -66,7 +66,7 @@ class RunPlan:
         learning_rate = _of_first_process(_learning_rate(config, stored, losses_by_rate))
         config = replace(config, optimizer={**config.optimizer, "learning_rate": learning_rate.value})
         if stored is not None:
-            check_same_run(folder.path, folder.status, stored, yaml.safe_load(config.to_yaml()))
+            check_same_run(folder.path, folder.status, stored, migrate(yaml.safe_load(config.to_yaml())))
             check_initial_weights(folder, config.init_from)
         return cls(config, precision, backend, learning_rate, losses_by_rate)
 

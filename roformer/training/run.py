@@ -48,7 +48,11 @@ def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[C
             folder.remove_damaged_export(state.print)
         plan = RunPlan.resolve(config, folder, state.device)
         if folder.status == "finished":
-            if folder.config and folder.config["data"] != plan.config.data and state.is_main_process:
+            if (
+                folder.config
+                and folder.config["data"].get("path") != plan.config.data.get("path")
+                and state.is_main_process
+            ):
                 record_place_of_data(folder, plan.config, build_task(plan.config).corpus)
             state.print(f"{folder.path} already finished; delete it to retrain")
             return

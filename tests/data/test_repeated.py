@@ -2,6 +2,7 @@
 
 from roformer.data import SOURCES
 from roformer.data.corpus import Corpus
+from roformer.data.repeated import WithoutRepeated
 
 
 def corpus_of(folder, **settings):
@@ -39,3 +40,6 @@ def test_what_parts_leave_out_is_counted_once(tmp_path):
     mixture = SOURCES.build({"name": "mixture", "sources": [part, part]})
     assert len(list(mixture.documents())) == 2
     assert mixture.skipped == {"rows without text": 2}
+    wrapped = WithoutRepeated(mixture, {"validation_fraction": 0.0, "test_fraction": 0.0})
+    assert len(list(wrapped.documents())) == 2
+    assert wrapped.skipped == {"rows without text": 2}

@@ -231,6 +231,14 @@ def test_data_may_move(interrupted, tiny_runs, tmp_path):
     assert len(RunFolder(run).provenance["resumed"]) == parts == 1
 
 
+def test_a_data_file_need_not_know_every_setting(interrupted, tiny_runs, tmp_path):
+    """Catches a corpus with a yaml of the user's own whose runs cannot be resumed."""
+    run = interrupted(tmp_path / "run", 3, "~data.drop_repeated")
+    assert "drop_repeated" not in (run / "config.yaml").read_text()
+    tiny_runs.train(run, "~data.drop_repeated")
+    assert metrics(run)[-1]["step"] == 8
+
+
 def test_files_of_others_are_left_alone(tiny_runs, tmp_path):
     """Catches a run in the folder of somebody's corpus, and the advice to delete it."""
     (tmp_path / "mine").mkdir()
@@ -240,7 +248,7 @@ def test_files_of_others_are_left_alone(tiny_runs, tmp_path):
 
 
 def test_more_steps_have_a_way(finished, tiny_runs, tmp_path):
-    """Catches a user who wants to train longer and is told to delete the run."""
+    """Catches an error for a larger ``max_steps`` whose only remedy is to delete the run."""
     with pytest.raises(UserError, match=rf"to train longer: init_from={finished} load_optimizer_state=true"):
         tiny_runs.train(finished, "trainer.max_steps=9")
     longer = tiny_runs.train(tmp_path / "longer", f"init_from={finished}", "load_optimizer_state=true")

@@ -33,7 +33,7 @@ def installed_packages(packages: Sequence[str]) -> list[str]:
 
 @cache
 def _owners() -> Mapping[str, list[str]]:
-    """Returns import name -> distributions; the metadata of all packages are read for it, which takes a second."""
+    """Returns import name -> distributions; the metadata of all packages are read for it."""
     return importlib.metadata.packages_distributions()
 
 

@@ -91,7 +91,6 @@ class GlueSource(Source):
                 raise UserError(f"data.path={path}: no file {'* or '.join(beginnings)}* in its folder {folder}")
             for file in found:
                 self.parts.append((split, LabeledSource(path=str(file), text_column=columns, label_column="label")))
-                self.parts[-1][1].skipped = self.skipped
 
     @classmethod
     def check(cls, data: dict[str, Any], task: dict[str, Any]) -> None:
@@ -109,6 +108,7 @@ class GlueSource(Source):
 
     def documents(self) -> Iterator[Document]:
         for split, part in self.parts:
+            part.skipped = self.skipped
             for document in part.documents():
                 if document.label == "-1":
                     raise UserError(f"data.path: a file of the {split} split has hidden labels (-1)")

@@ -24,8 +24,6 @@ class MixtureSource(Source):
         if not sources:
             raise UserError("data.sources is empty: list at least one source, each with a 'name'")
         self.sources = [SOURCES.build(settings) for settings in sources]
-        for source in self.sources:
-            source.skipped = self.skipped
 
     def fingerprint(self) -> str:
         return content_key("mixture", [source.fingerprint() for source in self.sources])
@@ -35,6 +33,7 @@ class MixtureSource(Source):
 
     def documents(self) -> Iterator[Document]:
         for source in self.sources:
+            source.skipped = self.skipped
             yield from source.documents()
 
     def provided_splits(self) -> frozenset[str]:
