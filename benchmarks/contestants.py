@@ -21,7 +21,7 @@ from transformers import (
     RoFormerForMaskedLM as StockRoFormerForMaskedLM,
 )
 
-from roformer import RoFormerConfig, RoFormerForMaskedLM
+from roformer import RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.config import TrainConfig
 from roformer.data.collators import IntArray, pack
 from roformer.ops.cross_entropy import IGNORE_INDEX
@@ -108,7 +108,7 @@ def _ours(encoding: str) -> Contestant:
 
     def build(sizes: Sizes, backend: str) -> nn.Module:
         position = TrainConfig.compose(f"position={encoding}").position
-        return _Sparse(RoFormerConfig(**_bert_like(sizes), position=position, attention_backend=backend))
+        return _Sparse(RoFormerLabConfig(**_bert_like(sizes), position=position, attention_backend=backend))
 
     return Contestant(build, packed)
 

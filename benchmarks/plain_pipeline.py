@@ -10,8 +10,8 @@ from datasets import load_dataset
 from transformers import (
     DataCollatorForLanguageModeling,
     PreTrainedTokenizerFast,
-    RoFormerConfig,
     RoFormerForMaskedLM,
+    RoFormerLabConfig,
     Trainer,
     TrainingArguments,
 )
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         documents = load_dataset("parquet", data_files=arguments.text, split="train", cache_dir=folder)
         documents = documents.map(tokenize, batched=True, remove_columns=documents.column_names)
-        config = RoFormerConfig(
+        config = RoFormerLabConfig(
             vocab_size=len(tokenizer), hidden_size=HIDDEN_SIZE, num_hidden_layers=4, num_attention_heads=4,
             intermediate_size=4 * HIDDEN_SIZE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
             max_position_embeddings=arguments.max_length,

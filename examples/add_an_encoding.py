@@ -5,7 +5,7 @@ python examples/add_an_encoding.py
 
 import torch
 
-from roformer import RoFormerConfig, RoFormerForMaskedLM
+from roformer import RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, Traits
 
 
@@ -28,7 +28,7 @@ class DistancePositionEncoding(PositionEncoding):
         return -self.slopes * (queries - positions.mT).abs()
 
 
-config = RoFormerConfig(
+config = RoFormerLabConfig(
     hidden_size=64, num_attention_heads=4, num_hidden_layers=2, position={"name": "distance", "slope": 0.5}
 )
 model, tokens = RoFormerForMaskedLM(config).eval(), torch.arange(12)[None]

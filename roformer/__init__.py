@@ -12,21 +12,27 @@ from roformer.lazy import after_import, lazy_names
 
 if TYPE_CHECKING:
     from roformer.model import (
-        RoFormerConfig,
         RoFormerForCausalLM,
         RoFormerForConditionalGeneration,
         RoFormerForMaskedLM,
+        RoFormerForMultipleChoice,
+        RoFormerForQuestionAnswering,
         RoFormerForSequenceClassification,
+        RoFormerForTokenClassification,
+        RoFormerLabConfig,
         RoFormerModel,
     )
     from roformer.position import RotaryEmbedding
 
 __all__ = [
-    "RoFormerConfig",
     "RoFormerForCausalLM",
     "RoFormerForConditionalGeneration",
     "RoFormerForMaskedLM",
+    "RoFormerForMultipleChoice",
+    "RoFormerForQuestionAnswering",
     "RoFormerForSequenceClassification",
+    "RoFormerForTokenClassification",
+    "RoFormerLabConfig",
     "RoFormerModel",
     "RotaryEmbedding",
 ]

@@ -8,7 +8,7 @@ from itertools import product
 import torch
 
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
+from roformer.model import RoFormerForCausalLM, RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.runtime.precision import autocast, best_device
 from tests.choices import ATTENTION, POSITION
 from tests.tiny_models import SIZES, draw_weights
@@ -55,7 +55,7 @@ def main():
         print(device.type)
         return
     for position, attention, model_class in product(POSITION, ATTENTION, (RoFormerForMaskedLM, RoFormerForCausalLM)):
-        config = RoFormerConfig(
+        config = RoFormerLabConfig(
             **{**SIZES, "max_position_embeddings": max(LENGTHS)}, position=POSITION[position],
             attention_backend=attention, is_decoder=model_class is RoFormerForCausalLM,
         )  # fmt: skip

@@ -98,9 +98,8 @@ def test_each_class_is_in_the_file_of_its_name(registry):
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_each_class_has_a_yaml_of_its_name(group):
     """Catches a class that nobody can choose, and a yaml whose name is not what runs are called."""
-    classes = [name for name in names(group) if (group, name) != ("attention", "auto")]  # a measurement picks one
-    assert classes == list(REGISTRIES[group])
-    for name in classes:
+    assert names(group) == list(REGISTRIES[group])
+    for name in names(group):
         settings = content(f"{group}/{name}")
         assert settings.get(group, settings)["name"] == name
 

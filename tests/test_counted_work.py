@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout, blocked
-from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+from roformer.model import RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.position import POSITION_ENCODINGS, ModelShape
 
 LAYERS, HEADS, WIDTH, VOCABULARY = 3, 2, 16, 50
@@ -45,7 +45,7 @@ class Counting(TorchDispatchMode):
 
 def step(backend="blocked", position="rope", layers=LAYERS):
     """Returns what a forward and a backward pass count, on packed documents; an eighth of the tokens is predicted."""
-    config = RoFormerConfig(
+    config = RoFormerLabConfig(
         vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=HEADS,
         intermediate_size=4 * WIDTH, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         position={"name": position}, attention_backend=backend,

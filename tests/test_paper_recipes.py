@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from roformer.config import TrainConfig
 from roformer.data.sources.glue import GLUE
-from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
+from roformer.model import RoFormerForConditionalGeneration, RoFormerLabConfig
 from roformer.model.encoder import RoFormerModel
 from roformer.training.checkpoint import optimizer_state
 from roformer.training.run import train
@@ -36,7 +36,7 @@ def test_full_size(recipe):
     more = [value for key, value in MORE.items() if key in recipe]
     config = TrainConfig.from_hydra(composed("train", f"experiment={recipe}", *more))
     with torch.device("meta"):
-        model = RoFormerModel(RoFormerConfig(**config.model, position=config.position, vocab_size=1000))
+        model = RoFormerModel(RoFormerLabConfig(**config.model, position=config.position, vocab_size=1000))
     assert model.num_parameters() == 1000 * 768 + LAYERS
     if "stage" in recipe:
         assert config.tokenizer["vocab_size"] == 50_000
@@ -59,7 +59,7 @@ def test_translation_is_that_of_the_paper():
     config = TrainConfig.from_hydra(composed("train", "experiment=paper/translation"))
     settings = {**config.model, "position": config.position, "vocab_size": config.tokenizer["vocab_size"]}
     with torch.device("meta"):
-        model = RoFormerForConditionalGeneration(RoFormerConfig(**settings, is_encoder_decoder=True))
+        model = RoFormerForConditionalGeneration(RoFormerLabConfig(**settings, is_encoder_decoder=True))
     assert model.num_parameters() == 63_082_496
     trainer, scheduler = config.trainer, config.scheduler
     adam = {"name": "adamw", "learning_rate": 5e-4, "betas": [0.9, 0.98], "eps": 1e-9, "weight_decay": 0.0}

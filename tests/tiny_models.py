@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
+from roformer.model import RoFormerForCausalLM, RoFormerForMaskedLM, RoFormerLabConfig
 from tests.choices import POSITION
 
 SIZES = {
@@ -35,4 +35,4 @@ def build_tiny_model(name="rope", *, model_class=None, settings=None, std=0.3, *
     """Builds a model with the encoding of that name; other keywords go to its configuration."""
     position = {**POSITION.get(name, {"name": name}), **(settings or {})}
     model_class = model_class or (RoFormerForCausalLM if config.get("is_decoder") else RoFormerForMaskedLM)
-    return draw_weights(model_class(RoFormerConfig(**{**SIZES, "position": position, **config})), std)
+    return draw_weights(model_class(RoFormerLabConfig(**{**SIZES, "position": position, **config})), std)

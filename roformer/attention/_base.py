@@ -5,6 +5,7 @@ Shapes: B batch, H heads, L length, Q queries, D head size. Packed: B = 1 and L 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,13 @@ from roformer.ops.dropout import Dropout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
 from roformer.registry import Registry
 from roformer.renamed import ATTENTION_BACKENDS as OLD_NAMES
+
+
+class PagedKeys(Protocol):
+    """A cache of many texts' keys and values in pages, as serving engines have it."""
+
+    def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Adds (1, H, T, D) rotated keys and values, and returns those that these queries may see, (1, H, K, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,7 @@ class AttentionInputs:
         layer: number of the layer, from 0.
         query_mask: (B, L), True for the N tokens whose output is needed; None for all.
         output_attentions: whether the weights are needed; softmax attention then runs eagerly.
+        paged_keys: cache of the keys and values of earlier tokens, which need not stand in a row.
     """
 
     query: Tensor
@@ -41,6 +50,7 @@ class AttentionInputs:
     layer: int
     query_mask: Tensor | None = None
     output_attentions: bool = False
+    paged_keys: PagedKeys | None = None
 
     @property
     def query_state(self) -> PositionState:
@@ -133,6 +143,9 @@ class AttentionBackend(nn.Module, ABC):
             with ``query_mask``, and for backends that have none.
         """
         inputs = self.rotate_inputs(inputs)
+        if inputs.paged_keys is not None:
+            key, value = inputs.paged_keys.update(inputs.key, inputs.value, inputs.layer)
+            inputs = replace(inputs, key=key, value=value)
         if inputs.layout.lengths is None:
             return self.attend(inputs)
         outputs = [self.attend(run)[0] for run in inputs.runs()]

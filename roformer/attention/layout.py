@@ -11,6 +11,8 @@ from torch import Tensor
 
 from roformer.errors import UserError
 
+_INVISIBLE = -1000.0  # in a mask that is added to scores: e to this is 0 in every float format
+
 
 @dataclass(frozen=True)
 class SequenceLayout:
@@ -27,20 +29,36 @@ class SequenceLayout:
     causal: bool = False
 
     @classmethod
-    def padded(cls, attention_mask: Tensor | None, *, causal: bool = False) -> "SequenceLayout":
-        """From a (B, L) mask that is 0 or False at padding.
+    def padded(
+        cls, attention_mask: Tensor | None, shape: tuple[int, int, int | None] | None = None, *, causal: bool = False
+    ) -> "SequenceLayout":
+        """From a mask of sequences.
+
+        Args:
+            attention_mask: (B, L), 0 or False at padding; or (B, Q, L) or (B, 1 or H, Q, L), which says for each query
+                what it sees, later tokens included: boolean or 0 and 1, or as transformers writes it, 0.0 for what it
+                sees and a very negative number for the rest. Such a mask may have more keys than there are.
+            shape: (B, Q, L) that it has to fit; L is None for any number of keys.
+            causal: a query sees no later token, with a (B, L) mask or none.
 
         Raises:
-            UserError: if the mask is not two-dimensional.
+            UserError: if the mask has another shape, or numbers of other kinds.
         """
         if attention_mask is None:
             return cls(causal=causal)
-        if attention_mask.dim() != 2:
+        dimensions, given = attention_mask.dim(), tuple(attention_mask.shape)
+        batch, queries, keys = shape or (None, None, None)
+        expected = (batch, keys) if dimensions == 2 else (batch, queries)
+        real = given if dimensions == 2 else (batch if given[0] == 1 else given[0], *given[-2:-1])
+        if dimensions not in (2, 3, 4) or (shape is not None and real != expected):
             raise UserError(
-                f"attention_mask must be (batch, length), got {tuple(attention_mask.shape)}; "
-                "for several documents in a row give cu_seqlens"
+                f"attention_mask must be ({batch}, {keys}), or with a query dimension ({batch}, {queries}, {keys}), "
+                f"got {given}; for several documents in a row give cu_seqlens"
             )
-        return cls(mask=attention_mask.bool()[:, None, None, :], causal=causal)
+        if dimensions == 2:
+            return cls(mask=attention_mask.bool()[:, None, None, :], causal=causal)
+        mask = _visible(attention_mask)[..., :keys]
+        return cls(mask=mask[:, None] if dimensions == 3 else mask)
 
     @classmethod
     def packed(cls, cu_seqlens: Tensor, total: int, *, causal: bool = False) -> "SequenceLayout":
@@ -63,6 +81,19 @@ class SequenceLayout:
     def runs(self) -> list[tuple[int, int]]:
         """Returns (documents, tokens each) for every run of packed documents of one length."""
         return [(len(list(group)), length) for length, group in groupby(self.lengths or ())]
+
+
+def _visible(attention_mask: Tensor) -> Tensor:
+    """Returns a boolean mask from one of numbers."""
+    if not attention_mask.is_floating_point():
+        return attention_mask.bool()
+    visible = attention_mask == 0
+    if not torch.compiler.is_compiling() and not bool((visible | (attention_mask < _INVISIBLE)).all()):
+        raise UserError(
+            "an attention_mask of floats is added to the scores: 0.0 for tokens that are seen, the lowest number for "
+            "the others; give booleans where True means seen"
+        )
+    return visible
 
 
 def document_ids(cu_seqlens: Tensor, total: int) -> Tensor:

@@ -3,16 +3,17 @@
 Shapes: B batch, L length, T tokens of a packed batch, N predicted tokens, V vocabulary.
 """
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationMixin
-from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions, CausalLMOutputWithPast
 from transformers.utils.generic import can_return_tuple
 
 from roformer.errors import UserError
-from roformer.model.configuration import RoFormerConfig
-from roformer.model.heads import RoFormerLanguageModel, has_label
+from roformer.model.configuration import RoFormerLabConfig
+from roformer.model.heads import RoFormerLanguageModel, predicted_tokens
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
 
@@ -23,7 +24,7 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         UserError: if ``config.is_decoder`` is not set: tokens would see what they are to predict.
     """
 
-    def __init__(self, config: RoFormerConfig) -> None:
+    def __init__(self, config: RoFormerLabConfig) -> None:
         if not config.is_decoder:
             raise UserError("RoFormerForCausalLM is a causal decoder: set is_decoder=True in its configuration")
         super().__init__(config)
@@ -38,31 +39,32 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
-        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        logits_to_keep: int = 0,
-        sparse_prediction: bool = False,
+        logits_to_keep: int | Tensor = 0,
+        sparse_prediction: bool | None = None,
         num_items_in_batch: int | Tensor | None = None,
+        **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Predicts the next tokens; the inputs are those of ``RoFormerModel.forward``.
+        """Predicts the next tokens; the other inputs are those of ``RoFormerModel.forward``.
 
         Args:
             labels: (B, L) or (1, T), usually ``input_ids`` themselves: the model shifts them. -100 at tokens that are
                 not to be predicted, as the first of each packed document must be.
-            use_cache: return a cache of this text if none was given.
-            logits_to_keep: compute the logits of so many last tokens only; 0 for all.
-            sparse_prediction: compute logits only of tokens that have a label, (N, V), from the tokens before them.
+            use_cache: return a cache of this text; by default ``config.use_cache``, and with labels or packed
+                documents none.
+            logits_to_keep: compute the logits of so many last tokens only, 0 for all, or of these places.
+            sparse_prediction: compute logits only of tokens that have a label, (N, V), from the tokens before them. By
+                default so in training with labels.
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
             loss in nats per predicted token (if there are labels), logits, and the cache if there is one.
         """
         next_tokens = None if labels is None else F.pad(labels[:, 1:], (0, 1), value=IGNORE_INDEX)
-        predicted = has_label(next_tokens) if sparse_prediction else None
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
+        predicted = predicted_tokens(self, next_tokens, sparse_prediction)
+        if use_cache is None:
+            packed = cu_seqlens is not None or kwargs.get("cu_seq_lens_q") is not None
+            use_cache = self.config.use_cache and labels is None and not packed
         outputs = self.roformer(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -70,24 +72,26 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             cu_seqlens=cu_seqlens,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            past_key_values=past_key_values,
+            use_cache=use_cache,
+            return_dict=True,
+            **kwargs,
         )
         return self._predict(outputs, next_tokens, predicted, logits_to_keep, num_items_in_batch)
 
     def _predict(
         self,
-        outputs: BaseModelOutputWithPast,
+        outputs: BaseModelOutputWithPoolingAndCrossAttentions,
         next_tokens: Tensor | None,
         predicted: Tensor | None,
-        logits_to_keep: int,
+        logits_to_keep: int | Tensor,
         num_items_in_batch: int | Tensor | None,
     ) -> CausalLMOutputWithPast:
         """Computes logits of the ``predicted`` tokens, of the last ones or of all, and the loss against (B, L)."""
         hidden_states, loss = outputs.last_hidden_state, None
         if predicted is not None and next_tokens is not None:
             hidden_states, next_tokens = hidden_states[predicted], next_tokens[predicted]
+        elif isinstance(logits_to_keep, Tensor):
+            hidden_states = hidden_states[:, logits_to_keep]
         elif logits_to_keep and next_tokens is None:
             hidden_states = hidden_states[:, -logits_to_keep:]
         logits = self.head(hidden_states)

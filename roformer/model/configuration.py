@@ -5,15 +5,19 @@ from typing import Any, Literal
 
 from transformers import AutoConfig, PretrainedConfig
 from transformers.activations import ACT2FN
+from transformers.utils import logging
 
-from roformer.attention import ATTENTION_BACKENDS
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SoftmaxAttention, check_implementation
 from roformer.errors import UserError
 from roformer.model.auto_classes import register_models
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.registry import check_type, did_you_mean
 from roformer.renamed import current_model_config
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "last"]
+NormType = Literal["layer_norm", "rms_norm"]
+
+logger = logging.get_logger(__name__)
 
 _SIZES = (
     "vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -22,10 +26,13 @@ _SIZES = (
 _SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing")
 
 # What transformers itself passes to a configuration in addition to its fields.
-_FRAMEWORK_KEYS = {"num_labels", "model_type", "auto_map", "torch_dtype", "attn_implementation", "output_attentions"}
+_FRAMEWORK_KEYS = {
+    "num_labels", "model_type", "auto_map", "torch_dtype", "attn_implementation", "output_attentions",
+    "quantization_config",
+}  # fmt: skip
 
 
-class RoFormerConfig(PretrainedConfig):
+class RoFormerLabConfig(PretrainedConfig):
     """Sizes and choices of a RoFormer; the defaults are those of BERT-base, as in section 4.2 of the paper.
 
     Args:
@@ -52,10 +59,18 @@ class RoFormerConfig(PretrainedConfig):
         attention_settings: settings of that backend, such as ``{"num_features": 512}`` for ``favor_plus``.
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
             with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
-        pooling: what a classifier reads: ``cls``, the first token, or ``mean`` over all tokens.
+        pooling: what a classifier reads: ``cls``, the first token, ``last``, the last one, or ``mean`` over all.
+        classifier_activation: name of an activation: a dense layer and this come before the classifier, as in
+            transformers' RoFormer; None for a linear classifier.
+        add_pooler: the body has BERT's pooler as well: a dense layer and tanh on the first token.
+        norm_type: ``layer_norm``, or RoFormerV2's ``rms_norm``, which has no weights.
+        use_bias: biases in all layers and in the output; RoFormerV2 has none.
+        use_cache: a decoder that is given no labels returns a cache of its keys and values.
+
+    A person's typing error is refused; a key that another program wrote into ``config.json`` is kept, with a warning.
 
     Raises:
-        UserError: if a key is unknown or a value is impossible. (Stock configurations take any key in silence.)
+        UserError: if a key is unknown or a value is impossible.
     """
 
     model_type = "roformer_lab"
@@ -83,9 +98,14 @@ class RoFormerConfig(PretrainedConfig):
     label_smoothing: float = 0.0
     rotary_value: bool = False
     position: dict[str, Any] | None = None
-    attention_backend: str = "sdpa"
+    attention_backend: str = "auto"
     attention_settings: dict[str, Any] | None = None
     pooling: Pooling = "cls"
+    classifier_activation: str | None = None
+    add_pooler: bool = False
+    norm_type: NormType = "layer_norm"
+    use_bias: bool = True
+    use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -97,7 +117,7 @@ class RoFormerConfig(PretrainedConfig):
         self.embedding_size = self.embedding_size or self.hidden_size
         if self.is_encoder_decoder:
             self.decoder_layers = self.decoder_layers or self.num_hidden_layers
-        check_type("RoFormerConfig.position", self.position, dict | None)
+        check_type("RoFormerLabConfig.position", self.position, dict | None)
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
         self._check_values()
@@ -105,8 +125,51 @@ class RoFormerConfig(PretrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Reads what ``config.json`` holds, including names of version 0.1; keywords are as in transformers."""
-        return super().from_dict(current_model_config(config_dict), **kwargs)
+        """Reads what ``config.json`` holds, including names of version 0.1; keywords are as in transformers.
+
+        A file is written by other programs, too: keys that mean nothing here stay in the configuration, and a warning
+        names them.
+        """
+        stored = current_model_config(config_dict)
+        foreign = {key: stored.pop(key) for key in list(stored) if not cls._knows(key)}
+        for key in foreign:
+            hint = did_you_mean(key, _own_settings())
+            logger.warning_once(f"config.json: {cls.__name__} has no setting '{key}'{hint}")
+        read = super().from_dict(stored, **kwargs)
+        config = read[0] if isinstance(read, tuple) else read
+        for key, value in foreign.items():
+            setattr(config, key, value)
+        return read
+
+    @property
+    def _attn_implementation(self) -> str | None:
+        return self._attn_implementation_internal
+
+    @_attn_implementation.setter
+    def _attn_implementation(self, value: str | None) -> None:
+        """Called where somebody names an ``attn_implementation``, which then chooses the backend."""
+        self._attn_implementation_internal = value
+        if value is not None:
+            self.choose_attention(value)
+
+    def choose_attention(self, attn_implementation: str) -> None:
+        """Sets the backend that computes transformers' ``attn_implementation``: ``eager``, ``sdpa``, or any name in
+        its ``AttentionInterface``.
+
+        Raises:
+            UserError: if the weights need another operator than softmax attention.
+        """
+        if not issubclass(ATTENTION_BACKENDS[self.attention_backend], SoftmaxAttention):
+            raise UserError(
+                f"attn_implementation={attn_implementation} is softmax attention, and this model has "
+                f"{self.attention_backend}; leave it out"
+            )
+        name = attn_implementation.removeprefix("paged|")
+        own = name in ("eager", "sdpa")
+        if not own:
+            check_implementation(name)
+        self.attention_backend = name if own else "kernel"
+        self.attention_settings = None if own else {"implementation": name}
 
     @property
     def shape(self) -> ModelShape:
@@ -125,28 +188,34 @@ class RoFormerConfig(PretrainedConfig):
         """Name and settings of the attention backend, as its registry builds one."""
         return {**(self.attention_settings or {}), "name": self.attention_backend}
 
+    def build_attention(self, *, rotary_value: bool) -> AttentionBackend:
+        """Returns a new attention backend."""
+        return ATTENTION_BACKENDS.build(self.attention, self.shape, self.attention_probs_dropout_prob, rotary_value)
+
+    @classmethod
+    def _knows(cls, key: str) -> bool:
+        return key in _own_settings() | _FRAMEWORK_KEYS or key.startswith("_") or hasattr(_PLAIN, key)
+
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
-        ours = {field.name for field in fields(self)}
         for key in kwargs:
-            framework = key in _FRAMEWORK_KEYS or key.startswith("_") or hasattr(PretrainedConfig(), key)
-            if not framework:
-                raise UserError(f"RoFormerConfig has no setting '{key}'{did_you_mean(key, ours)}")
+            if not self._knows(key):
+                raise UserError(f"RoFormerLabConfig has no setting '{key}'{did_you_mean(key, _own_settings())}")
 
     def _check_values(self) -> None:
-        for name, annotation in RoFormerConfig.__annotations__.items():
-            check_type(f"RoFormerConfig.{name}", getattr(self, name), annotation)
+        for name, annotation in RoFormerLabConfig.__annotations__.items():
+            check_type(f"RoFormerLabConfig.{name}", getattr(self, name), annotation)
         for name in _SIZES:
             if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"RoFormerConfig.{name} must be at least 1, got {value}")
+                raise UserError(f"RoFormerLabConfig.{name} must be at least 1, got {value}")
         if self.type_vocab_size < 0:
-            raise UserError(f"RoFormerConfig.type_vocab_size must be 0 or more, got {self.type_vocab_size}")
+            raise UserError(f"RoFormerLabConfig.type_vocab_size must be 0 or more, got {self.type_vocab_size}")
         if self.initializer_range < 0:
-            raise UserError(f"RoFormerConfig.initializer_range must be 0 or more, got {self.initializer_range}")
+            raise UserError(f"RoFormerLabConfig.initializer_range must be 0 or more, got {self.initializer_range}")
         if self.layer_norm_eps <= 0:
-            raise UserError(f"RoFormerConfig.layer_norm_eps must be above 0, got {self.layer_norm_eps}")
+            raise UserError(f"RoFormerLabConfig.layer_norm_eps must be above 0, got {self.layer_norm_eps}")
         for name in _SHARES:
             if not 0 <= (getattr(self, name) or 0) < 1:
-                raise UserError(f"RoFormerConfig.{name} must lie in [0, 1), got {getattr(self, name)}")
+                raise UserError(f"RoFormerLabConfig.{name} must lie in [0, 1), got {getattr(self, name)}")
         assert self.position is not None
         POSITION_ENCODINGS[self.position.get("name", "")]
         ATTENTION_BACKENDS.check(self.attention)
@@ -157,16 +226,21 @@ class RoFormerConfig(PretrainedConfig):
             )
         if self.decoder_layers and not self.is_encoder_decoder:
             raise UserError(
-                f"RoFormerConfig.decoder_layers={self.decoder_layers} is for an encoder-decoder, as task=translation "
-                "has it; leave it out, or choose another model"
+                f"RoFormerLabConfig.decoder_layers={self.decoder_layers} is for an encoder-decoder, as "
+                "task=translation has it; leave it out, or choose another model"
             )
-        if self.hidden_act not in ACT2FN:
-            raise UserError(
-                f"RoFormerConfig.hidden_act: unknown '{self.hidden_act}'{did_you_mean(self.hidden_act, ACT2FN)}"
-            )
+        for name in ("hidden_act", "classifier_activation"):
+            if (activation := getattr(self, name)) is not None and activation not in ACT2FN:
+                raise UserError(f"RoFormerLabConfig.{name}: unknown '{activation}'{did_you_mean(activation, ACT2FN)}")
         if self.rotary_value and self.position["name"] != "rope":
             raise UserError(f"rotary_value needs position rope, got '{self.position['name']}'")
         self.shape  # noqa: B018  # raises where the heads do not divide the hidden size
 
 
-AutoConfig.register(RoFormerConfig.model_type, RoFormerConfig)
+def _own_settings() -> set[str]:
+    return {field.name for field in fields(RoFormerLabConfig)}
+
+
+_PLAIN = PretrainedConfig()
+
+AutoConfig.register(RoFormerLabConfig.model_type, RoFormerLabConfig)

@@ -6,8 +6,9 @@ Shapes: B batch, L length in the decoder, S in the encoder, C hidden size, H hea
 from torch import Tensor, nn
 from transformers.cache_utils import EncoderDecoderCache
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs, SequenceLayout
-from roformer.model.configuration import RoFormerConfig
+from roformer.attention import AttentionInputs, SequenceLayout
+from roformer.model.configuration import RoFormerLabConfig
+from roformer.model.norm import build_norm
 from roformer.ops.dropout import Dropout
 from roformer.position import PositionEncoding
 
@@ -15,20 +16,15 @@ from roformer.position import PositionEncoding
 class RoFormerCrossAttention(nn.Module):
     """Followed by dropout, addition and norm. It knows no positions: those of two texts do not compare."""
 
-    def __init__(self, config: RoFormerConfig, layer: int) -> None:
+    def __init__(self, config: RoFormerLabConfig, layer: int) -> None:
         super().__init__()
         self.layer, self.num_heads, size = layer, config.num_attention_heads, config.hidden_size
-        self.backend: AttentionBackend = ATTENTION_BACKENDS.build(
-            config.attention,
-            config.shape,
-            config.attention_probs_dropout_prob,
-            False,  # no value is rotated
-        )
+        self.backend = config.build_attention(rotary_value=False)
         self.position = PositionEncoding()
-        self.query = nn.Linear(size, size)
-        self.key_value = nn.Linear(size, 2 * size)
-        self.output = nn.Linear(size, size)
-        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.query = nn.Linear(size, size, bias=config.use_bias)
+        self.key_value = nn.Linear(size, 2 * size, bias=config.use_bias)
+        self.output = nn.Linear(size, size, bias=config.use_bias)
+        self.norm = build_norm(config, size)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
@@ -38,8 +34,10 @@ class RoFormerCrossAttention(nn.Module):
         layout: SequenceLayout,
         *,
         past_key_values: EncoderDecoderCache | None = None,
-    ) -> Tensor:
-        """Maps (B, L, C) to (B, L, C), reading (B, S, C); a cache keeps the encoder's keys and values."""
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Maps (B, L, C) to (B, L, C), reading (B, S, C), and returns the (B, H, L, S) weights where the backend has
+        them; a cache keeps the encoder's keys and values."""
         query = self.query(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         if past_key_values is not None and past_key_values.is_updated.get(self.layer):
             cached = past_key_values.cross_attention_cache.layers[self.layer]
@@ -55,9 +53,10 @@ class RoFormerCrossAttention(nn.Module):
             if past_key_values is not None:
                 key, value = past_key_values.cross_attention_cache.update(key, value, self.layer)
                 past_key_values.is_updated[self.layer] = True
-        context, _ = self.backend(
+        context, weights = self.backend(
             AttentionInputs(
-                query=query, key=key, value=value, position=self.position, state=(), layout=layout, layer=self.layer
+                query=query, key=key, value=value, position=self.position, state=(), layout=layout, layer=self.layer,
+                output_attentions=output_attentions,
             )
-        )
-        return self.norm(hidden_states + self.dropout(self.output(context)))
+        )  # fmt: skip
+        return self.norm(hidden_states + self.dropout(self.output(context))), weights

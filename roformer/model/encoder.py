@@ -5,30 +5,55 @@ Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embeddin
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from transformers.utils.generic import can_return_tuple
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout, document_ids
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, PagedKeys, SequenceLayout
 from roformer.errors import UserError
-from roformer.model.configuration import RoFormerConfig
+from roformer.model.arrangement import Arrangement
+from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.layers import RoFormerEmbeddings, RoFormerLayer
+from roformer.model.paged_cache import PagedCache
+from roformer.model.pooling import pool
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
 
 
 class RoFormerPreTrainedModel(PreTrainedModel):
     """Loading, saving and initial weights, by transformers."""
 
-    config_class = RoFormerConfig
-    config: RoFormerConfig
+    config_class = RoFormerLabConfig
+    config: RoFormerLabConfig
     base_model_prefix = "roformer"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True  # transformers.Trainer then gives num_items_in_batch
     _no_split_modules: ClassVar[list[str]] = ["RoFormerLayer"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: RoFormerLabConfig) -> None:
+        super().__init__(config)
+        if config.attention_backend == "kernel":  # by its name on the hub, where transformers loads it from there
+            config.attention_settings = {"implementation": config._attn_implementation}
+
+    @classmethod
+    def _can_set_attn_implementation(cls) -> bool:
+        return True
+
+    def set_attn_implementation(self, attn_implementation: str, **kwargs: Any) -> None:
+        """Chooses another attention for a finished model; see ``RoFormerLabConfig.choose_attention``."""
+        super().set_attn_implementation(attn_implementation, **kwargs)
+        self.config.choose_attention(attn_implementation)
+        for module in self.modules():
+            if isinstance(module, RoFormerModel):
+                module.choose_attention(attn_implementation)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -36,17 +61,45 @@ class RoFormerPreTrainedModel(PreTrainedModel):
             module.reset_buffers()
 
 
+class RoFormerPooler(nn.Module):
+    """BERT's pooler: a dense layer and tanh on the first token."""
+
+    def __init__(self, config: RoFormerLabConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
+        """Maps (B, L, C) to (B, C), and packed documents (1, T, C) to (documents, C)."""
+        return self.dense(pool(hidden_states, "cls", attention_mask, cu_seqlens)).tanh()
+
+
 class RoFormerModel(RoFormerPreTrainedModel):
     """The encoder, or with ``config.is_decoder`` the decoder, without a head."""
 
-    def __init__(self, config: RoFormerConfig) -> None:
+    def __init__(self, config: RoFormerLabConfig) -> None:
+        if config.is_encoder_decoder:
+            raise UserError(
+                "RoFormerModel is an encoder or a decoder, and this configuration is of both: use "
+                "RoFormerForConditionalGeneration (AutoModelForSeq2SeqLM)"
+            )
         super().__init__(config)
         assert config.position is not None
         self.embeddings = RoFormerEmbeddings(config)
         self.position: PositionEncoding = POSITION_ENCODINGS.build(config.position, config.shape)
         ATTENTION_BACKENDS[config.attention_backend].check(self.position)
         self.layers = nn.ModuleList(RoFormerLayer(config, layer) for layer in range(config.num_hidden_layers))
+        self.pooler = RoFormerPooler(config) if config.add_pooler else None
         self.post_init()
+
+    def choose_attention(self, attn_implementation: str) -> None:
+        """Replaces the backend of every layer; see ``RoFormerLabConfig.choose_attention``."""
+        self.config.choose_attention(attn_implementation)
+        ATTENTION_BACKENDS[self.config.attention_backend].check(self.position)
+        for layer in self.layers:
+            assert isinstance(layer, RoFormerLayer)
+            layer.backend = self.config.build_attention(rotary_value=self.config.rotary_value).train(self.training)
+            if layer.cross_attention is not None:
+                layer.cross_attention.backend = self.config.build_attention(rotary_value=False).train(self.training)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
@@ -82,44 +135,74 @@ class RoFormerModel(RoFormerPreTrainedModel):
         output_hidden_states: bool | None = None,
         query_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-    ) -> BaseModelOutputWithPast:
+        is_causal: bool | None = None,
+        cu_seq_lens_q: Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
         """Encodes padded sequences (B, L), or documents packed end to end (1, T).
 
         Args:
             input_ids: (B, L) token numbers; or give ``inputs_embeds``, (B, L, E).
-            attention_mask: (B, L), with a cache (B, P + L), 0 at padding. Not with ``cu_seqlens``.
+            attention_mask: (B, L), with a cache (B, P + L), 0 at padding; or (B, L, P + L) or (B, 1 or H, L, P + L),
+                which says for each token what it sees, in a decoder later tokens included. Not with ``cu_seqlens``.
             token_type_ids: (B, L); all 0 by default.
             position_ids: (B, L) in tokens, whole or fractional, any offset; by default 0, 1, 2 ... from the first
-                token that is no padding, and from 0 again in each packed document.
+                token that is no padding, and from 0 again in each packed document. Without a mask, every whole number
+                0 begins a document of its own, as in transformers' padding-free batches.
             cu_seqlens: (documents + 1,) cumulative lengths of packed documents, which do not attend to each other.
             output_attentions: return the weights of each layer; needs softmax attention, which then runs eagerly.
             output_hidden_states: return the embeddings and the output of each layer.
             query_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C).
             past_key_values: cache of the P tokens before these, which are added to it. Only in a decoder.
+            use_cache: in a decoder, return a cache if none was given.
             encoder_hidden_states: (B, S, C) output of an encoder; needed with ``config.add_cross_attention``.
             encoder_attention_mask: (B, S), 0 at the encoder's padding.
+            is_causal: whether tokens see no later ones; ``config.is_decoder`` by default.
+            cu_seq_lens_q: ``cu_seqlens`` by transformers' name.
+            kwargs: what else transformers gives to a model, as its cache of continuous batching.
+
+        Returns:
+            last_hidden_state (B, L, C), or (N, C) with ``query_mask``; with ``config.add_pooler`` pooler_output
+            (B, C); and what else was asked for.
 
         Raises:
             UserError: if the inputs contradict each other.
+            TypeError: for an unknown keyword.
         """
+        paged_keys = PagedCache.of(kwargs, self.position)
+        cu_seqlens = cu_seqlens if paged_keys or cu_seqlens is not None else cu_seq_lens_q  # pages have a mask
         inputs_embeds = self._embed_inputs(input_ids, inputs_embeds)
+        if use_cache and self.config.is_decoder and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
         past = self._check_inputs(inputs_embeds, query_mask, encoder_hidden_states, past_key_values, cu_seqlens)
-        layout, position_ids = self._arrange(inputs_embeds, attention_mask, position_ids, cu_seqlens, past)
-        position_ids = self.position.map_positions(position_ids)
-        state = self.position.prepare(position_ids)
-        return self._run_layers(
+        arrangement = Arrangement.of(
+            inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            cu_seqlens=cu_seqlens,
+            causal=given_or(is_causal, self.config.is_decoder),
+            past=past,
+            paged=paged_keys is not None,
+        )
+        position_ids = self.position.map_positions(arrangement.position_ids)
+        outputs = self._run_layers(
             self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:]),
-            output_attentions=_given_or(output_attentions, self.config.output_attentions),
-            output_hidden_states=_given_or(output_hidden_states, self.config.output_hidden_states),
+            output_attentions=given_or(output_attentions, self.config.output_attentions),
+            output_hidden_states=given_or(output_hidden_states, self.config.output_hidden_states),
             query_mask=query_mask,
-            state=state,
-            layout=layout,
+            state=self.position.prepare(position_ids),
+            layout=arrangement.layout,
             past_key_values=past_key_values,
+            paged_keys=paged_keys,
             encoder_hidden_states=encoder_hidden_states,
             encoder_layout=SequenceLayout.padded(encoder_attention_mask),
         )
+        if self.pooler is not None and query_mask is None:
+            outputs.pooler_output = self.pooler(outputs.last_hidden_state, attention_mask, arrangement.cu_seqlens)
+        return outputs
 
     def _run_layers(
         self,
@@ -131,18 +214,20 @@ class RoFormerModel(RoFormerPreTrainedModel):
         layout: SequenceLayout,
         query_mask: Tensor | None,
         past_key_values: Cache | None,
+        paged_keys: PagedKeys | None,
         encoder_hidden_states: Tensor | None,
         encoder_layout: SequenceLayout,
-    ) -> BaseModelOutputWithPast:
-        all_hidden_states, all_attentions = [hidden_states], []
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
+        all_hidden_states, all_attentions, all_cross_attentions = [hidden_states], [], []
         for number, layer in enumerate(self.layers, start=1):
-            hidden_states, weights = layer(
+            hidden_states, weights, cross_weights = layer(
                 hidden_states,
                 position=self.position,
                 state=state,
                 layout=layout,
                 query_mask=query_mask if number == len(self.layers) else None,
                 past_key_values=past_key_values,
+                paged_keys=paged_keys,
                 encoder_hidden_states=encoder_hidden_states,
                 encoder_layout=encoder_layout,
                 output_attentions=output_attentions,
@@ -151,13 +236,16 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 raise UserError("output_attentions needs softmax attention, padded, not packed, input, no query_mask")
             if output_attentions:
                 all_attentions.append(weights)
+            if output_attentions and cross_weights is not None:
+                all_cross_attentions.append(cross_weights)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-        return BaseModelOutputWithPast(
+        return BaseModelOutputWithPoolingAndCrossAttentions(
             last_hidden_state=hidden_states,
             past_key_values=past_key_values,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
+            cross_attentions=tuple(all_cross_attentions) or None,
         )
 
     def _embed_inputs(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
@@ -192,43 +280,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
             )
         return int(past_key_values.get_seq_length())
 
-    def _arrange(
-        self,
-        inputs: Tensor,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-        cu_seqlens: Tensor | None,
-        past: int,
-    ) -> tuple[SequenceLayout, Tensor]:
-        """Returns the layout, and positions (B or 1, past + L)."""
-        batch, length = inputs.shape[:2]
-        causal = self.config.is_decoder and length > 1  # a single token is the last one and attends to all
-        tokens = torch.arange(past + length, device=inputs.device)[None]
-        if cu_seqlens is None:
-            layout = SequenceLayout.padded(attention_mask, causal=causal)
-            if attention_mask is not None and attention_mask.shape != (batch, past + length):
-                raise UserError(
-                    f"attention_mask must be ({batch}, {past + length}), got {tuple(attention_mask.shape)}"
-                )
-            if attention_mask is not None:
-                padding = attention_mask.long().argmax(dim=1, keepdim=True)  # on the left
-                if torch.compiler.is_compiling() or bool(padding.any()):
-                    tokens = (tokens - padding).clamp(min=0)
-        elif attention_mask is not None or batch != 1:
-            raise UserError(f"packed input is (1, T) with cu_seqlens and no attention_mask; got a batch of {batch}")
-        else:
-            layout = SequenceLayout.packed(cu_seqlens, length, causal=causal)
-            tokens = tokens - cu_seqlens[document_ids(cu_seqlens, length)]
-        if position_ids is None:
-            return layout, tokens
-        if position_ids.dim() != 2 or position_ids.shape[0] not in (1, batch) or position_ids.shape[1] != length:
-            raise UserError(f"position_ids must be ({batch}, {length}), got {tuple(position_ids.shape)}")
-        if past:
-            # nothing attends to the padding before the text: any position that every table has will do
-            before = (position_ids[:, :1] - torch.arange(past, 0, -1, device=inputs.device)).clamp(min=0)
-            position_ids = torch.cat((before, position_ids), dim=1)
-        return layout, position_ids
 
-
-def _given_or(given: bool | None, configured: bool) -> bool:
+def given_or(given: bool | None, configured: bool) -> bool:
+    """Returns an argument, or where it was not given what is configured."""
     return configured if given is None else given

@@ -7,12 +7,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from roformer.config import TrainConfig
-from roformer.model.configuration import RoFormerConfig
+from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.encoder import RoFormerPreTrainedModel
 
 
 def model_settings(config: TrainConfig, of_task: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Returns the keyword arguments of ``RoFormerConfig`` for a run.
+    """Returns the keyword arguments of ``RoFormerLabConfig`` for a run.
 
     Args:
         config: its model, position encoding and attention.
@@ -36,8 +36,8 @@ def draw_model(
     """Draws the weights such that models of one seed share all but the position encoding's own: this is why
     differences between encodings are taken seed by seed."""
     torch.manual_seed(seed)
-    plain = model_class(RoFormerConfig(**{**settings, "position": {"name": "none"}, "rotary_value": False}))
+    plain = model_class(RoFormerLabConfig(**{**settings, "position": {"name": "none"}, "rotary_value": False}))
     torch.manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
-    model = model_class(RoFormerConfig(**settings))
+    model = model_class(RoFormerLabConfig(**settings))
     model.load_state_dict(plain.state_dict(), strict=False)
     return model

@@ -10,7 +10,7 @@ from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.errors import UserError
-from roformer.model.configuration import RoFormerConfig
+from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.encoder import RoFormerPreTrainedModel
 
 MaskedLM = TypeVar("MaskedLM", bound=RoFormerPreTrainedModel)
@@ -87,7 +87,7 @@ def from_stock(cls: type[MaskedLM], path_or_model: str | PreTrainedModel, settin
         )
 
     shared = {name: getattr(stock.config, name) for name in _SHARED_SETTINGS}
-    model = cls(RoFormerConfig(**{**shared, "position": _STOCK_POSITION, **settings}))
+    model = cls(RoFormerLabConfig(**{**shared, "position": _STOCK_POSITION, **settings}))
     theirs = stock.state_dict()
     ours: dict[str, Tensor] = {}
     for module, stock_module in _module_names(model.config.num_hidden_layers).items():

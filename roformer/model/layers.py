@@ -8,10 +8,11 @@ from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs, SequenceLayout
+from roformer.attention import AttentionInputs, PagedKeys, SequenceLayout
 from roformer.errors import UserError
-from roformer.model.configuration import RoFormerConfig
+from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.cross_attention import RoFormerCrossAttention
+from roformer.model.norm import build_norm
 from roformer.ops.dropout import Dropout
 from roformer.position import PositionEncoding, PositionState
 
@@ -19,15 +20,16 @@ from roformer.position import PositionEncoding, PositionState
 class RoFormerEmbeddings(nn.Module):
     """Token + type (+ position) embeddings, normed, dropped out and brought to the layers' width."""
 
-    def __init__(self, config: RoFormerConfig) -> None:
+    def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
         self.word_embeddings = nn.Embedding(config.vocab_size, size, padding_idx=config.pad_token_id)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size) if config.type_vocab_size else None
-        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps) if config.normalize_embedding else nn.Identity()
+        self.norm = build_norm(config, size) if config.normalize_embedding else nn.Identity()
         self.scale = size**0.5 if config.scale_embedding else 1.0
         self.dropout = Dropout(config.hidden_dropout_prob)
-        self.project = nn.Linear(size, config.hidden_size) if size != config.hidden_size else nn.Identity()
+        same = size == config.hidden_size
+        self.project = nn.Identity() if same else nn.Linear(size, config.hidden_size, bias=config.use_bias)
 
     def forward(
         self, inputs_embeds: Tensor, token_type_ids: Tensor | None, position: PositionEncoding, position_ids: Tensor
@@ -47,21 +49,20 @@ class RoFormerLayer(GradientCheckpointingLayer):
     """Self-attention, with ``config.add_cross_attention`` attention to an encoder, and a feed-forward network, each
     followed by dropout, addition and norm, as in BERT and in Vaswani et al."""
 
-    def __init__(self, config: RoFormerConfig, layer: int) -> None:
+    def __init__(self, config: RoFormerLabConfig, layer: int) -> None:
         super().__init__()
+        size, bias = config.hidden_size, config.use_bias
         self.layer = layer
         self.num_heads = config.num_attention_heads
-        self.backend: AttentionBackend = ATTENTION_BACKENDS.build(
-            config.attention, config.shape, config.attention_probs_dropout_prob, config.rotary_value
-        )
-        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.attention_output = nn.Linear(config.hidden_size, config.hidden_size)
-        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.backend = config.build_attention(rotary_value=config.rotary_value)
+        self.query_key_value = nn.Linear(size, 3 * size, bias=bias)
+        self.attention_output = nn.Linear(size, size, bias=bias)
+        self.attention_norm = build_norm(config, size)
         self.cross_attention = RoFormerCrossAttention(config, layer) if config.add_cross_attention else None
-        self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate = nn.Linear(size, config.intermediate_size, bias=bias)
         self.activation = ACT2FN[config.hidden_act]
-        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.output_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.output = nn.Linear(config.intermediate_size, size, bias=bias)
+        self.output_norm = build_norm(config, size)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
@@ -73,11 +74,13 @@ class RoFormerLayer(GradientCheckpointingLayer):
         layout: SequenceLayout,
         query_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
+        paged_keys: PagedKeys | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_layout: SequenceLayout | None = None,
         output_attentions: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Maps (B, L, C) to (B, L, C), and to the (B, H, L, L) attention weights where the backend has them.
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Maps (B, L, C) to (B, L, C), and to the weights of both attentions, (B, H, L, L) and (B, H, L, S), where the
+        backend has them.
 
         With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only. The tokens of
         ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
@@ -89,19 +92,26 @@ class RoFormerLayer(GradientCheckpointingLayer):
         if past_key_values is not None:
             own = getattr(past_key_values, "self_attention_cache", past_key_values)  # an encoder-decoder has two
             key, value = own.update(key, value, self.layer)
+            seen = int(own.get_seq_length(self.layer))  # a static cache has rows for tokens to come
+            key, value = key[:, :, :seen], value[:, :, :seen]
         context, weights = self.backend(
             AttentionInputs(
                 query=query, key=key, value=value, position=position, state=state, layout=layout, layer=self.layer,
-                query_mask=query_mask, output_attentions=output_attentions,
+                query_mask=query_mask, output_attentions=output_attentions, paged_keys=paged_keys,
             )
         )  # fmt: skip
         if query_mask is not None:
             hidden_states = hidden_states[query_mask]
         attended = self.dropout(self.attention_output(context))
         hidden_states = self.attention_norm(hidden_states + attended)
+        cross_weights = None
         if self.cross_attention is not None:
-            hidden_states = self.cross_attention(
-                hidden_states, encoder_hidden_states, encoder_layout, past_key_values=past_key_values
+            hidden_states, cross_weights = self.cross_attention(
+                hidden_states,
+                encoder_hidden_states,
+                encoder_layout,
+                past_key_values=past_key_values,
+                output_attentions=output_attentions,
             )
         expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
-        return self.output_norm(hidden_states + expanded), weights
+        return self.output_norm(hidden_states + expanded), weights, cross_weights

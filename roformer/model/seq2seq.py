@@ -4,7 +4,7 @@ Shapes: B batch, S length of the source, L of the target, N predicted tokens, V 
 """
 
 import copy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,9 +14,9 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.utils.generic import can_return_tuple
 
 from roformer.errors import UserError
-from roformer.model.configuration import RoFormerConfig
-from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-from roformer.model.heads import has_label
+from roformer.model.configuration import RoFormerLabConfig
+from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel, given_or
+from roformer.model.heads import predicted_tokens
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
 _MAX_LENGTH = 256  # tokens that generate() writes by default; the start token is one
@@ -34,7 +34,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         "lm_head.weight": "encoder.embeddings.word_embeddings.weight",
     }
 
-    def __init__(self, config: RoFormerConfig) -> None:
+    def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__(config)
         if not config.is_encoder_decoder:
             raise UserError(
@@ -69,62 +69,81 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: BaseModelOutput | None = None,
+        encoder_outputs: Any = None,
         inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         past_key_values: EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
-        sparse_prediction: bool = False,
+        sparse_prediction: bool | None = None,
         num_items_in_batch: int | Tensor | None = None,
+        **kwargs: Any,
     ) -> Seq2SeqLMOutput:
         """Predicts the target's tokens from the source and the target before them.
 
         Args:
-            input_ids: (B, S) the source; or ``inputs_embeds`` (B, S, C), or ``encoder_outputs``.
+            input_ids: (B, S) the source; or ``inputs_embeds`` (B, S, C), or ``encoder_outputs``, whose first item is
+                the encoder's (B, S, C) output.
             attention_mask: (B, S), 0 at padding, on either side.
-            decoder_input_ids: (B, L) the target after its start token; by default made from the labels.
+            decoder_input_ids: (B, L) the target after its start token, or ``decoder_inputs_embeds`` (B, L, C); by
+                default made from the labels.
             decoder_attention_mask: (B, L), 0 at padding; with a cache, of its tokens as well.
             labels: (B, L) the target, -100 at padding.
             past_key_values: cache of the target's tokens before these, which are added to it.
-            use_cache: return a cache if none was given.
+            use_cache: return a cache if none was given; by default ``config.use_cache``, with labels none.
             sparse_prediction: compute logits only where there are labels: (N, V).
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
+            kwargs: ``output_attentions`` and ``output_hidden_states``, of encoder and decoder, and what else
+                transformers gives to a model.
 
         Returns:
             loss in nats per predicted token (if there are labels; smoothed in training), logits, cache, encoder state.
         """
         if encoder_outputs is None:
+            asked = {name: kwargs.get(name) for name in ("output_attentions", "output_hidden_states")}
             encoder_outputs = self.encoder(
-                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds
+                input_ids, attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **asked
             )
-        if use_cache and past_key_values is None:
+        if isinstance(encoder_outputs, tuple):
+            encoder_outputs = BaseModelOutput(*encoder_outputs)
+        if given_or(use_cache, self.config.use_cache and labels is None) and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        hidden_states = self.decoder(
-            input_ids=self._decoder_inputs(labels) if decoder_input_ids is None else decoder_input_ids,
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self._decoder_inputs(labels)
+        outputs = self.decoder(
+            input_ids=decoder_input_ids,
+            inputs_embeds=decoder_inputs_embeds,
             attention_mask=decoder_attention_mask,
             past_key_values=past_key_values,
             encoder_hidden_states=encoder_outputs.last_hidden_state,
             encoder_attention_mask=attention_mask,
-        ).last_hidden_state
-        logits, loss = self._predict(hidden_states, labels, sparse_prediction, num_items_in_batch)
+            return_dict=True,
+            **kwargs,
+        )
+        logits, loss = self._predict(outputs.last_hidden_state, labels, sparse_prediction, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
             past_key_values=past_key_values,
+            decoder_hidden_states=outputs.hidden_states,
+            decoder_attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
         )
 
     def _predict(
         self,
         hidden_states: Tensor,
         labels: Tensor | None,
-        sparse_prediction: bool,
+        sparse_prediction: bool | None,
         num_items_in_batch: int | Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Returns logits, and the loss if there are labels."""
-        if sparse_prediction:
-            predicted = has_label(labels)
-            hidden_states, labels = hidden_states[predicted], None if labels is None else labels[predicted]
+        predicted = predicted_tokens(self, labels, sparse_prediction)
+        if predicted is not None and labels is not None:
+            hidden_states, labels = hidden_states[predicted], labels[predicted]
         logits = self.lm_head(hidden_states)
         if labels is None:
             return logits, None
@@ -145,7 +164,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         return shifted.masked_fill(shifted == IGNORE_INDEX, self.config.pad_token_id or 0)
 
 
-def _part(config: RoFormerConfig, **changes: bool | int | None) -> RoFormerConfig:
+def _part(config: RoFormerLabConfig, **changes: bool | int | None) -> RoFormerLabConfig:
     """Returns the configuration of the encoder, or with ``changes`` of the decoder."""
     part = copy.deepcopy(config)
     for name, value in {

@@ -61,12 +61,14 @@ class Traits:
             depend on the position.
         causal: whether a decoder can start from the parameters of an encoder (``same_parameters``), or uses them for
             other distances (``own_parameters``).
+        pointwise: what ``prepare`` returns for a token depends on its own position only, not on those of others.
         max_length: rows of the table of positions, beyond which positions are refused; None without a table.
     """
 
     shift_invariant: bool
     rotation: Literal["none", "isometric", "scaled", "decaying"] = "none"
     causal: Literal["same_parameters", "own_parameters"] = "same_parameters"
+    pointwise: bool = True
     max_length: int | None = None
 
 

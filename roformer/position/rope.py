@@ -4,7 +4,7 @@ Source: Su et al. 2021, arXiv:2104.09864, eq. 15 (frequencies) and eq. 34 (rotat
 Checked against: Llama, GPT-NeoX, GPT-J and Hugging Face RoFormer in transformers.
 """
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class RotaryPositionEncoding(PositionEncoding):
 
     attention_scaling: float = 1.0
     """``rotate`` multiplies queries and keys by it; some scalings sharpen attention in long texts with it."""
+    follows_length: ClassVar[bool] = False
+    """Whether the frequencies depend on the length of the text."""
 
     def __init__(
         self,
@@ -69,7 +71,8 @@ class RotaryPositionEncoding(PositionEncoding):
 
     @property
     def traits(self) -> Traits:
-        return Traits(shift_invariant=True, rotation="isometric" if self.attention_scaling == 1 else "scaled")
+        rotation: Literal["isometric", "scaled"] = "isometric" if self.attention_scaling == 1 else "scaled"
+        return Traits(shift_invariant=True, rotation=rotation, pointwise=not self.follows_length)
 
     def frequencies(self, position_ids: Tensor) -> Tensor:
         """Returns theta_i (R/2,), radians per token (eq. 15), in the precision that angles need.

@@ -29,6 +29,7 @@ class DynamicRotaryPositionEncoding(RotaryPositionEncoding):
     """
 
     scales = RotaryPositionEncoding
+    follows_length = True
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class LongRotaryPositionEncoding(RotaryPositionEncoding):
     """
 
     scales = RotaryPositionEncoding
+    follows_length = True
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class XposPositionEncoding(RotaryPositionEncoding):
         UserError: as ``rope`` does, or if one of the last two is not positive.
     """
 
-    traits = Traits(shift_invariant=True, rotation="decaying")
+    traits = Traits(shift_invariant=True, rotation="decaying", pointwise=False)
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from roformer.config import TrainConfig
 from roformer.data import SOURCES
 from roformer.data.corpus import source_settings
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig
+from roformer.model import RoFormerLabConfig
 from roformer.optim import OPTIMIZERS
 from roformer.optim.schedules import SCHEDULES
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
@@ -29,7 +29,7 @@ def validate(config: TrainConfig, overridden: frozenset[str] = frozenset()) -> N
     SOURCES.check(source_settings(config.data))
     SOURCES[config.data["name"]].check(config.data, config.task)
     task.check(config.task)
-    shape = RoFormerConfig(**config.model, **task.architecture, position=config.position).shape
+    shape = RoFormerLabConfig(**config.model, **task.architecture, position=config.position).shape
     position = POSITION_ENCODINGS.build(config.position, shape)
     if task.architecture.get("is_encoder_decoder"):
         POSITION_ENCODINGS.build(config.position, replace(shape, causal=True))

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import Settings, TrainConfig, sequence_length
 from roformer.errors import UserError, one_line
-from roformer.model import RoFormerConfig, RoFormerForMaskedLM, RoFormerPreTrainedModel
+from roformer.model import RoFormerForMaskedLM, RoFormerLabConfig, RoFormerPreTrainedModel
 from roformer.model.factory import draw_model, model_settings
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 from roformer.renamed import current_model_config
@@ -82,7 +82,7 @@ class WarmStart:
 
         Args:
             model_class: what the task trains.
-            settings: keyword arguments of ``RoFormerConfig``.
+            settings: keyword arguments of ``RoFormerLabConfig``.
             tokenizer: of the task.
 
         Raises:
@@ -93,10 +93,10 @@ class WarmStart:
         if self.stored["model_type"] == "roformer":  # a stock checkpoint
             backend = settings["attention_backend"]
             encoder = RoFormerForMaskedLM.from_transformers(str(folder), attention_backend=backend)
-            model = model_class(RoFormerConfig(**{**encoder.config.to_dict(), **settings}))
+            model = model_class(RoFormerLabConfig(**{**encoder.config.to_dict(), **settings}))
             model.load_state_dict(encoder.state_dict(), strict=False)  # a head that the task lacks is dropped
             return model
-        config = RoFormerConfig.from_pretrained(folder)
+        config = RoFormerLabConfig.from_pretrained(folder)
         for key, value in settings.items():
             setattr(config, key, value)
         try:
@@ -263,6 +263,6 @@ def _read_settings(export: Path) -> dict[str, Any]:
         raise UserError(
             f"{file} holds a {type(stored).__name__}, not the settings of a model; export the checkpoint anew"
         )
-    if stored.get("model_type") not in (RoFormerConfig.model_type, "roformer"):
+    if stored.get("model_type") not in (RoFormerLabConfig.model_type, "roformer"):
         raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not a RoFormer")
     return current_model_config(stored)

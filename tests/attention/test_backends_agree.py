@@ -24,7 +24,7 @@ def test_every_yaml_has_its_class_and_every_class_its_yaml(attention_settings):
     """Catches a backend that no yaml can choose, a yaml without a class, and a file that is named otherwise."""
     assert sorted(attention_settings) == list(ATTENTION_BACKENDS)
     for name, settings in attention_settings.items():
-        assert settings == {"name": name}
+        assert settings["name"] == name
         assert ATTENTION_BACKENDS[name].__module__ == f"roformer.attention.{name}"
 
 

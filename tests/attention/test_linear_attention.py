@@ -8,7 +8,7 @@ import torch
 from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.attention.favor_plus import orthogonal_features
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForCausalLM, RoFormerForMaskedLM
+from roformer.model import RoFormerForCausalLM, RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 from tests.choices import each_encoding, each_hook_and_linear_backend, each_linear_backend
 
@@ -216,7 +216,7 @@ def test_encodings_that_scale_are_refused_by_equation_19(within, sizes, position
     position = position_settings["rope_yarn"]
     position = {"name": "randomized", "base_encoding": position} if within else position
     for name, allowed in (("linear", False), ("efficient", False), ("favor_plus", True)):
-        config = RoFormerConfig(**sizes, position=position, attention_backend=name, is_decoder=True)
+        config = RoFormerLabConfig(**sizes, position=position, attention_backend=name, is_decoder=True)
         if allowed:
             RoFormerForCausalLM(config)
         else:
@@ -273,7 +273,7 @@ def test_bfloat16_stays_near_float32(linear_backend, tiny_model, packed):
 def test_encodings_are_refused_by_their_traits(linear_backend, encoding, position_settings, sizes):
     """Catches a bias that is dropped in silence, and a rotation that the operator cannot honor."""
     settings = position_settings[encoding]
-    config = RoFormerConfig(**sizes, position=settings, attention_backend=linear_backend, is_decoder=True)
+    config = RoFormerLabConfig(**sizes, position=settings, attention_backend=linear_backend, is_decoder=True)
     position = POSITION_ENCODINGS.build(settings, config.shape)
     refused = "decaying" if linear_backend == "favor_plus" else "scaled"
     if position.adds_to_scores or position.adds_to_values:
@@ -315,7 +315,7 @@ def test_impossible_settings_are_refused(backend, settings, named, tiny_model):
 @each_linear_backend
 def test_dropout_is_refused(linear_backend, sizes):
     """Catches dropout that is asked for and does not act."""
-    config = RoFormerConfig(
+    config = RoFormerLabConfig(
         **{**sizes, "attention_probs_dropout_prob": 0.1}, attention_backend=linear_backend, is_decoder=True
     )
     with pytest.raises(UserError, match="attention_probs_dropout_prob=0"):

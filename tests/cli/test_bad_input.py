@@ -211,8 +211,8 @@ def test_a_class_in_a_hidden_folder(mistake_in):
 
 
 SETTINGS = {
-    "model.layer_norm_eps=-1": "RoFormerConfig.layer_norm_eps must be above 0, got -1",
-    "model.initializer_range=nan": "RoFormerConfig.initializer_range must be a finite number, got nan",
+    "model.layer_norm_eps=-1": "RoFormerLabConfig.layer_norm_eps must be above 0, got -1",
+    "model.initializer_range=nan": "RoFormerLabConfig.initializer_range must be a finite number, got nan",
     "position.rope_theta=inf": "rope_theta must be a finite number, got inf",
     "tokenizer.max_characters=0": "tokenizer.max_characters must be at least 1, or null for all, got 0",
     "data.path=[a,b]": "path=['a', 'b'] is not possible",

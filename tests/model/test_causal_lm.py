@@ -7,10 +7,10 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from roformer.errors import UserError
 from roformer.model import (
-    RoFormerConfig,
     RoFormerForCausalLM,
     RoFormerForMaskedLM,
     RoFormerForSequenceClassification,
+    RoFormerLabConfig,
 )
 from tests.choices import each_encoding, each_hook_and_backend
 
@@ -175,9 +175,9 @@ def test_inputs_that_do_not_fit_the_cache(decoder, prompts, inputs, named):
 def test_what_a_decoder_cannot_be(tiny_model, decoder, prompts):
     """Catches a language model that sees what it predicts, and a classifier that reads a token that saw nothing."""
     with pytest.raises(UserError, match="is_decoder=True"):
-        RoFormerForCausalLM(RoFormerConfig())
+        RoFormerForCausalLM(RoFormerLabConfig())
     with pytest.raises(UserError, match="use RoFormerForCausalLM"):
-        RoFormerForMaskedLM(RoFormerConfig(is_decoder=True))
+        RoFormerForMaskedLM(RoFormerLabConfig(is_decoder=True))
     with pytest.raises(UserError, match="pooling='mean'"):
         tiny_model(model_class=RoFormerForSequenceClassification, is_decoder=True)
     with pytest.raises(UserError, match="is_decoder"):

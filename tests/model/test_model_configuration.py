@@ -5,7 +5,7 @@ import json
 import pytest
 from transformers import AutoConfig
 
-from roformer import RoFormerConfig, RoFormerModel
+from roformer import RoFormerLabConfig, RoFormerModel
 from roformer.errors import UserError
 from tests.choices import each_encoding
 
@@ -13,22 +13,22 @@ from tests.choices import each_encoding
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"hiden_size": 32}, "RoFormerConfig has no setting 'hiden_size'; did you mean 'hidden_size'?"),
-        ({"rope_theta": 500.0}, "RoFormerConfig has no setting 'rope_theta'"),
+        ({"hiden_size": 32}, "RoFormerLabConfig has no setting 'hiden_size'; did you mean 'hidden_size'?"),
+        ({"rope_theta": 500.0}, "RoFormerLabConfig has no setting 'rope_theta'"),
         ({"position": {"name": "rop"}}, "unknown position encoding 'rop'; did you mean 'rope'? (available: alibi, "),
         ({"position": {"name": "sinusodial"}}, "did you mean 'sinusoidal'?"),
         ({"position": {"rope_theta": 100.0}}, "position encoding"),
         ({"position": "rope"}, "position"),
         (
             {"attention_backend": "spda"},
-            "unknown attention backend 'spda'; did you mean 'sdpa'? (available: blocked, eager, ",
+            "unknown attention backend 'spda'; did you mean 'sdpa'? (available: auto, blocked, eager, ",
         ),
         ({"hidden_size": 30}, "hidden_size 30 is not a multiple of num_attention_heads 4"),
-        ({"num_attention_heads": 0}, "RoFormerConfig.num_attention_heads must be at least 1, got 0"),
-        ({"vocab_size": 0}, "RoFormerConfig.vocab_size must be at least 1, got 0"),
-        ({"hidden_act": "gelo"}, "RoFormerConfig.hidden_act: unknown 'gelo'; did you mean 'gelu'?"),
-        ({"pooling": "max"}, "RoFormerConfig.pooling='max' is not possible (allowed: cls, mean)"),
-        ({"intermediate_size": "wide"}, "RoFormerConfig.intermediate_size='wide' is not possible (allowed: int)"),
+        ({"num_attention_heads": 0}, "RoFormerLabConfig.num_attention_heads must be at least 1, got 0"),
+        ({"vocab_size": 0}, "RoFormerLabConfig.vocab_size must be at least 1, got 0"),
+        ({"hidden_act": "gelo"}, "RoFormerLabConfig.hidden_act: unknown 'gelo'; did you mean 'gelu'?"),
+        ({"pooling": "max"}, "RoFormerLabConfig.pooling='max' is not possible (allowed: cls, mean, last)"),
+        ({"intermediate_size": "wide"}, "RoFormerLabConfig.intermediate_size='wide' is not possible (allowed: int)"),
         (
             {"rotary_value": True, "position": {"name": "sinusoidal"}},
             "rotary_value needs position rope, got 'sinusoidal'",
@@ -39,7 +39,7 @@ from tests.choices import each_encoding
 def test_mistakes_are_refused_in_one_line(config, message, sizes):
     """Catches a misspelt key that is stored and ignored, and a value that fails later in a matrix product."""
     with pytest.raises(UserError) as error:
-        RoFormerConfig(**{**sizes, **config})
+        RoFormerLabConfig(**{**sizes, **config})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -54,14 +54,14 @@ def test_mistakes_are_refused_in_one_line(config, message, sizes):
 def test_misspelt_setting_of_an_encoding_is_refused(position, message, sizes):
     """Catches a setting that the encoding does not take and would otherwise leave at its default."""
     with pytest.raises(UserError) as error:
-        RoFormerModel(RoFormerConfig(**sizes, position=position))
+        RoFormerModel(RoFormerLabConfig(**sizes, position=position))
     assert message in str(error.value)
 
 
 @each_encoding
 def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
     """Catches a setting that is not written, or that comes back changed; the class must be ours."""
-    config = RoFormerConfig(
+    config = RoFormerLabConfig(
         **sizes,
         position=position_settings[encoding],
         embedding_size=16,
@@ -72,8 +72,8 @@ def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
         rotary_value=encoding == "rope",
     )
     config.save_pretrained(tmp_path)
-    for back in (RoFormerConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
-        assert type(back) is RoFormerConfig
+    for back in (RoFormerLabConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
+        assert type(back) is RoFormerLabConfig
         assert {**back.to_dict(), "_name_or_path": ""} == config.to_dict()
         assert back.position == position_settings[encoding]
         assert (back.embedding_size, back.pooling, back.num_labels) == (16, "mean", 5)
@@ -81,23 +81,43 @@ def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
 
 def test_file_has_another_model_type_than_stock(sizes, tmp_path):
     """Catches the name that transformers has given to its own RoFormer."""
-    RoFormerConfig(**sizes).save_pretrained(tmp_path)
+    RoFormerLabConfig(**sizes).save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model_type"] == "roformer_lab"
 
 
-def test_misspelt_key_in_a_file_is_refused(sizes, tmp_path):
-    """Catches a hand-edited file whose typing error would leave a default in place."""
-    RoFormerConfig(**sizes).save_pretrained(tmp_path)
+def test_file_of_another_program_is_read(sizes, tmp_path, caplog):
+    """Catches a configuration that refuses, or loses, what transformers.Trainer, a quantizer or another library
+    wrote into the file; a hand-edited typing error is named."""
+    RoFormerLabConfig(**sizes).save_pretrained(tmp_path)
     stored = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    stored["atention_backend"] = "eager"
-    (tmp_path / "config.json").write_text(json.dumps(stored), encoding="utf-8")
-    with pytest.raises(UserError, match="no setting 'atention_backend'; did you mean 'attention_backend'"):
-        RoFormerConfig.from_pretrained(tmp_path)
+    added = {
+        "use_cache": False,
+        "quantization_config": {"quant_method": "torchao", "quant_type": "int8"},
+        "problem_type": "regression",
+        "is_composition": False,
+        "atention_backend": "eager",
+        "somebodys": {"own": [1, 2]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps({**stored, **added}), encoding="utf-8")
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert type(config) is RoFormerLabConfig
+    assert {key: getattr(config, key) for key in added} == added
+    config.save_pretrained(tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))
+    assert {key: again[key] for key in added} == added
+    assert "'atention_backend'; did you mean 'attention_backend'" in caplog.text
+
+
+def test_nothing_is_taken_from_a_person_that_a_file_may_hold(sizes):
+    """Catches strictness that was given up where somebody types."""
+    with pytest.raises(UserError, match="no setting 'somebodys'"):
+        RoFormerLabConfig(**sizes, somebodys=1)
+    assert RoFormerLabConfig(**sizes, use_cache=False, problem_type="regression").use_cache is False
 
 
 def test_defaults_are_bert_base_with_the_papers_positions():
     """Catches a default that drifts from section 4.2 of the paper, and one that two configurations share."""
-    config, other = RoFormerConfig(), RoFormerConfig()
+    config, other = RoFormerLabConfig(), RoFormerLabConfig()
     sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
     assert sizes == (768, 12, 12, 3072)
     assert (config.vocab_size, config.max_position_embeddings, config.hidden_act) == (30522, 512, "gelu")
@@ -109,6 +129,6 @@ def test_defaults_are_bert_base_with_the_papers_positions():
 def test_given_settings_are_copied(sizes):
     """Catches a configuration that changes when the caller's dictionary does."""
     position = {"name": "rope", "rope_theta": 100.0}
-    config = RoFormerConfig(**sizes, position=position)
+    config = RoFormerLabConfig(**sizes, position=position)
     position["rope_theta"] = 7.0
     assert config.position["rope_theta"] == 100.0

@@ -7,7 +7,7 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.modeling_outputs import BaseModelOutput
 
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
+from roformer.model import RoFormerForConditionalGeneration, RoFormerLabConfig
 from roformer.ops.cross_entropy import mean_loss
 from tests.choices import ATTENTION, POSITION, SOFTMAX, each_encoding
 
@@ -75,7 +75,7 @@ def written(model, inputs, **settings):
 
 def test_transformer_base_has_its_size():
     """Catches tables that are not shared, and layers that lack a part or have one too many."""
-    model = RoFormerForConditionalGeneration(RoFormerConfig(**TRANSFORMER_BASE))
+    model = RoFormerForConditionalGeneration(RoFormerLabConfig(**TRANSFORMER_BASE))
     size, wide = 512, 2048
     attention, norm = 4 * size * (size + 1), 2 * size
     feed_forward = 2 * size * wide + size + wide
@@ -228,11 +228,11 @@ def test_translations_may_be_long(seq2seq):
 def test_what_cannot_be(tiny_model, seq2seq, sources):
     """Catches models without one of their halves, and a decoder without anything to read."""
     with pytest.raises(UserError, match="is_encoder_decoder=True"):
-        RoFormerForConditionalGeneration(RoFormerConfig())
+        RoFormerForConditionalGeneration(RoFormerLabConfig())
     with pytest.raises(UserError, match="embedding_size 16 is not hidden_size 32"):
         seq2seq(embedding_size=16)
     with pytest.raises(UserError, match="decoder_layers=2 is for an encoder-decoder"):
-        RoFormerConfig(decoder_layers=2)
+        RoFormerLabConfig(decoder_layers=2)
     with pytest.raises(UserError, match="decoder_input_ids, or labels"):
         seq2seq()(**sources)
     with pytest.raises(UserError, match="give labels"):

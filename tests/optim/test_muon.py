@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForConditionalGeneration
+from roformer.model import RoFormerForConditionalGeneration, RoFormerLabConfig
 from roformer.optim import OPTIMIZERS
 from roformer.optim.schedules import SCHEDULES
 from tests.choices import each_encoding
@@ -46,7 +46,7 @@ def weights(model):
 @pytest.fixture
 def translator(sizes, position_settings):
     config = {**sizes, "position": position_settings["t5"], "decoder_layers": 1, "is_encoder_decoder": True}
-    return RoFormerForConditionalGeneration(RoFormerConfig(**config, pad_token_id=0))
+    return RoFormerForConditionalGeneration(RoFormerLabConfig(**config, pad_token_id=0))
 
 
 @each_encoding

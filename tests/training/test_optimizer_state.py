@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig, RoFormerForMaskedLM
+from roformer.model import RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.optim import OPTIMIZERS
 from roformer.runs import RunFolder
 from roformer.training import checkpoint
@@ -77,7 +77,7 @@ def test_state_of_other_shapes_is_refused(first, added, refused):
     them, and fails in the first step."""
     _, stage, _ = first
     settings = RunFolder(stage).config["optimizer"]
-    config = RoFormerConfig.from_pretrained(stage / "export")
+    config = RoFormerLabConfig.from_pretrained(stage / "export")
     config.intermediate_size += added
     model = RoFormerForMaskedLM(config)
     optimizer = OPTIMIZERS.build(settings).build(model)

@@ -1,0 +1,31 @@
+"""The fastest backend for a call, by rule; ``attention=auto`` in training measures instead."""
+
+import torch
+from torch import Tensor
+
+from roformer.attention._base import ATTENTION_BACKENDS
+from roformer.attention._softmax import SoftmaxAttention
+from roformer.attention.blocked import BlockedAttention
+from roformer.attention.sdpa import SdpaAttention
+from roformer.position import ModelShape
+
+
+@ATTENTION_BACKENDS.register("auto")
+class AutoAttention(SoftmaxAttention):
+    """``blocked`` on a CPU where PyTorch's fast kernel does not apply, ``sdpa`` everywhere else.
+
+    That kernel takes neither dropout nor a mask nor a bias, and plain products in bfloat16 outrun it at any length.
+    """
+
+    def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
+        super().__init__(shape, dropout, rotary_value)
+        self.sdpa = SdpaAttention(shape, dropout, rotary_value)
+        self.blocked = BlockedAttention(shape, dropout, rotary_value)
+
+    def scaled_dot_product(
+        self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        dropout = self.training and self.dropout.p > 0
+        slow = dropout or mask is not None or bias is not None or query.dtype == torch.bfloat16
+        backend = self.blocked if slow and query.device.type == "cpu" else self.sdpa
+        return backend.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=causal)

@@ -1,0 +1,40 @@
+"""One vector for each sequence of a batch.
+
+Shapes: B batch, L length, T tokens of a packed batch, C hidden size.
+"""
+
+import torch
+from torch import Tensor
+
+from roformer.attention import document_ids
+
+
+def pool(hidden_states: Tensor, how: str, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
+    """Maps (B, L, C) to (B, C), or packed documents (1, T, C) to (documents, C).
+
+    Args:
+        hidden_states: output of the body.
+        how: ``cls``, the first token; ``last``, the last one; or ``mean`` over all. Padding is none of them.
+        attention_mask: (B, L), 0 at padding, on either side.
+        cu_seqlens: (documents + 1,) cumulative lengths.
+    """
+    if cu_seqlens is not None:
+        return _pool_packed(hidden_states[0], how, cu_seqlens)
+    if attention_mask is None or attention_mask.dim() != 2:
+        return hidden_states.mean(dim=1) if how == "mean" else hidden_states[:, 0 if how == "cls" else -1]
+    if how == "mean":
+        weights = attention_mask.to(hidden_states.dtype)[..., None]
+        return (hidden_states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    tokens = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    real = attention_mask.bool()
+    place = real.long().argmax(dim=1) if how == "cls" else (tokens * real).argmax(dim=1)
+    return hidden_states.take_along_dim(place[:, None, None], dim=1).squeeze(1)
+
+
+def _pool_packed(hidden_states: Tensor, how: str, cu_seqlens: Tensor) -> Tensor:
+    """Maps (T, C) to (documents, C)."""
+    if how != "mean":
+        return hidden_states[cu_seqlens[:-1] if how == "cls" else cu_seqlens[1:] - 1]
+    lengths = cu_seqlens.diff()
+    summed = hidden_states.new_zeros(len(lengths), hidden_states.shape[-1])
+    return summed.index_add(0, document_ids(cu_seqlens, len(hidden_states)), hidden_states) / lengths[:, None]
