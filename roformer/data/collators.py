@@ -49,7 +49,7 @@ class TokenMasker:
         self.mask_probability = mask_probability
         self.mask_token_id = int(tokenizer.mask_token_id)
         special = np.array(sorted(tokenizer.all_special_ids))
-        self.ordinary = np.setdiff1d(np.arange(len(tokenizer)), special)
+        self.ordinary = np.setdiff1d(list(tokenizer.get_vocab().values()), special)
 
     def num_targets(self, ordinary_tokens: int) -> int:
         """Returns the number of tokens to predict among that many ordinary tokens."""

@@ -25,6 +25,8 @@ from roformer.io import cached_folder
 CACHE_VERSION = 2  # raise it when the same documents would yield other files
 _BATCH = 512  # documents tokenized at once
 _SENTENCE_END = re.compile(r"(?<=[\n。])")
+_PROBE = "今天天气非常好，RoFormer模型有12层。 Ünïcode  2021\t½ Где? [SEP][MASK] [SEP]"
+_PROBED_TOKENS = 1000  # of the vocabulary
 _NOT_TOKENS = ("post_processor", "decoder", "padding", "truncation")  # parts of a tokenizer.json
 
 
@@ -45,10 +47,6 @@ def tokenize_corpus(
             number of texts.
     """
     check_fractions(validation_fraction, test_fraction)
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # an earlier call may have left this state behind
-    backend.no_padding()
-    backend.encode_special_tokens = True  # a literal "[SEP]" in a document is text
     key = content_key(
         "tokens", CACHE_VERSION, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
     )
@@ -61,7 +59,7 @@ def tokenize_corpus(
             write_corpus(
                 draft,
                 _encoded(documents, tokenizer),
-                vocabulary_limit=max(tokenizer.get_vocab().values()) + 1,
+                vocabulary_limit=vocabulary_size(tokenizer),
                 unknown=tokenizer.unk_token_id,
                 skipped=source.skipped,
                 expected=expected_splits(source, **fractions),
@@ -73,15 +71,33 @@ def tokenize_corpus(
 
 
 def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Identifies how a tokenizer splits text into tokens, regardless of special tokens, padding and decoding."""
-    backend = tokenizer.backend_tokenizer
+    """Identifies how a tokenizer splits text into tokens, regardless of special tokens, padding and decoding.
+
+    Code says how a tokenizer with a splitter in Python does so, and code cannot be serialized. Its key holds what the
+    tokenizer makes of a probe.
+    """
+    backend, split = tokenizer.backend_tokenizer, _splitter(tokenizer)
     if not isinstance(tokenizer, RoFormerTokenizer):
         stored = json.loads(backend.to_str())
-        return content_key({key: value for key, value in stored.items() if key not in _NOT_TOKENS})
-    plain = Tokenizer(backend.model)  # its word splitter is Python code, which cannot be serialized
+        parts: list[Any] = [{key: value for key, value in stored.items() if key not in _NOT_TOKENS}]
+        (written,) = split([" ".join(tokenizer.all_special_tokens)])
+        if not _control_tokens(tokenizer).isdisjoint(written):
+            parts.append("special tokens in a text are unknown words")  # caches of before hold them as special tokens
+        return content_key(*parts)
+    plain = Tokenizer(backend.model)
     plain.normalizer = backend.normalizer
     added = [[number, str(token)] for number, token in sorted(tokenizer.added_tokens_decoder.items())]
-    return content_key("words", version("rjieba"), version("transformers"), plain.to_str(), added)
+    vocabulary = sorted(backend.get_vocab(with_added_tokens=False))
+    probe = split([_PROBE, *vocabulary[:: max(1, len(vocabulary) // _PROBED_TOKENS)]])
+    return content_key(type(tokenizer).__name__, version("rjieba"), plain.to_str(), added, probe)
+
+
+def vocabulary_size(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Returns the number of embeddings that a tokenizer needs: its highest id + 1.
+
+    It has fewer tokens than that where its ids have holes, such as after a repeated line of a vocab.txt.
+    """
+    return int(max(tokenizer.get_vocab().values())) + 1
 
 
 def _encoded(
@@ -108,8 +124,36 @@ def _encoded(
 
 
 def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[list[int]]]:
-    """Returns the function that maps texts to token ids."""
-    encode = partial(tokenizer.backend_tokenizer.encode_batch_fast, add_special_tokens=False)
+    """Returns the function that maps texts to the ids of ordinary tokens.
+
+    A word of a text that is spelled like a special token, such as "[SEP]", is an unknown word.
+    """
+    split, control = _splitter(tokenizer), _control_tokens(tokenizer)
+    unknown = [] if tokenizer.unk_token_id is None else [tokenizer.unk_token_id]
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return [
+            ids
+            if control.isdisjoint(ids)
+            else [token for each in ids for token in (unknown if each in control else [each])]
+            for ids in split(texts)
+        ]
+
+    return encode
+
+
+def _control_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """Returns the ids of the special tokens but that of unknown words, which stands for text."""
+    return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+
+def _splitter(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[list[int]]]:
+    """Returns the function that maps texts to the ids that the tokenizer itself gives them."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # an earlier call may have left this state behind
+    backend.no_padding()
+    backend.encode_special_tokens = True  # splits a literal "[SEP]" in a document like any other text
+    encode = partial(backend.encode_batch_fast, add_special_tokens=False)
     if not isinstance(tokenizer, RoFormerTokenizer):
         return lambda texts: [encoding.ids for encoding in encode(texts)]
 

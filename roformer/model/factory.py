@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from roformer.config import TrainConfig
+from roformer.data.tokenize import vocabulary_size
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.encoder import RoFormerPreTrainedModel
 
@@ -25,7 +26,7 @@ def model_settings(config: TrainConfig, of_task: dict[str, Any], tokenizer: PreT
         "position": config.position,
         "attention_backend": config.attention["name"],
         "attention_settings": {key: value for key, value in config.attention.items() if key != "name"},
-        "vocab_size": len(tokenizer),
+        "vocab_size": vocabulary_size(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
     }
 

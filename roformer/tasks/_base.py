@@ -1,6 +1,5 @@
 """The contract of a task: its model, its batches and its metrics, which is all that training needs to know."""
 
-import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerPreTrainedModel
 from roformer.registry import Registry
+from roformer.tokenizer import rebuilt
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Task(ABC):
     """Special tokens that the exported tokenizer adds to a text ($A), as in training."""
     padding_side: ClassVar[Literal["left", "right"]] = "right"
     """Padding side of the exported tokenizer."""
+    max_tokens: int | None = None
+    """Maximum number of tokens in a training sequence, special tokens included; None if there is none."""
     best_metric: ClassVar[str]
     """Key of ``evaluate``'s result that early stopping and the best checkpoint use."""
     greater_is_better: ClassVar[bool]
@@ -81,13 +83,19 @@ class Task(ABC):
         return {}
 
     def exported_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Returns the tokenizer to store with the model, which adds special tokens and padding as this task does.
+        """Returns the tokenizer to store with the model: it adds special tokens, pads and truncates as this task does.
 
-        Model-specific classes of transformers, such as that of ``tokenizer=words``, are returned unchanged.
+        It makes no token types, since every token of training has type 0. Chinese words (``tokenizer=words``) are
+        framed as [CLS] text [SEP] by their class when transformers loads it, for every task.
         """
-        if type(self.tokenizer) is not PreTrainedTokenizerFast:
-            return self.tokenizer
-        exported = copy.deepcopy(self.tokenizer)
+        ends = {name: self.model_settings().get(f"{name}_id") for name in ("bos_token", "eos_token")}
+        exported = rebuilt(
+            self.tokenizer,
+            **{name: self.tokenizer.convert_ids_to_tokens(token) for name, token in ends.items() if token is not None},
+            model_input_names=["input_ids", "attention_mask"],
+            model_max_length=self.max_tokens,
+            padding_side=self.padding_side,
+        )
         cls, sep = str(exported.cls_token), str(exported.sep_token)
         single = [piece.format(cls=cls, sep=sep) for piece in self.prompt_template.split()]
         exported.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -95,8 +103,6 @@ class Task(ABC):
             pair=[*single, "$B:0", sep],  # all tokens have type 0
             special_tokens=[(cls, exported.cls_token_id), (sep, exported.sep_token_id)],
         )
-        exported.padding_side = self.padding_side
-        exported.init_kwargs["padding_side"] = self.padding_side  # otherwise it is not saved
         return exported
 
     @abstractmethod

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from roformer.data.tokenize import vocabulary_size
 from roformer.errors import UserError
 from roformer.extras import require
 from roformer.tasks._base import TASKS
@@ -80,7 +81,7 @@ class Classification(SequenceTask):
         documents = [self.add_special_tokens(*self.texts(split, index)) for index in indices]
         starts = np.concatenate(([0], np.cumsum([len(document) for document in documents])))
         tokens = np.concatenate(documents)
-        shape = (len(documents), len(self.tokenizer))
+        shape = (len(documents), vocabulary_size(self.tokenizer))
         counts = csr_matrix((np.ones(len(tokens)), tokens, starts), shape=shape)
         counts.sum_duplicates()
         return counts

@@ -59,7 +59,7 @@ class LanguageModeling(Task):
             )
         if max_eval_rows < 1:
             raise UserError(f"task.max_eval_rows must be at least 1, got {max_eval_rows}")
-        self.sequence_length = sequence_length
+        self.max_tokens = self.sequence_length = sequence_length
         self.max_eval_rows = max_eval_rows
         self.plans = {
             name: plan_rows(split.offsets, sequence_length=sequence_length) for name, split in corpus.splits.items()

@@ -56,7 +56,7 @@ class SequenceTask(Task):
         least = FRAME_TOKENS + corpus.texts  # one token per text, and a [SEP] between two texts
         if max_length < least:
             raise UserError(f"task.max_length must be at least {least}, got {max_length}")
-        self.max_length = max_length
+        self.max_tokens = self.max_length = max_length
         self.pooling, self.classifier_dropout = pooling, classifier_dropout
         self.rows = len(corpus.splits["train"])
         self.check_data()

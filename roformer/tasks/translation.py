@@ -62,7 +62,8 @@ class Translation(Task):
                 "translation needs documents of two texts: data=parallel with data.source and data.target, or a "
                 "data.text_column with two names"
             )
-        self.max_length, self.label_smoothing = max_length, label_smoothing
+        self.max_tokens = self.max_length = max_length
+        self.label_smoothing = label_smoothing
         self.pairs = {name: self._lengths(name) for name in corpus.splits}
         """Numbers of tokens of source and target, [SEP] included: (documents, 2)."""
         self.trained = np.flatnonzero(self.pairs["train"].max(axis=1) <= max_length)

@@ -1,7 +1,7 @@
 """Tokenizers, one file each. The file's name is the name in ``conf/tokenizer/``."""
 
-from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
+from roformer.tokenizer._base import TOKENIZERS, TokenizerSource, rebuilt
 
 TOKENIZERS.discover(__path__, __name__)
 
-__all__ = ["TOKENIZERS", "TokenizerSource"]
+__all__ = ["TOKENIZERS", "TokenizerSource", "rebuilt"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tokenizers import normalizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.data import Source
 from roformer.data.cache import content_key
@@ -37,6 +37,19 @@ class TokenizerSource(ABC):
         Raises:
             UserError: if there is no text to train on, or no tokenizer to load.
         """
+
+
+def rebuilt(tokenizer: PreTrainedTokenizerFast, **settings: Any) -> PreTrainedTokenizerFast:
+    """Returns a copy with other settings, of a class whose folder says all that it does.
+
+    Classes of single models frame texts in their own way when they are loaded, whatever their folder says. Only that
+    of Chinese words stays, because its splitter is Python code. transformers 5.23 gives this splitter the name of a
+    vocab.txt in place of the words in it, so that it finds single characters only; the copy has the words.
+    """
+    settings = {**tokenizer.init_kwargs, **settings}
+    if not isinstance(tokenizer, RoFormerTokenizer):
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **settings)
+    return RoFormerTokenizer(vocab=tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False), **settings)
 
 
 class TrainedTokenizer(TokenizerSource):

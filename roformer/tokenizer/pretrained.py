@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from accelerate import PartialState
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.data import Source
-from roformer.data.tokenize import tokenizer_key
 from roformer.errors import UserError, one_line
-from roformer.tokenizer._base import TOKENIZERS, TokenizerSource
+from roformer.extras import require
+from roformer.tokenizer._base import TOKENIZERS, TokenizerSource, rebuilt
 
 _NEEDED = ("pad_token", "cls_token", "sep_token", "mask_token")
 
@@ -17,7 +18,8 @@ class PretrainedTokenizer(TokenizerSource):
     """Loads a tokenizer with ``AutoTokenizer``.
 
     Args:
-        path: a folder that ``save_pretrained`` wrote, or a name on the hub such as google-bert/bert-base-uncased.
+        path: a folder that ``save_pretrained`` wrote, one with a ``vocab.txt``, or a name on the hub such as
+            google-bert/bert-base-uncased.
     """
 
     def __init__(self, *, path: str) -> None:
@@ -30,47 +32,85 @@ class PretrainedTokenizer(TokenizerSource):
 
         Raises:
             UserError: if it cannot be loaded, is not a fast tokenizer that can be serialized, lacks a pad, cls, sep
-                or mask token, uses one token for two of them, or its numbers have a gap.
+                or mask token, uses one token for two of them or for unknown words, or gives two tokens one number.
         """
         path = Path(self.path).expanduser()
         if not path.is_dir() and (path.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") > 1):
             raise UserError(
                 f"tokenizer.path={self.path} is not a folder (give a folder or a hub name, or use tokenizer=wordpiece)"
             )
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else self.path)
-        except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
+        tokenizer = load_tokenizer(str(path) if path.is_dir() else self.path)
+        _check_serializable(tokenizer, self.path)
+        _check_tokens(tokenizer, self.path)
+        return tokenizer
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer of a folder or a hub name; one of Chinese words as its class means it.
+
+    Raises:
+        UserError: if there is none, or rjieba is missing for one of Chinese words.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
+        if isinstance(error, ImportError):
+            require("rjieba", f"tokenizer.path={path}")
+        if not _is_vocabulary_only(Path(path)):
             raise UserError(
-                f"cannot load tokenizer.path={self.path}: {one_line(error)} (give a folder of save_pretrained, a "
+                f"cannot load tokenizer.path={path}: {one_line(error)} (give a folder of save_pretrained, a "
                 "hub name and a network, or use tokenizer=wordpiece)"
             ) from error
-        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        tokenizer = BertTokenizer.from_pretrained(path)
+        PartialState().print(
+            f"tokenizer.path={path} has a vocab.txt and no file that names its kind: reading it as BERT's WordPiece, "
+            f"{'in lower case' if tokenizer.do_lower_case else 'with capitals'} (a tokenizer_config.json with "
+            '"tokenizer_class" and "do_lower_case" would name it)'
+        )
+    return rebuilt(tokenizer) if isinstance(tokenizer, RoFormerTokenizer) else tokenizer
+
+
+def _is_vocabulary_only(folder: Path) -> bool:
+    return (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file()
+
+
+def _check_serializable(tokenizer: PreTrainedTokenizerFast, path: str) -> None:
+    """Raises ``UserError`` for a tokenizer whose tokens no export could reproduce."""
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(
+            f"tokenizer.path={path} is a {type(tokenizer).__name__}, not a fast tokenizer (use one that has "
+            "a tokenizer.json)"
+        )
+    if isinstance(tokenizer, RoFormerTokenizer):  # its class makes its splitter again
+        return
+    try:
+        tokenizer.backend_tokenizer.to_str()
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(
+            f"tokenizer.path={path} splits words in Python ({type(tokenizer).__name__}) and cannot be "
+            "serialized; use another tokenizer, such as tokenizer=wordpiece"
+        ) from error
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerFast, path: str) -> None:
+    """Raises ``UserError`` if a special token is missing, or one token or number stands for two."""
+    missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
+    if missing:
+        raise UserError(
+            f"tokenizer.path={path} has no {' and no '.join(missing)}; the tasks need "
+            f"{', '.join(_NEEDED)} (use a tokenizer of the BERT family, or tokenizer=wordpiece)"
+        )
+    distinct = (*_NEEDED, *(["unk_token"] if tokenizer.unk_token is not None else []))
+    tokens = [str(getattr(tokenizer, name)) for name in distinct]
+    if len(set(tokens)) < len(tokens):
+        raise UserError(
+            f"tokenizer.path={path} uses one token for two of {', '.join(distinct)}: {', '.join(tokens)}; "
+            "give each its own"
+        )
+    names: dict[int, str] = {}
+    for token, number in sorted(tokenizer.get_vocab().items()):
+        if names.setdefault(number, token) != token:
             raise UserError(
-                f"tokenizer.path={self.path} is a {type(tokenizer).__name__}, not a fast tokenizer (use one that has "
-                "a tokenizer.json)"
+                f"tokenizer.path={path} gives the number {number} to '{names[number]}' and to '{token}'; give each "
+                "its own"
             )
-        try:
-            tokenizer_key(tokenizer)
-        except Exception as error:  # the library raises nothing narrower
-            raise UserError(
-                f"tokenizer.path={self.path} splits words in Python ({type(tokenizer).__name__}) and cannot be "
-                "serialized; use another tokenizer, such as tokenizer=wordpiece"
-            ) from error
-        missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
-        if missing:
-            raise UserError(
-                f"tokenizer.path={self.path} has no {' and no '.join(missing)}; the tasks need "
-                f"{', '.join(_NEEDED)} (use a tokenizer of the BERT family, or tokenizer=wordpiece)"
-            )
-        tokens = [str(getattr(tokenizer, name)) for name in _NEEDED]
-        if len(set(tokens)) < len(tokens):
-            raise UserError(
-                f"tokenizer.path={self.path} uses one token for two of {', '.join(_NEEDED)}: {', '.join(tokens)}; "
-                "give each its own"
-            )
-        if (highest := max(tokenizer.get_vocab().values())) >= len(tokenizer):
-            raise UserError(
-                f"tokenizer.path={self.path} has {len(tokenizer)} tokens, numbered up to {highest}; its numbers must "
-                "have no gap"
-            )
-        return tokenizer

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import Settings, TrainConfig, sequence_length
+from roformer.data.tokenize import vocabulary_size
 from roformer.errors import UserError, one_line
 from roformer.model import RoFormerForMaskedLM, RoFormerLabConfig, RoFormerPreTrainedModel
 from roformer.model.factory import draw_model, model_settings
@@ -19,6 +20,7 @@ from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 from roformer.renamed import current_model_config
 from roformer.runs.folder import find_export, run_of_export
 from roformer.tasks import TASKS, Task
+from roformer.tokenizer.pretrained import load_tokenizer
 
 # What fine-tuning may change of a checkpoint's model; the shapes of its weights fix the rest.
 _FREE_MODEL_SETTINGS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
@@ -89,6 +91,7 @@ class WarmStart:
             UserError: if the tokenizer does not fit, or weights are missing.
         """
         self._check_vocabulary(tokenizer)
+        settings = {**settings, "vocab_size": self.stored["vocab_size"]}  # more than the tokenizer has, where padded
         folder = self.export
         if self.stored["model_type"] == "roformer":  # a stock checkpoint
             backend = settings["attention_backend"]
@@ -197,15 +200,20 @@ class WarmStart:
                 )
 
     def _check_vocabulary(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Raises ``UserError`` unless the checkpoint has one embedding for each token, and they are the same."""
-        folder, known = self.export, self.stored.get("vocab_size")
-        if len(tokenizer) != known:
+        """Raises ``UserError`` unless the checkpoint has an embedding for each token, and they are the same.
+
+        It may have more of them, as padded vocabularies do, if it comes with the tokenizer that has fewer.
+        """
+        folder, known, needed = self.export, self.stored.get("vocab_size") or 0, vocabulary_size(tokenizer)
+        brings_its_own = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt"))
+        if needed > known or (needed < known and not brings_its_own):
             raise UserError(
-                f"the tokenizer has {len(tokenizer)} tokens, the checkpoint in {folder} has embeddings for {known}; "
+                f"the tokenizer needs {needed} embeddings, the checkpoint in {folder} has {known}; "
                 "use the tokenizer it was trained with (leave tokenizer out)"
             )
-        loadable = (folder / "tokenizer.json").is_file()
-        if loadable and PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        if not brings_its_own or tokenizer.name_or_path == str(folder):
+            return
+        if load_tokenizer(str(folder)).get_vocab() != tokenizer.get_vocab():
             raise UserError(
                 f"the tokenizer gives other numbers to its tokens than the one in {folder}; "
                 "use the tokenizer it was trained with (leave tokenizer out)"
