@@ -103,6 +103,8 @@ class TinyRuns:
             "char_lm": ("tokenizer.",),
             "translation": ("tokenizer.alphabet_size", "trainer.batch_size"),
         }.get(task, ())
+        if "tokenizer=pretrained" in more:
+            without = (*without, "tokenizer.")
         tiny = [value for value in TINY if not value.startswith(without)] if without else list(TINY)
         if task == "translation":
             tiny += ["trainer.batch_size=256", "model.num_hidden_layers=1", "model.decoder_layers=1"]

@@ -27,6 +27,14 @@ def masker(tokenizer):
     return TokenMasker(tokenizer, mask_probability=0.15)
 
 
+def test_random_tokens_are_those_of_the_vocabulary():
+    """Catches numbers without a token, where some were deleted, and the last ones that are never drawn."""
+    numbers = {**{name: number for number, name in enumerate([*SPECIAL.values(), "[MASK]"])}, "a": 40, "b": 60}
+    inner = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, mask_token="[MASK]", **SPECIAL)
+    assert TokenMasker(tokenizer, mask_probability=0.15).ordinary.tolist() == [40, 60]
+
+
 @pytest.mark.parametrize(("rows", "batch_size"), [(10, 4), (12, 4), (3, 8), (1, 2)])
 def test_every_epoch_visits_each_row_once(rows, batch_size):
     """Catches rows that are dropped at the end of an epoch, or drawn with replacement."""

@@ -11,9 +11,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data import Document, Source
+from roformer.data.cache import content_key
+from roformer.data.collators import split_texts
 from roformer.data.splits import split_documents, split_of
 from roformer.data.token_store import TokenizedCorpus
-from roformer.data.tokenize import tokenize_corpus
+from roformer.data.tokenize import tokenize_corpus, tokenizer_key
 from roformer.errors import UserError
 
 TEXTS = [f"w{i % 7} w{i % 11} word{i}" + " w1" * (i % 13) for i in range(400)]
@@ -122,6 +124,47 @@ def test_special_tokens_in_a_text_are_text(tmp_path: Path) -> None:
         ListSource([Document("a [MASK] [SEP]")]), tokenizer, cache_dir=tmp_path, validation_fraction=0, test_fraction=0
     )
     assert set(corpus.splits["train"].document(0).tolist()) == {3, 0}
+
+
+WORDS_AND_SPECIAL = {"[UNK]": 0, "[SEP]": 1, "[MASK]": 2, "a": 3, "b": 4}
+MODELS = {
+    "words": models.WordLevel(WORDS_AND_SPECIAL, unk_token="[UNK]"),
+    "word pieces": models.WordPiece(WORDS_AND_SPECIAL, unk_token="[UNK]"),
+    "unigram": models.Unigram([(token, 0.0) for token in WORDS_AND_SPECIAL], unk_id=0),
+    "byte pairs": models.BPE(WORDS_AND_SPECIAL, [], ignore_merges=True),
+}
+
+
+@pytest.mark.parametrize("unknown", ["[UNK]", None])
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_special_token_that_is_a_word_of_a_text_is_text(tmp_path: Path, kind: str, unknown: str | None) -> None:
+    """Catches a tokenizer of words at blanks, for which a written "[SEP]" ends a text and "[MASK]" hides a word."""
+    inner = Tokenizer(MODELS[kind])
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = {"sep_token": "[SEP]", "mask_token": "[MASK]", **({"unk_token": unknown} if unknown else {})}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, **special)
+    source = ListSource([Document("a [SEP] b [MASK]", extra_texts=("[SEP] b",))])
+    corpus = tokenize_corpus(source, tokenizer, cache_dir=tmp_path, validation_fraction=0, test_fraction=0)
+    found = split_texts(corpus.splits["train"].document(0), tokenizer)
+    assert [text.tolist() for text in found] == ([[3, 0, 4, 0], [0, 4]] if unknown else [[3, 4], [4]])
+
+
+def test_a_key_changes_with_the_tokens_only() -> None:
+    """Catches caches that are made again after an update, and one of before that holds a written "[SEP]" as [SEP]."""
+
+    def keys(splitter: pre_tokenizers.PreTokenizer) -> tuple[str, str]:
+        inner = Tokenizer(models.WordLevel(WORDS_AND_SPECIAL, unk_token="[UNK]"))
+        inner.pre_tokenizer = splitter
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, sep_token="[SEP]", unk_token="[UNK]")
+        stored = json.loads(tokenizer.backend_tokenizer.to_str())
+        for part in ("post_processor", "decoder", "padding", "truncation"):
+            del stored[part]
+        return tokenizer_key(tokenizer), content_key(stored)
+
+    now, before = keys(pre_tokenizers.Whitespace())  # which parts the brackets from the word
+    assert now == before
+    now, before = keys(pre_tokenizers.WhitespaceSplit())
+    assert now != before
 
 
 def test_a_failed_run_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -110,6 +110,17 @@ def test_it_can_be_loaded_like_any_other(source, cache, tokenizer):
     assert loaded.prepare(source, cache_dir=cache, **SHARES).tokenize("非常好") == ["非常", "好"]
 
 
+def test_offsets_are_those_of_the_words(tokenizer):
+    """Catches spans of characters in the place of words, or shifted ones, which a model of entities would learn."""
+    text = "今天天气非常好。\tＧＰＵ  très 很快\u3000法学😀[SEP]２０"
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = [text[start:stop] for start, stop in found["offset_mapping"]]
+    assert spans[:4] == ["今天天气", "非常", "好", "。"]
+    assert "".join(spans) == "".join(text.split())
+    words = tokenizer([["今天天气", "很快GPU", "法学"]], is_split_into_words=True, add_special_tokens=False)
+    assert words.word_ids(0) == [0, 1, 1, 2, 2]
+
+
 def test_missing_rjieba_is_named(source, tmp_path, monkeypatch):
     """Catches a traceback for the one package that is not installed by default."""
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "rjieba" else find_spec(name))
