@@ -51,6 +51,20 @@ def test_a_missing_special_token_is_named(tmp_path: Path, name: str) -> None:
         prepare(folder)
 
 
+def test_a_token_for_two_things_is_refused(tmp_path: Path) -> None:
+    """Catches unknown words that end a text, because the token for both is one."""
+    with pytest.raises(UserError, match=r"uses one token for two of .*unk_token.* give each its own$"):
+        prepare(save(tmp_path / "saved", **{**SPECIAL, "unk_token": "[SEP]"}))
+
+
+def test_a_number_for_two_tokens_is_refused(tmp_path: Path) -> None:
+    """Catches a mask, added to a vocab.txt that lacks it, with the number of the last word after a repeated line."""
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "a", "b"]))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    with pytest.raises(UserError, match=r"gives the number 6 to '\[MASK\]' and to 'b'; give each its own$"):
+        prepare(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["./nowhere", "~/nowhere/at/all", "/nowhere", "a/b/c"])
 def test_a_missing_folder_is_reported_without_the_network(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a wait for the hub where the user meant a folder."""
