@@ -1,9 +1,11 @@
 """An existing tokenizer, from a local folder or the hub."""
 
+import json
 from pathlib import Path
 
 from accelerate import PartialState
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, RoFormerTokenizer
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from roformer.data import Source
 from roformer.errors import UserError, one_line
@@ -52,16 +54,16 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
         UserError: if there is none, or rjieba is missing for one of Chinese words.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        unnamed = _is_unnamed(Path(path))
+        tokenizer = (BertTokenizer if unnamed else AutoTokenizer).from_pretrained(path)
     except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
         if isinstance(error, ImportError):
             require("rjieba", f"tokenizer.path={path}")
-        if not _is_vocabulary_only(Path(path)):
-            raise UserError(
-                f"cannot load tokenizer.path={path}: {one_line(error)} (give a folder of save_pretrained, a "
-                "hub name and a network, or use tokenizer=wordpiece)"
-            ) from error
-        tokenizer = BertTokenizer.from_pretrained(path)
+        raise UserError(
+            f"cannot load tokenizer.path={path}: {one_line(error)} (give a folder of save_pretrained, a "
+            "hub name and a network, or use tokenizer=wordpiece)"
+        ) from error
+    if unnamed:
         PartialState().print(
             f"tokenizer.path={path} has a vocab.txt and no file that names its kind: reading it as BERT's WordPiece, "
             f"{'in lower case' if tokenizer.do_lower_case else 'with capitals'} (a tokenizer_config.json with "
@@ -70,8 +72,13 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
     return rebuilt(tokenizer) if isinstance(tokenizer, RoFormerTokenizer) else tokenizer
 
 
-def _is_vocabulary_only(folder: Path) -> bool:
-    return (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file()
+def _is_unnamed(folder: Path) -> bool:
+    """Returns whether a folder has the tokens of a tokenizer, and nothing from which its class follows."""
+    if not (folder / "vocab.txt").is_file() or (folder / "tokenizer.json").is_file():
+        return False
+    files = [folder / "tokenizer_config.json", folder / "config.json"]
+    stored = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    return not any(each.get("tokenizer_class") or each.get("model_type") in TOKENIZER_MAPPING_NAMES for each in stored)
 
 
 def _check_serializable(tokenizer: PreTrainedTokenizerFast, path: str) -> None:

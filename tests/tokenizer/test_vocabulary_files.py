@@ -108,9 +108,11 @@ def test_missing_rjieba_is_named(tmp_path, monkeypatch):
         (BERT, {"do_lower_case": True}, False),
         (ROFORMER, {"tokenizer_class": "BertTokenizer"}, False),  # RoFormer of single characters
         (None, {"tokenizer_class": "BertTokenizer"}, False),
+        ({**ROFORMER, "tokenizer_class": "BertTokenizer"}, {}, False),
         (None, {}, True),
         (None, {"do_lower_case": False}, True),
         ({"vocab_size": len(LINES)}, {}, True),
+        ({"model_type": "another_bert"}, {}, True),
     ],
 )
 def test_word_pieces_of_bert(tmp_path, capsys, config, of_tokenizer, asked):
@@ -122,6 +124,16 @@ def test_word_pieces_of_bert(tmp_path, capsys, config, of_tokenizer, asked):
     assert loaded(drawn)["input_ids"] == expected(drawn)["input_ids"]
     out = capsys.readouterr().out
     assert (out.count("\n"), "reading it as BERT's WordPiece, in lower case" in out) == (asked, asked and lower)
+
+
+@pytest.mark.parametrize("content", ['{"tokenizer_class": "UnheardOfTokenizer"}', "{", "[]"])
+def test_a_kind_that_is_named_is_not_replaced(tmp_path, content):
+    """Catches word pieces in the place of a class that cannot be loaded, and a traceback about a damaged file."""
+    folder = write(tmp_path / "other")
+    (folder / "tokenizer_config.json").write_text(content)
+    with pytest.raises(UserError, match=r"cannot load tokenizer\.path") as caught:
+        load_tokenizer(str(folder))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_repeated_line_keeps_the_numbers_of_the_others(tmp_path):
