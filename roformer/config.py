@@ -3,13 +3,14 @@
 Numbers live in ``conf/``; here are types and checks only, so nothing has a default.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from roformer.errors import UserError
 
@@ -165,15 +166,19 @@ class TrainConfig:
             raise UserError(f"seed must lie in [0, 2^63), got {self.seed}")
 
     @classmethod
-    def from_hydra(cls, raw: DictConfig) -> "TrainConfig":
-        """Resolves and checks what Hydra composed; raises OmegaConf's or a ``UserError`` naming the key."""
-        return _typed(cls, raw)
+    def from_hydra(cls, raw: DictConfig, overridden: Collection[str] = ()) -> "TrainConfig":
+        """Resolves and checks what Hydra composed; raises OmegaConf's or a ``UserError`` naming the key.
+
+        Args:
+            overridden: groups and values of the command line, which keep their stand-ins of a smoke test away.
+        """
+        return _typed(cls, _with_stand_ins(raw, overridden))
 
     @classmethod
     def compose(cls, *overrides: str) -> "TrainConfig":
         """Returns the configuration of ``train.py`` with these arguments."""
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return cls.from_hydra(compose("train", list(overrides)))
+            return cls.from_hydra(compose("train", list(overrides)), overridden_keys(overrides))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "TrainConfig":
@@ -233,6 +238,22 @@ class EvaluateConfig:
     @property
     def patterns(self) -> list[str]:
         return self.runs if isinstance(self.runs, list) else [self.runs]
+
+
+def overridden_keys(overrides: Iterable[str]) -> frozenset[str]:
+    """Returns the groups and values that arguments such as ``position=rope`` or ``+data.path=x`` set."""
+    return frozenset(override.partition("=")[0].lstrip("+") for override in overrides)
+
+
+def _with_stand_ins(raw: DictConfig, overridden: Collection[str]) -> DictConfig:
+    """Returns the settings with their ``stand_ins`` (conf/debug/smoke.yaml) in groups that are not overridden."""
+    settings, chosen = raw.copy(), {key.partition(".")[0] for key in overridden}
+    with open_dict(settings):
+        for group, stand_ins in settings.pop("stand_ins", {}).items():
+            stand_in = stand_ins.get(settings[group].name, stand_ins.get("otherwise"))
+            if stand_in is not None and group not in chosen:
+                settings[group] = stand_in if "name" in stand_in else OmegaConf.merge(settings[group], stand_in)
+    return settings
 
 
 def _typed(cls: type[Any], raw: DictConfig) -> Any:

@@ -1,7 +1,7 @@
 """Runs scripts in forks of one process that has imported torch already: each starts at once, not after seconds.
 
-Reads one JSON object a line: {"start": {"arguments", "environment", "stdout", "stderr"}} is answered with the number
-of the process, {"wait": number} with its exit status, which is minus the signal where one ended it.
+Reads one JSON object a line: {"start": {"arguments", "cwd", "environment", "stdout", "stderr"}} is answered with the
+number of the process, {"wait": number} with its exit status, which is minus the signal where one ended it.
 """
 
 import gc
@@ -22,6 +22,7 @@ def become(command):
     for stream, file in ((1, command["stdout"]), (2, command["stderr"])):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(command["cwd"])
     for name, value in command["environment"].items():
         os.environ.pop(name, None)
         os.environ.update({name: value} if value is not None else {})

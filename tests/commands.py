@@ -64,10 +64,11 @@ class Commands:
         self.server.stdin.close()
         self.server.wait(PATIENCE)
 
-    def start(self, *arguments, **environment):
+    def start(self, *arguments, cwd=None, **environment):
         """Starts ``python arguments...`` in a fork of the warm interpreter; None takes a variable away."""
         stdout, stderr = self._files()
         command = {"arguments": [str(argument) for argument in arguments], "environment": environment}
+        command["cwd"] = str(cwd or self.cwd)
         number = self._ask({"start": {**command, "stdout": str(stdout), "stderr": str(stderr)}})
         return Command(number, stdout, stderr, lambda: self._ask({"wait": number}))
 
@@ -92,8 +93,8 @@ class Commands:
 
         return Command(process.pid, stdout, stderr, reap)
 
-    def run(self, *arguments, **environment):
-        return self.start(*arguments, **environment).wait()
+    def run(self, *arguments, cwd=None, **environment):
+        return self.start(*arguments, cwd=cwd, **environment).wait()
 
     def _files(self):
         self.count += 1

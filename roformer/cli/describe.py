@@ -10,10 +10,11 @@ roformer-describe data=docs +near_copies=0.8    # evaluated documents whose shin
 import json
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from roformer.cli.command import command
-from roformer.config import TrainConfig
+from roformer.config import TrainConfig, overridden_keys
 from roformer.data.repeated import near_copies
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
@@ -68,7 +69,7 @@ def describe_near_copies(corpus: TokenizedCorpus, threshold: float) -> str:
 def main(raw: DictConfig) -> None:
     with open_dict(raw):
         batch, near = raw.pop("batch", None), raw.pop("near_copies", None)
-    config = TrainConfig.from_hydra(raw)
+    config = TrainConfig.from_hydra(raw, overridden_keys(HydraConfig.get().overrides.task))
     if near is not None and (isinstance(near, bool | str) or not 0 < near <= 1):
         raise UserError(f"+near_copies must lie in (0, 1], such as 0.8, got {near}")
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 0):

@@ -119,7 +119,9 @@ def _settings(file: Path) -> Collection[str]:
 
 def _place_of(key: str, group: str) -> str:
     """Returns a hint to the group of a setting that was given in the wrong place, or "" if no file has the setting."""
-    places = (file for file in sorted(CONF.glob("*/*.yaml")) if file.parent.name != "debug")
+    if not group and key in _settings(CONF / "evaluate.yaml"):
+        return "; it is a setting of evaluate.py"
+    places = (file for file in sorted(CONF.glob("*/*.yaml")) if file.parent.name not in ("debug", "experiment"))
     files = [file for file in places if key in _settings(file)]
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"

@@ -4,13 +4,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from roformer.cli.command import command
-from roformer.config import TrainConfig
+from roformer.config import TrainConfig, overridden_keys
 
 
 @command("train")
 def main(raw: DictConfig) -> None:
-    config = TrainConfig.from_hydra(raw)  # typed and checked; nothing below sees a DictConfig
+    overridden = overridden_keys(HydraConfig.get().overrides.task)
+    config = TrainConfig.from_hydra(raw, overridden)  # typed and checked; nothing below sees a DictConfig
     from roformer.training.run import train  # seconds of imports, which --help need not wait for
 
-    overridden = frozenset(override.split("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task)
     train(config, overridden)
