@@ -170,7 +170,7 @@ class TrainConfig:
         """Resolves and checks what Hydra composed; raises OmegaConf's or a ``UserError`` naming the key.
 
         Args:
-            overridden: groups and values of the command line, which keep their stand-ins of a smoke test away.
+            overridden: groups and values that the command line sets; the ``stand_ins`` of their groups are ignored.
         """
         return _typed(cls, _with_stand_ins(raw, overridden))
 
@@ -242,16 +242,17 @@ class EvaluateConfig:
 
 def overridden_keys(overrides: Iterable[str]) -> frozenset[str]:
     """Returns the groups and values that arguments such as ``position=rope`` or ``+data.path=x`` set."""
-    return frozenset(override.partition("=")[0].lstrip("+") for override in overrides)
+    return frozenset(override.partition("=")[0].lstrip("+~") for override in overrides)
 
 
 def _with_stand_ins(raw: DictConfig, overridden: Collection[str]) -> DictConfig:
-    """Returns the settings with their ``stand_ins`` (conf/debug/smoke.yaml) in groups that are not overridden."""
+    """Returns the settings with their ``stand_ins`` (conf/debug/smoke.yaml) in place of groups not overridden."""
     settings, chosen = raw.copy(), {key.partition(".")[0] for key in overridden}
     with open_dict(settings):
-        for group, stand_ins in settings.pop("stand_ins", {}).items():
-            stand_in = stand_ins.get(settings[group].name, stand_ins.get("otherwise"))
-            if stand_in is not None and group not in chosen:
+        all_stand_ins = settings.pop("stand_ins", {})
+        for group in all_stand_ins.keys() - chosen:
+            stand_in = all_stand_ins[group].get(settings[group].name, all_stand_ins[group].get("otherwise"))
+            if stand_in is not None:
                 settings[group] = stand_in if "name" in stand_in else OmegaConf.merge(settings[group], stand_in)
     return settings
 

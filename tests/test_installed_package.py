@@ -116,6 +116,13 @@ def test_commands_work_in_an_empty_folder(shell, tmp_path):
     assert evaluated.returncode == 0, evaluated.stderr
 
 
+def test_a_recipe_of_the_paper_is_tried_in_an_empty_folder(shell, tmp_path):
+    """Catches a smoke test that needs the checkout, or the packages for a download that it does not make."""
+    done = shell((), "roformer-train", "experiment=paper/mlm", "debug=smoke", "trainer.precision=fp32")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("outputs/smoke/*/export/config.json"))) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
@@ -124,6 +131,7 @@ def test_commands_work_in_an_empty_folder(shell, tmp_path):
         (["data=hub", "data.dataset=some/text"], "hub"),
         (["data=text", "data.path=texts.parquet"], "tables"),
         (["data=text", "data.path=texts.txt", "tokenizer=words"], "chinese"),
+        (["experiment=paper/chinese/stage1", "debug=smoke"], "chinese"),
         (["data=text", "data.path=texts.txt", "task=classification"], "report"),
         (["data=text", "data.path=texts.txt", "task=regression"], "report"),
     ],

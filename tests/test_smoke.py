@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from roformer.config import TrainConfig
 from tests.commands import ROOT, Commands
 from tests.tiny_runs import composed
 
@@ -52,6 +53,27 @@ def test_each_recipe_runs_with_nothing_given(offline, tmp_path, recipe):
             assert tried[group]["name"] == asked[group].name
 
 
+@pytest.mark.parametrize(
+    ("overrides", "data", "tokenizer"),
+    [
+        (["experiment=paper/mlm"], {"name": "sentences", "texts": 1}, "wordpiece"),
+        (["experiment=paper/mlm", "data=docs"], {"name": "docs"}, "wordpiece"),
+        (["experiment=paper/mlm", "tokenizer=bytes"], {"name": "sentences"}, "bytes"),
+        (["experiment=paper/mlm", "tokenizer.path=my"], {"name": "sentences"}, "pretrained"),
+        (["experiment=paper/glue"], {"name": "sentences", "texts": 2}, "wordpiece"),
+        (["experiment=paper/chinese/stage1", "data.path=my"], {"name": "text", "path": "my"}, "words"),
+        (["experiment=synthetic/recall"], {"name": "recall", "documents": 1000, "length": 62}, "wordpiece"),
+        (["experiment=synthetic/recall", "data.documents=7"], {"name": "recall", "documents": 7}, "wordpiece"),
+        (["~data.drop_repeated"], {"name": "docs"}, "wordpiece"),
+    ],
+)
+def test_what_the_command_line_names_is_kept(overrides, data, tokenizer):
+    """Catches a smoke test that replaces what the user has chosen, or keeps what has to be brought or downloaded."""
+    config = TrainConfig.compose("debug=smoke", *overrides)
+    assert config.data.items() >= data.items()
+    assert config.tokenizer["name"] == tokenizer
+
+
 @pytest.mark.parametrize("recipe", FOR_EVALUATION)
 def test_a_recipe_for_evaluation_is_refused(offline, tmp_path, recipe):
     """Catches a hint to a setting experiment.runs, which does not exist."""
@@ -59,3 +81,9 @@ def test_a_recipe_for_evaluation_is_refused(offline, tmp_path, recipe):
     assert done.status == 1
     (line,) = done.error_lines
     assert line.startswith("error: the configuration has no setting 'runs'; it is a setting of evaluate.py (")
+
+
+@pytest.mark.slow
+def test_a_sweep_is_tried_once(offline, tmp_path):
+    """Catches a smoke test of hundreds of runs, because the recipe sweeps tasks, encodings, rates and seeds."""
+    smoke(offline, tmp_path, "paper/glue", "-m")

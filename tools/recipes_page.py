@@ -17,7 +17,7 @@ HEAD = """
 A recipe is one file in `conf/experiment/`: all settings of an experiment that differ from the defaults, its commands,
 its cost, and what it sweeps. `python train.py -m experiment=NAME` runs the whole sweep; without `-m` it runs once,
 with the encoding and the seed that you give. Any setting can be changed on the command line. To check that a recipe
-runs on your data, add `debug=smoke`: two steps of a tiny model.
+runs, add `debug=smoke`: two steps of a tiny model, on generated sentences or on the data that you name.
 
 This page is generated from the recipes by `make docs`.
 """
