@@ -110,8 +110,8 @@ class RunFolder:
         Args:
             report: called with a line for each that is set aside.
         """
-        damaged = reversed(self.checkpoints.values())
-        for folder in damaged:
+        newest_first = list(reversed(self.checkpoints.values()))
+        for folder in newest_first:
             if not has_digests(folder) and (folder / "optimizer.bin").is_file():  # of version 0.1
                 return folder
             if (found := damage(folder)) is None:
@@ -120,7 +120,7 @@ class RunFolder:
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(folder, aside)
             report(f"{folder} is damaged ({found}); set aside as {aside.name}")
-        if damaged:
+        if newest_first:
             report("no whole checkpoint is left; training begins again")
         return None
 

@@ -1,0 +1,36 @@
+"""Exports of finished runs, as users load them into other libraries. ``make neighbours`` installs those."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def mlm(tiny_runs):
+    """The export of a masked language model."""
+    return tiny_runs.train(tiny_runs.folder / "neighbours" / "mlm") / "export"
+
+
+@pytest.fixture(scope="session")
+def classifier(tiny_runs):
+    """The export of a classifier of three topics."""
+    return tiny_runs.train(tiny_runs.folder / "neighbours" / "classifier", task="classification") / "export"
+
+
+@pytest.fixture(scope="session")
+def causal(tiny_runs):
+    """The export of a causal language model."""
+    return tiny_runs.train(tiny_runs.folder / "neighbours" / "causal", task="causal_lm") / "export"
+
+
+@pytest.fixture(scope="session")
+def seq2seq(tiny_runs):
+    """The export of an encoder-decoder."""
+    return tiny_runs.train(tiny_runs.folder / "neighbours" / "seq2seq", task="translation") / "export"
+
+
+@pytest.fixture(scope="session")
+def texts():
+    """Sentences about three topics, and the number of each topic."""
+    sentences = ["the badger sleeps under the oak", "butter and flour in the oven", "the captain saw the reef"]
+    return [f"{sentence} {number}" for number in range(4) for sentence in sentences], [0, 1, 2] * 4
