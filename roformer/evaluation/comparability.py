@@ -11,6 +11,7 @@ from roformer.results.records import Record, RunInfo, Settings
 # What may differ between the runs of one comparison; anything else is reported.
 _VARIES = ("position", "seed", "init_from", "paths", "tracker", "tokenizer", "model.max_position_embeddings")
 
+_OF_TASKS = ("sequence_length", "max_length", "long_documents", "pooling")  # that the page shows
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "initializer_range")  # that the page shows
 
 Seeds = Mapping[str, Sequence[int]]
@@ -73,7 +74,7 @@ def shared_settings(records: Sequence[Record[Any]]) -> Settings:
     return {
         "data": data_name(config["data"]),
         "task": config["task"]["name"],
-        **{key: value for key, value in config["task"].items() if key in ("sequence_length", "max_length", "pooling")},
+        **{key: value for key, value in config["task"].items() if key in _OF_TASKS},
         "batch_size": config["trainer"]["batch_size"],
         **_budget(config["trainer"]),
         "precision": config["trainer"]["precision"],

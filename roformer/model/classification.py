@@ -15,7 +15,7 @@ from transformers.utils.generic import can_return_tuple
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-from roformer.model.pooling import pool
+from roformer.model.pooling import mean_of_parts, pool
 from roformer.ops.cross_entropy import mean_loss
 from roformer.ops.dropout import Dropout
 
@@ -72,6 +72,7 @@ class RoFormerForSequenceClassification(RoFormerClassifier):
         labels: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
         num_items_in_batch: int | Tensor | None = None,
+        cu_windows: Tensor | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """Classifies each sequence, or each packed document; the other inputs are those of ``RoFormerModel.forward``.
@@ -81,6 +82,8 @@ class RoFormerForSequenceClassification(RoFormerClassifier):
                 regression, probabilities with multi_label_classification. Without a problem type, one logit means
                 regression, and floats mean several labels, as in transformers.
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
+            cu_windows: (documents + 1,) cumulative numbers of the sequences that are windows of one document, whose
+                logits are averaged.
 
         Returns:
             loss per label (if there are labels), in nats or as squared error; and logits (B or documents, num_labels).
@@ -97,6 +100,8 @@ class RoFormerForSequenceClassification(RoFormerClassifier):
         )
         documents = kwargs.get("cu_seq_lens_q") if cu_seqlens is None else cu_seqlens
         logits = self.classify(pool(outputs.last_hidden_state, self.config.pooling, attention_mask, documents))
+        if cu_windows is not None:
+            logits = mean_of_parts(logits, cu_windows)
         loss = None if labels is None else self._loss(logits, labels, num_items_in_batch)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

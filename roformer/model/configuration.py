@@ -16,6 +16,7 @@ from roformer.renamed import current_model_config
 
 Pooling = Literal["cls", "mean", "last"]
 NormType = Literal["layer_norm", "rms_norm"]
+LongDocuments = Literal["head", "head_tail", "windows"]
 
 logger = logging.get_logger(__name__)
 
@@ -60,6 +61,8 @@ class RoFormerLabConfig(PretrainedConfig):
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
             with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
         pooling: what a classifier reads: ``cls``, the first token, ``last``, the last one, or ``mean`` over all.
+        long_documents: what a classifier was trained to read of documents longer than its tokenizer's
+            ``model_max_length``: their ``head``, ``head_tail``, or ``windows``.
         classifier_activation: name of an activation: a dense layer and this come before the classifier, as in
             transformers' RoFormer; None for a linear classifier.
         add_pooler: the body has BERT's pooler as well: a dense layer and tanh on the first token.
@@ -101,6 +104,7 @@ class RoFormerLabConfig(PretrainedConfig):
     attention_backend: str = "auto"
     attention_settings: dict[str, Any] | None = None
     pooling: Pooling = "cls"
+    long_documents: LongDocuments = "head"
     classifier_activation: str | None = None
     add_pooler: bool = False
     norm_type: NormType = "layer_norm"

@@ -35,6 +35,11 @@ def _pool_packed(hidden_states: Tensor, how: str, cu_seqlens: Tensor) -> Tensor:
     """Maps (T, C) to (documents, C)."""
     if how != "mean":
         return hidden_states[cu_seqlens[:-1] if how == "cls" else cu_seqlens[1:] - 1]
-    lengths = cu_seqlens.diff()
-    summed = hidden_states.new_zeros(len(lengths), hidden_states.shape[-1])
-    return summed.index_add(0, document_ids(cu_seqlens, len(hidden_states)), hidden_states) / lengths[:, None]
+    return mean_of_parts(hidden_states, cu_seqlens)
+
+
+def mean_of_parts(values: Tensor, bounds: Tensor) -> Tensor:
+    """Maps (T, C), of which part i is ``values[bounds[i]:bounds[i + 1]]``, to the (parts, C) mean of each part."""
+    lengths = bounds.diff()
+    parts = document_ids(bounds, len(values))
+    return values.new_zeros(len(lengths), values.shape[-1]).index_add(0, parts, values) / lengths[:, None]

@@ -18,6 +18,9 @@ _YOUNGER = {
     "timeout_minutes": 2.0, "auto_batch": False,
 }  # fmt: skip
 
+# Settings of tasks that are younger than version 0.1, by task.
+_YOUNGER_OF_TASKS = {"classification": {"long_documents": "head"}}
+
 _LENGTH = ("trainer.max_steps", "trainer.num_train_epochs")
 _GROUPS = {"attention", "data", "optimizer", "position", "scheduler", "task", "trainer"}
 
@@ -53,6 +56,7 @@ def migrate(config: Tree) -> Tree:
     config = current_training(config)
     config["data"] = {"drop_repeated": False, **current_data(config["data"])}
     config["trainer"] = {**_YOUNGER, **config["trainer"]}
+    config["task"] = {**_YOUNGER_OF_TASKS.get(config["task"]["name"], {}), **config["task"]}
     config["position"] = current_position(config["position"])
     config["attention"] = current_attention(config["attention"])
     return config

@@ -1,18 +1,22 @@
 """Classification of documents (RoFormer paper, section 4.5.4: long texts) or text pairs (section 4.3: GLUE)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
+from roformer.data.token_store import TokenizedCorpus
 from roformer.data.tokenize import vocabulary_size
 from roformer.errors import UserError
 from roformer.extras import require
+from roformer.model.configuration import LongDocuments
 from roformer.tasks._base import TASKS
-from roformer.tasks.sequences import Example, SequenceTask
+from roformer.tasks.framing import Framing
+from roformer.tasks.sequences import SequenceTask
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -26,16 +30,40 @@ class Classification(SequenceTask):
 
     Args:
         max_length, pooling, classifier_dropout: as in ``SequenceTask``.
+        long_documents: what is read of longer documents, as in ``Framing``; the logits of windows are averaged.
 
     Raises:
-        UserError: if there are fewer than two labels, a label does not occur in the train split, or as in
-            ``SequenceTask``.
+        UserError: if there are fewer than two labels, a label does not occur in the train split, documents of several
+            texts are to be cut into windows, or as in ``SequenceTask``.
     """
 
     title, unit, family = "Classification", "document", "classification"
 
     best_metric = "validation_accuracy"
     greater_is_better = True
+    problem_type = "single_label_classification"
+
+    def __init__(
+        self,
+        corpus: TokenizedCorpus,
+        tokenizer: PreTrainedTokenizerFast,
+        seed: int,
+        *,
+        max_length: int,
+        long_documents: LongDocuments,
+        pooling: str,
+        classifier_dropout: float,
+    ) -> None:
+        super().__init__(
+            corpus, tokenizer, seed, max_length=max_length, pooling=pooling, classifier_dropout=classifier_dropout
+        )
+        if long_documents == "windows" and corpus.texts > 1:
+            raise UserError(
+                f"task.long_documents=windows needs documents of one text, the data has {corpus.texts}; choose head "
+                "or head_tail"
+            )
+        self.long_documents = long_documents
+        self.framing = Framing.of(tokenizer, max_length, long_documents)
 
     def check_data(self) -> None:
         names = self.corpus.label_names
@@ -65,16 +93,22 @@ class Classification(SequenceTask):
     def model_settings(self) -> dict[str, Any]:
         names = self.corpus.label_names
         labels = {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
-        return {**super().model_settings(), **labels, "problem_type": "single_label_classification"}
+        return {**super().model_settings(), **labels, "long_documents": self.long_documents}
 
     def num_items(self, step: int, batch_size: int) -> int:
         return batch_size
 
-    def examples(self, split: str, index: int) -> list[Example]:
-        return [(self.add_special_tokens(*self.texts(split, index)), int(self.labels(split)[index]))]
+    @staticmethod
+    def statement(logits: NDArray[np.float32], names: Sequence[str]) -> dict[str, Any]:
+        (scores,) = logits
+        probabilities = softmax(scores).tolist()
+        return {"label": names[int(scores.argmax())], "probabilities": dict(zip(names, probabilities, strict=True))}
+
+    def targets(self, split: str, index: int) -> list[int]:
+        return [int(self.labels(split)[index])]
 
     def token_counts(self, split: str) -> "csr_matrix":
-        """Returns the (documents, vocabulary) counts of each token in the truncated documents of a split."""
+        """Returns the (documents, vocabulary) counts of each token in what is read of the documents of a split."""
         from scipy.sparse import csr_matrix
 
         indices = range(len(self.corpus.splits[split]))
@@ -106,6 +140,13 @@ class Classification(SequenceTask):
             f"{split}_accuracy": float((predictions == labels).mean()),
             f"{split}_macro_f1": float(f1_score(labels, predictions, average="macro")),
         }
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns probabilities along the last axis, computed in float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    probabilities: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
+    return probabilities
 
 
 def _check_names(documents: Mapping[str, int]) -> None:

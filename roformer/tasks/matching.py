@@ -1,5 +1,6 @@
 """Text-triplet matching: which of B and C is more similar to A? (RoFormer paper, section 4.5.4: CAIL2019-SCM.)"""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import nn
 
 from roformer.errors import UserError
 from roformer.tasks._base import TASKS
-from roformer.tasks.sequences import Example, SequenceTask
+from roformer.tasks.sequences import SequenceTask, Text
 
 
 @TASKS.register("matching")
@@ -29,6 +30,7 @@ class Matching(SequenceTask):
 
     best_metric = "validation_accuracy"
     greater_is_better = True
+    problem_type = "multi_label_classification"
     candidates: ClassVar[tuple[str, ...]] = ("B", "C")
 
     def check_data(self) -> None:
@@ -44,19 +46,30 @@ class Matching(SequenceTask):
             )
 
     def model_settings(self) -> dict[str, Any]:
-        labels = {"id2label": {0: "near"}, "label2id": {"near": 0}}
-        return {**super().model_settings(), **labels, "problem_type": "multi_label_classification"}
+        return {**super().model_settings(), "id2label": {0: "near"}, "label2id": {"near": 0}}
 
     def num_items(self, step: int, batch_size: int) -> int:
         return batch_size * len(self.candidates)
 
-    def examples(self, split: str, index: int) -> list[Example]:
-        first, *others = self.texts(split, index)
+    @staticmethod
+    def sequences_of(texts: Sequence[Text]) -> list[tuple[Text, ...]]:
+        first, *others = texts
+        return [(first, other) for other in others]
+
+    @staticmethod
+    def statement(logits: NDArray[np.float32], names: Sequence[str]) -> dict[str, Any]:
+        """The probabilities are those of two pairs to be near, and so need not add up to 1."""
+        scores = logits[:, 0].astype(np.float64)
+        probabilities = (1 / (1 + np.exp(-scores))).tolist()
+        candidates = Matching.candidates
+        return {
+            "label": candidates[int(scores.argmax())],
+            "probabilities": dict(zip(candidates, probabilities, strict=True)),
+        }
+
+    def targets(self, split: str, index: int) -> list[float]:
         near = self.corpus.label_names[self.labels(split)[index]]
-        return [
-            (self.add_special_tokens(first, other), float(name == near))
-            for name, other in zip(self.candidates, others, strict=True)
-        ]
+        return [float(name == near) for name in self.candidates]
 
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.int64], float]:
         """Returns the (documents,) predicted candidates of a split (0 for B, 1 for C), and the mean loss per pair in

@@ -1,5 +1,6 @@
 """Regression on documents, such as the similarity of two texts (RoFormer paper, section 4.3: STS-B of GLUE)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 from roformer.errors import UserError
 from roformer.extras import require
 from roformer.tasks._base import TASKS
-from roformer.tasks.sequences import Example, SequenceTask
+from roformer.tasks.sequences import SequenceTask
 
 _LARGEST = 1e18  # whose square is a number in float32
 
@@ -30,6 +31,7 @@ class Regression(SequenceTask):
 
     best_metric = "validation_spearman"
     greater_is_better = True
+    problem_type = "regression"
 
     @classmethod
     def check(cls, settings: dict[str, Any]) -> None:
@@ -53,18 +55,17 @@ class Regression(SequenceTask):
             raise UserError(f"all training documents have the label {names[0]}; regression needs two labels or more")
 
     def model_settings(self) -> dict[str, Any]:
-        return {
-            **super().model_settings(),
-            "id2label": {0: "value"},
-            "label2id": {"value": 0},
-            "problem_type": "regression",
-        }
+        return {**super().model_settings(), "id2label": {0: "value"}, "label2id": {"value": 0}}
 
     def num_items(self, step: int, batch_size: int) -> int:
         return batch_size
 
-    def examples(self, split: str, index: int) -> list[Example]:
-        return [(self.add_special_tokens(*self.texts(split, index)), float(self.values[self.labels(split)[index]]))]
+    @staticmethod
+    def statement(logits: NDArray[np.float32], names: Sequence[str]) -> dict[str, Any]:
+        return {"value": float(logits[0, 0])}
+
+    def targets(self, split: str, index: int) -> list[float]:
+        return [float(self.values[self.labels(split)[index]])]
 
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.float32], float]:
         """Returns the (documents,) predictions of a split, and the mean squared error."""

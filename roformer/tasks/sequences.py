@@ -1,7 +1,8 @@
-"""Fine-tuning tasks on whole documents: truncation, special tokens, and scores of the classification head."""
+"""Fine-tuning tasks on whole documents: their sequences, batches, and scores of the classification head."""
 
 from abc import abstractmethod
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.collators import IntArray, pack, split_texts
+from roformer.data.collators import IntArray, split_texts
 from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batches_by_length
 from roformer.data.token_store import TokenizedCorpus
@@ -17,9 +18,11 @@ from roformer.errors import UserError
 from roformer.model import RoFormerForSequenceClassification
 from roformer.runtime.inference import evaluating
 from roformer.tasks._base import Batch, Task
+from roformer.tasks.framing import Framing
 
+Text = TypeVar("Text")
 Example: TypeAlias = tuple[IntArray, int | float]
-"""Tokens of a sequence, special tokens included, and its label."""
+"""What ``Framing.frame`` returned, and its label."""
 
 
 class SequenceTask(Task):
@@ -36,6 +39,8 @@ class SequenceTask(Task):
     """
 
     model_class = RoFormerForSequenceClassification
+    problem_type: ClassVar[str]
+    """By which transformers, and ``roformer.predict``, know from ``config.json`` what the logits are."""
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class SequenceTask(Task):
         if max_length < least:
             raise UserError(f"task.max_length must be at least {least}, got {max_length}")
         self.max_tokens = self.max_length = max_length
+        self.framing = Framing.of(tokenizer, max_length)
         self.pooling, self.classifier_dropout = pooling, classifier_dropout
         self.rows = len(corpus.splits["train"])
         self.check_data()
@@ -66,16 +72,43 @@ class SequenceTask(Task):
         """Raises ``UserError`` if labels or texts of the corpus do not fit the task."""
 
     def model_settings(self) -> dict[str, Any]:
-        return {"pooling": self.pooling, "classifier_dropout": self.classifier_dropout}
+        return {
+            "pooling": self.pooling,
+            "classifier_dropout": self.classifier_dropout,
+            "problem_type": self.problem_type,
+        }
 
-    @property
-    def logits(self) -> int:
-        """Number of logits per sequence."""
-        return len(self.model_settings()["id2label"])
+    def exported_tokenizer(self) -> PreTrainedTokenizerFast:
+        exported = super().exported_tokenizer()
+        exported.model_max_length = self.max_length
+        return exported
+
+    @staticmethod
+    def sequences_of(texts: Sequence[Text]) -> list[tuple[Text, ...]]:
+        """Returns the texts of each sequence that is scored for a document."""
+        return [tuple(texts)]
+
+    @staticmethod
+    @abstractmethod
+    def statement(logits: NDArray[np.float32], names: Sequence[str]) -> dict[str, Any]:
+        """Returns what a prediction says, as plain JSON.
+
+        Args:
+            logits: (sequences, logits) of one document.
+            names: of the logits, as in ``id2label``.
+        """
 
     @abstractmethod
+    def targets(self, split: str, index: int) -> Sequence[int | float]:
+        """Returns the label of each sequence of a document."""
+
     def examples(self, split: str, index: int) -> list[Example]:
         """Returns the sequences made from document ``index`` of a split, the same number for every document."""
+        sequences = self.sequences_of(self.texts(split, index))
+        return [
+            (self.add_special_tokens(*texts), label)
+            for texts, label in zip(sequences, self.targets(split, index), strict=True)
+        ]
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Returns the (documents,) labels of a split as indices into the corpus's ``label_names``."""
@@ -84,11 +117,8 @@ class SequenceTask(Task):
         return labels
 
     def add_special_tokens(self, *texts: IntArray) -> IntArray:
-        """Returns the truncated texts as one sequence: [CLS] text [SEP], or [CLS] text [SEP] text [SEP]."""
-        kept = truncate(texts, self.max_length - 1 - len(texts))
-        separator = [self.tokenizer.sep_token_id]
-        parts = [part for text in kept for part in (text, separator)]
-        return np.concatenate([[self.tokenizer.cls_token_id], *parts]).astype(np.int64)
+        """Returns the texts, of which ``max_length`` tokens are kept, as ``Framing.frame`` does."""
+        return self.framing.frame(*texts)
 
     def texts(self, split: str, index: int) -> list[IntArray]:
         """Returns the tokens of each text of a document."""
@@ -101,7 +131,7 @@ class SequenceTask(Task):
 
     def _collate(self, examples: list[Example]) -> Batch:
         ordered = sorted(examples, key=lambda example: -len(example[0]))  # attention batches sequences of equal length
-        inputs = pack([tokens for tokens, _ in ordered])
+        inputs = self.framing.pack([tokens for tokens, _ in ordered])
         labels = torch.tensor([label for _, label in ordered])
         return Batch({**inputs, "labels": labels}, inputs["input_ids"].shape[1])
 
@@ -109,31 +139,39 @@ class SequenceTask(Task):
         """Returns (documents, sequences per document, logits) logits of a split, and the mean loss per sequence."""
         documents = range(len(self.corpus.splits[split]))
         lengths = np.array([[len(tokens) for tokens, _ in self.examples(split, index)] for index in documents])
-        scores, loss = np.empty((lengths.size, self.logits), dtype=np.float32), 0.0
-        with evaluating(model) as on_device:
-            for batch in batches_by_length(lengths.ravel(), batch_tokens):
-                places = [divmod(number, lengths.shape[1]) for number in batch]
-                inputs = self._collate([self.examples(split, index)[number] for index, number in places]).inputs
-                outputs = model(**on_device(inputs), num_items_in_batch=lengths.size)
-                loss += outputs.loss.item()
-                scores[batch] = outputs.logits.float().cpu().numpy()  # both are in order of decreasing length
+
+        def batch(numbers: list[int]) -> dict[str, Any]:
+            places = [divmod(number, lengths.shape[1]) for number in numbers]
+            inputs = self._collate([self.examples(split, index)[number] for index, number in places]).inputs
+            return {**inputs, "num_items_in_batch": lengths.size}
+
+        scores, loss = scored_by_length(model, lengths.ravel(), batch, batch_tokens)
         return scores.reshape(*lengths.shape, -1), loss
 
 
-def truncate(texts: tuple[IntArray, ...], length: int) -> list[IntArray]:
-    """Truncates texts to ``length`` tokens in total, the longest first, as BERT does (Devlin et al. 2019, A.2)."""
-    share, left = length, length
-    for number, shortest in enumerate(sorted(len(text) for text in texts)):
-        share = left // (len(texts) - number)
-        if shortest > share:
-            break
-        left -= shortest
-    else:
-        return list(texts)
-    spare = left - share * sum(len(text) > share for text in texts)
-    kept = []
-    for text in texts:
-        more = len(text) > share and spare > 0
-        kept.append(text[: share + more])
-        spare -= more
-    return kept
+def scored_by_length(
+    model: nn.Module,
+    lengths: NDArray[np.int64],
+    batch: Callable[[list[int]], Mapping[str, Any]],
+    batch_tokens: int,
+) -> tuple[NDArray[np.float32], float]:
+    """Scores sequences in batches of similar length.
+
+    Args:
+        model: with a classification head.
+        lengths: (sequences,) numbers of tokens.
+        batch: returns the inputs of the model for sequences by their numbers, which come by falling length.
+        batch_tokens: maximum number of tokens in a forward pass; a single longer sequence has one of its own.
+
+    Returns:
+        (sequences, logits) logits in the order of ``lengths``, and the sum of the losses where there are labels.
+    """
+    numbers: list[int] = []
+    scores, loss = [], 0.0
+    with evaluating(model) as on_device:
+        for batch_numbers in batches_by_length(lengths, batch_tokens):
+            outputs = model(**on_device(batch(batch_numbers)))
+            loss += 0.0 if outputs.loss is None else outputs.loss.item()
+            scores.append(outputs.logits.float().cpu().numpy())
+            numbers += batch_numbers
+    return np.concatenate(scores)[np.argsort(numbers)], loss
