@@ -99,17 +99,24 @@ def has_digests(folder: Path) -> bool:
     return (folder / DIGESTS).exists()
 
 
-def write_text(file: Path, text: str) -> None:
-    """Writes a file whole or not at all, and its folder where it is missing."""
+@contextmanager
+def atomic_file(file: Path) -> Iterator[Path]:
+    """Yields the path of a draft next to ``file``, which takes its place when the block ends without an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.draft-{secrets.token_hex(4)}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        yield draft
         _sync(draft)
         os.replace(draft, file)
         _sync(file.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes a file whole or not at all, and its folder where it is missing."""
+    with atomic_file(file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

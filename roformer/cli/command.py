@@ -36,7 +36,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
         @wraps(function)
         def run(raw: DictConfig) -> None:
             with naming_extras():
-                _silence_libraries()
+                silence_libraries()
                 function(raw)
 
         main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)
@@ -96,7 +96,7 @@ def _quoted(argument: str) -> str:
     return key + value
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Turns off reports and progress bars of transformers and Accelerate."""
     from transformers.utils import (
         logging as transformers_logging,

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from roformer.data.npy import GrowingArray
 from roformer.data.sources import SPLITS, Document
 from roformer.data.splits import empty_split, text_hash
 from roformer.errors import UserError
@@ -109,7 +110,7 @@ def write_corpus(
         for split, document, ids in documents:
             if split not in writers:
                 file = files.enter_context((folder / f"{split}.tokens.npy").open("wb"))
-                writers[split] = _Writer(file, dtype, unknown)
+                writers[split] = _Writer(GrowingArray(file, dtype), unknown)
             writers[split].add(document, ids)
         _check_splits(writers, expected)
         label_names = _label_names(writers)
@@ -132,10 +133,9 @@ def write_corpus(
 
 @dataclass
 class _Writer:
-    """Appends the documents of one split to an ``.npy`` file whose final length is not known yet."""
+    """Appends the documents of one split to an array of tokens."""
 
-    file: BinaryIO
-    dtype: np.dtype[Any]
+    tokens: GrowingArray
     unknown: int | None
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     labels: list[str | None] = field(default_factory=list)
@@ -143,35 +143,27 @@ class _Writer:
     hashes: "array[int]" = field(default_factory=lambda: array("Q"))
     characters: int = 0
     unknown_total: int = 0
-    total: int = 0
 
-    def __post_init__(self) -> None:
-        self._header(0)
-        self._start = self.file.tell()
+    @property
+    def total(self) -> int:
+        return self.tokens.rows
 
     def add(self, document: Document, ids: list[int]) -> None:
-        self.file.write(np.asarray(ids, dtype=self.dtype).tobytes())
+        self.tokens.append(ids)
         self.lengths.append(len(ids))
         self.labels.append(document.label)
         self.texts.add(len(document.texts))
         self.hashes.append(text_hash(document))
         self.unknown_total += 0 if self.unknown is None else ids.count(self.unknown)
         self.characters += sum(map(len, document.texts))
-        self.total += len(ids)
 
     def totals(self) -> dict[str, int]:
         return {"documents": len(self.lengths), "characters": self.characters, "tokens": self.total}
 
     def finish(self) -> NDArray[np.int64]:
-        """Completes the header; returns the (documents + 1,) offsets."""
-        self.file.seek(0)
-        self._header(self.total)
-        assert self.file.tell() == self._start  # numpy pads the header so that the length can grow
+        """Completes the tokens; returns the (documents + 1,) offsets."""
+        self.tokens.finish()
         return np.concatenate(([0], np.cumsum(np.asarray(self.lengths, dtype=np.int64)))).astype(np.int64)
-
-    def _header(self, total: int) -> None:
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (total,)}
-        np.lib.format.write_array_header_1_0(self.file, header)
 
 
 def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,6 +23,7 @@ from roformer.data.token_store import TokenizedCorpus, load_corpus, write_corpus
 from roformer.io import cached_folder
 
 CACHE_VERSION = 2  # raise it when the same documents would yield other files
+Encoder: TypeAlias = Callable[[list[str]], list[list[int]]]
 _BATCH = 512  # documents tokenized at once
 _SENTENCE_END = re.compile(r"(?<=[\n。])")
 _PROBE = "今天天气非常好，RoFormer模型有12层。 Ünïcode  2021\t½ Где? [SEP][MASK] [SEP]"
@@ -47,6 +48,7 @@ def tokenize_corpus(
             number of texts.
     """
     check_fractions(validation_fraction, test_fraction)
+    encode = token_encoder(tokenizer)
     key = content_key(
         "tokens", CACHE_VERSION, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
     )
@@ -58,7 +60,7 @@ def tokenize_corpus(
             documents = split_documents(source, **fractions)
             write_corpus(
                 draft,
-                _encoded(documents, tokenizer),
+                _encoded(documents, encode, tokenizer),
                 vocabulary_limit=vocabulary_size(tokenizer),
                 unknown=tokenizer.unk_token_id,
                 skipped=source.skipped,
@@ -101,12 +103,11 @@ def vocabulary_size(tokenizer: PreTrainedTokenizerFast) -> int:
 
 
 def _encoded(
-    documents: Iterator[tuple[str, Document]], tokenizer: PreTrainedTokenizerFast
+    documents: Iterator[tuple[str, Document]], encode: Encoder, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[tuple[str, Document, list[int]]]:
     """Yields documents with their tokens; tokenizes the next batch on all cores while this one is consumed."""
     separator: Any = tokenizer.sep_token_id  # may be None for tokenizers of single texts
-    encode = _encoder(tokenizer)
-    with _progress() as progress, ThreadPoolExecutor(1) as pool:
+    with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
         bar = progress.add_task("tokenizing", total=None)
         batch: list[tuple[str, Document]] = []
         encodings: Future[list[list[int]]] | None = None
@@ -123,8 +124,8 @@ def _encoded(
             batch, encodings = following, ahead
 
 
-def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[list[int]]]:
-    """Returns the function that maps texts to the ids of ordinary tokens.
+def token_encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
+    """Returns the function that maps texts to the ids of all their tokens, without special ones.
 
     A word of a text that is spelled like a special token, such as "[SEP]", is an unknown word.
     """
@@ -147,7 +148,7 @@ def _control_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
 
-def _splitter(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[list[int]]]:
+def _splitter(tokenizer: PreTrainedTokenizerFast) -> Encoder:
     """Returns the function that maps texts to the ids that the tokenizer itself gives them."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # an earlier call may have left this state behind
@@ -170,7 +171,7 @@ def _joined(texts: list[list[int]], separator: int) -> list[int]:
     return [*texts[0], *(token for text in texts[1:] for token in (separator, *text))]
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
     """Returns a progress bar that is shown on terminals only."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

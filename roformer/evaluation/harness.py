@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.errors import UserError, one_line
@@ -22,14 +21,13 @@ from roformer.results.comparison import comparison_to_json
 from roformer.results.records import Record
 from roformer.results.schema import from_json, to_json
 from roformer.runs import RunFolder
-from roformer.runs.folder import check_export
 from roformer.runs.provenance import provenance
 from roformer.runtime.allocator import disable_malloc_trim
 from roformer.runtime.precision import autocast, best_device
 from roformer.sections import in_page_order
 from roformer.sections.evaluator import Evaluator, LoadedRun, discover
 from roformer.tasks.factory import build_task
-from roformer.training.nonfinite import check_weights
+from roformer.training.export import read_model
 
 SCHEMA_VERSION = 3  # of results files
 
@@ -115,14 +113,7 @@ def load_run(run: Run) -> LoadedRun[Any]:
         raise UserError(
             f"{run.folder} was trained on data without a test split; set data.test_fraction and train anew"
         )
-    check_export(run.export)
-    try:
-        model = task.model_class.from_pretrained(run.export)  # in evaluation mode
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot read {run.export} ({one_line(error)}); delete it, then re-run the training command of the run"
-        ) from error
-    check_weights(model, str(run.export))
+    model = read_model(task.model_class, run.export)
     return LoadedRun(run.folder, run.config, model.to(best_device()), task)
 
 

@@ -237,13 +237,17 @@ class RunFolder:
         shutil.rmtree(self.checkpoints[step])
 
 
-def find_export(init_from: str) -> Path:
-    """Returns the export that ``init_from`` names: the folder itself, or that of a finished run.
+def find_export(folder: str, setting: str = "") -> Path:
+    """Returns the export that a folder is or, if it is that of a finished run, has.
+
+    Args:
+        folder: the output folder of a run, or an export.
+        setting: that names it in messages, such as ``init_from=``.
 
     Raises:
         UserError: if there is none.
     """
-    run = RunFolder(init_from)
+    run = RunFolder(folder)
     if run.status == "finished" or (run.path / "config.json").is_file():
         export = run.export if run.status == "finished" else run.path
         check_export(export)
@@ -251,7 +255,7 @@ def find_export(init_from: str) -> Path:
     reason = "holds no run and no export" if run.path.is_dir() else "does not exist"
     if run.has_config:
         reason = "is a run that has not finished (re-run its command to resume)"
-    raise UserError(f"init_from={init_from} {reason}; give the output folder of a finished run, or an export")
+    raise UserError(f"{setting}{folder} {reason}; give the output folder of a finished run, or an export")
 
 
 def check_export(export: Path) -> None:

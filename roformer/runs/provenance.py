@@ -117,7 +117,7 @@ def initial_weights(init_from: str | None) -> dict[str, Any] | None:
     (None for an export without its run); None for a run that starts from random weights."""
     if init_from is None:
         return None
-    export = find_export(init_from)
+    export = find_export(init_from, "init_from=")
     files = sorted(export.glob("*.safetensors")) or sorted(export.glob("*.bin"))
     run = run_of_export(export)
     return {"digest": "-".join(map(file_digest, files)), "config": run.config if run else None}

@@ -4,6 +4,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
+from roformer.errors import UserError, one_line
+from roformer.model import RoFormerPreTrainedModel
+from roformer.runs.folder import check_export
+from roformer.training.nonfinite import check_weights
+
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
 
@@ -14,6 +21,23 @@ def write_model(trainer: "Trainer", new_folder: AbstractContextManager[Path]) ->
         with new_folder as draft:
             trainer.unwrapped_model.save_pretrained(draft)
             trainer.task.exported_tokenizer().save_pretrained(draft)
+
+
+def read_model(model_class: type[RoFormerPreTrainedModel], folder: Path) -> RoFormerPreTrainedModel:
+    """Returns an exported model in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: if the export is damaged or cannot be read, or a weight is not finite.
+    """
+    check_export(folder)
+    try:
+        model = model_class.from_pretrained(folder)  # in evaluation mode
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read {folder} ({one_line(error)}); delete it, then re-run the training command of the run"
+        ) from error
+    check_weights(model, str(folder))
+    return model
 
 
 def export(trainer: "Trainer") -> None:

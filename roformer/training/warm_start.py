@@ -45,8 +45,8 @@ class WarmStart:
 
     def __init__(self, init_from: str) -> None:
         self.given = f"init_from={init_from}"
-        self.export = find_export(init_from)
-        self.stored = _read_settings(self.export)
+        self.export = find_export(init_from, "init_from=")
+        self.stored = read_settings(self.export)
         self.position: Settings = self.stored.get("position") or {"name": "rope"}
 
     def adapt(self, config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
@@ -261,7 +261,12 @@ def _scales(asked: Settings, stored: Settings) -> bool:
     return scaled and stored.get("frequency_band", "all") == "all"
 
 
-def _read_settings(export: Path) -> dict[str, Any]:
+def read_settings(export: Path) -> dict[str, Any]:
+    """Returns what the ``config.json`` of a checkpoint holds, by today's names; ours, or that of a stock RoFormer.
+
+    Raises:
+        UserError: if it is of another kind of model, or no JSON.
+    """
     file = export / "config.json"
     try:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -82,7 +82,8 @@ def test_mteb_scores_our_vectors(mlm, texts, tmp_path):
         )  # fmt: skip
 
         def load_data(self, **kwargs):
-            pairs = {"sentence1": texts[0][:6], "sentence2": texts[0][6:][::-1], "score": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]}
+            halves = {"sentence1": texts[0][:6], "sentence2": texts[0][6:][::-1]}
+            pairs = {**halves, "score": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]}
             self.dataset, self.data_loaded = {"test": Dataset.from_dict(pairs)}, True
 
     Similarity.min_score, Similarity.max_score = 0, 5

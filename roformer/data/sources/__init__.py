@@ -1,8 +1,20 @@
 """Sources of documents, one file each. The file's name is the name in ``conf/data/``."""
 
 from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
+from roformer.data.sources._inputs import STDIN, is_table, read_inputs, text_columns
 from roformer.data.sources._synthetic import LabeledWords, SyntheticSource
 
 SOURCES.discover(__path__, __name__)
 
-__all__ = ["SOURCES", "SPLITS", "Document", "LabeledWords", "Source", "SyntheticSource"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "STDIN",
+    "Document",
+    "LabeledWords",
+    "Source",
+    "SyntheticSource",
+    "is_table",
+    "read_inputs",
+    "text_columns",
+]

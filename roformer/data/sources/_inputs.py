@@ -1,0 +1,65 @@
+"""Reads texts without labels, one input per line or row: what a trained model is asked about."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from roformer.data.sources._tables import READERS, cell_text, columns_of, read_rows
+from roformer.data.sources.glue import GLUE
+from roformer.errors import UserError
+
+STDIN = "-"
+
+
+def text_columns(data: Mapping[str, Any]) -> list[str]:
+    """Returns the columns from which data settings read the texts of a document; ``text`` where they name none."""
+    if data["name"] == "glue":
+        return list(GLUE[data["glue_task"]].columns)
+    return columns_of(data.get("text_column") or "text")
+
+
+def is_table(path: str) -> bool:
+    """Returns whether inputs come from the columns of a table."""
+    return Path(path).suffix.lower() in READERS
+
+
+def read_inputs(path: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yields the texts of each input, in order: of every row of a table, or the only one of every line. What is null
+    or blank is an empty text.
+
+    Args:
+        path: a table, a .txt file, or "-" for standard input.
+        columns: of a table.
+
+    Raises:
+        UserError: if there is no such file, it is of another type, lacks a column, or is not UTF-8.
+    """
+    if path == STDIN:
+        yield from _lines(sys.stdin.buffer, "standard input")
+        return
+    file = Path(path).expanduser()
+    if not file.is_file():
+        found = "is no file" if file.exists() else "does not exist"
+        raise UserError(f"{path} {found} (give a file, relative to {Path.cwd()}, or - for standard input)")
+    if is_table(path):
+        for number, row in enumerate(read_rows(file, columns), 1):
+            cells = (cell_text(row[column], f"{file}, row {number}, column '{column}'") for column in columns)
+            yield tuple(cell or "" for cell in cells)
+    elif file.suffix.lower() == ".txt":
+        with file.open("rb") as lines:
+            yield from _lines(lines, path)
+    else:
+        supported = ", ".join([".txt", *READERS])
+        raise UserError(f"{path} has an unsupported file type (supported: {supported}, or - for standard input)")
+
+
+def _lines(lines: Iterable[bytes], where: str) -> Iterator[tuple[str, ...]]:
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{where}, line {number} is not UTF-8 text: {error.reason} at byte {error.start} (convert it)"
+            ) from error
+        yield (text if text.strip() else "",)

@@ -1,0 +1,153 @@
+"""``roformer-predict``: labels, values or vectors for new texts, by the model of a run.
+
+roformer-predict outputs/classification-docs_topics-rope-seed1 texts.txt            # a text per line; CSV to stdout
+roformer-predict outputs/my-run reviews.csv --text-column review --output labels.csv
+cat texts.txt | roformer-predict outputs/my-run/export - --format jsonl
+roformer-predict outputs/mlm-docs-rope-seed1 texts.txt --encode --output vectors.npy
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from roformer.cli.command import silence_libraries
+from roformer.cli.errors import one_line_errors
+from roformer.errors import UserError, is_out_of_memory
+from roformer.extras import naming_extras
+
+if TYPE_CHECKING:
+    from roformer.predict.scorer import Export
+
+_CHUNK = 1024  # texts held at once
+_SHORTEST = 8  # tokens: [CLS], and of three texts one token and a [SEP] each
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help lists the arguments")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the arguments of the command line."""
+    parser = _Parser(
+        prog="roformer-predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="the output folder of a finished run, or an export")
+    add("texts", metavar="TEXTS", help="a .txt file (a text per line), a .csv, .tsv, .jsonl or .parquet table, or -")
+    add("--text-column", help="columns of the table, with commas; otherwise those of the run, or text")
+    add("--output", type=Path, help="a .csv, .jsonl or .npy file; otherwise predictions go to standard output")
+    add("--overwrite", action="store_true", help="replace the output if it exists")
+    add("--format", choices=("csv", "jsonl"), help="of predictions; otherwise by the name of the output, or csv")
+    add("--encode", action="store_true", help="write the mean hidden states of each text (.npy), not predictions")
+    add("--max-length", type=int, help="tokens read of a text, special tokens included; otherwise as in training")
+    add("--batch-tokens", type=int, default=8192, help="tokens of a forward pass (8192)")
+    add("--precision", choices=("auto", "bf16", "fp32"), help="otherwise that of the run")
+    return parser.parse_args(arguments)
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Writes what the model says about every text, in the order of the texts.
+
+    Raises:
+        UserError: for arguments that do not fit each other, the model or the texts.
+    """
+    from roformer.predict import writers  # seconds of imports, which --help need not wait for
+    from roformer.predict.scorer import Export, Scorer
+
+    output, form = arguments.output, _form(arguments)
+    writers.check_output(output, overwrite=arguments.overwrite)
+    silence_libraries()
+    export = Export(arguments.run)
+    chunks = _chunks(export, arguments)
+    scorer = Scorer(
+        export,
+        vectors=arguments.encode,
+        max_length=arguments.max_length,
+        precision=arguments.precision,
+        batch_tokens=arguments.batch_tokens,
+    )
+    if arguments.encode:
+        with writers.vectors(output, export.stored["hidden_size"]) as array:
+            for chunk in chunks:
+                array.append(scorer.score(chunk)[:, 0])
+        return
+    task, names = export.task, export.names
+    with writers.rows(output, form) as writer:
+        for chunk in chunks:
+            writer.write([task.statement(logits, names) for logits in scorer.score(chunk)])
+
+
+def _form(arguments: argparse.Namespace) -> str:
+    """Returns ``npy``, ``csv`` or ``jsonl``; raises ``UserError`` for options that contradict each other."""
+    if arguments.batch_tokens < 1:
+        raise UserError(f"--batch-tokens must be at least 1, got {arguments.batch_tokens}")
+    if arguments.max_length is not None and arguments.max_length < _SHORTEST:
+        raise UserError(f"--max-length must be at least {_SHORTEST}, got {arguments.max_length}")
+    suffix = arguments.output.suffix.lower() if arguments.output else ""
+    if arguments.encode:
+        if suffix != ".npy" or arguments.format:
+            raise UserError("--encode writes an array: give --output with the name of an .npy file, and no --format")
+        return "npy"
+    form = str(arguments.format or ("jsonl" if suffix == ".jsonl" else "csv"))
+    if suffix not in ("", f".{form}"):
+        raise UserError(f"--output={arguments.output} would hold {form}; name it *.{form}, or choose another --format")
+    return form
+
+
+def _chunks(export: "Export", arguments: argparse.Namespace) -> Iterator[list[tuple[str, ...]]]:
+    """Returns the texts in portions, of which the first has been read.
+
+    Raises:
+        UserError: if there are none, or the model reads other ones.
+    """
+    from roformer.data.sources import is_table, read_inputs
+
+    asked, has_columns = arguments.text_column, is_table(arguments.texts)
+    if asked and not has_columns:
+        raise UserError(f"--text-column={asked} is for tables, and {arguments.texts} is none; leave it out")
+    columns = asked.split(",") if asked else export.columns if has_columns else ["text"]
+    if not arguments.encode:
+        export.check_texts(columns)
+    inputs = read_inputs(arguments.texts, columns)
+    first = list(islice(inputs, _CHUNK))
+    if not first:
+        raise UserError(f"{arguments.texts} has no texts; give a file with one line or row per text")
+    return _with_progress(chain([first], iter(lambda: list(islice(inputs, _CHUNK)), [])))
+
+
+def _with_progress(chunks: Iterable[list[tuple[str, ...]]]) -> Iterator[list[tuple[str, ...]]]:
+    """Yields portions, and counts those that are done; says at the end how many texts were blank."""
+    from roformer.data.tokenize import progress_bar
+
+    blank = 0
+    with progress_bar() as progress:
+        bar = progress.add_task("predicting", total=None)
+        for chunk in chunks:
+            yield chunk
+            blank += sum(not all(texts) for texts in chunk)
+            progress.advance(bar, len(chunk))
+    if blank:
+        print(f"warning: {blank:,} texts are blank; the model has read nothing but special tokens", file=sys.stderr)
+
+
+@one_line_errors
+def main() -> None:
+    try:
+        with naming_extras():
+            predict(parse())
+    except BrokenPipeError:  # the reader of the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("out of memory; lower --batch-tokens or --max-length") from error
+
+
+if __name__ == "__main__":
+    main()
