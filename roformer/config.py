@@ -211,6 +211,8 @@ class EvaluateConfig:
         title: heading of the report.
         length_factors: lengths of the extrapolation test, as multiples of the training length.
         batch_tokens: tokens a forward pass.
+        hardest_documents: test documents of each classifier whose beginnings are shown, those of the highest loss; 0
+            keeps all text out of results and report.
     """
 
     runs: Any
@@ -219,6 +221,7 @@ class EvaluateConfig:
     title: str
     length_factors: list[int]
     batch_tokens: int
+    hardest_documents: int
 
     def __post_init__(self) -> None:
         factors = self.length_factors
@@ -230,6 +233,8 @@ class EvaluateConfig:
             raise UserError(f"runs must be a pattern or a list of patterns such as outputs/*, got {self.runs}")
         if self.batch_tokens < 1:
             raise UserError(f"batch_tokens must be at least 1, got {self.batch_tokens}")
+        if self.hardest_documents < 0:
+            raise UserError(f"hardest_documents must be 0 or more, got {self.hardest_documents}")
 
     @classmethod
     def from_hydra(cls, raw: DictConfig) -> "EvaluateConfig":

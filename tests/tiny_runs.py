@@ -131,6 +131,7 @@ def composed(name, *overrides):
 def evaluation(runs, **more):
     """The configuration of ``evaluate.py`` for these folders."""
     settings = {"length_factors": [1, 2, 4], "batch_tokens": 512, "title": "A test", "reference": "rope"}
+    settings["hardest_documents"] = 3
     return EvaluateConfig(runs=[str(run) for run in runs], **{"output_dir": None, **settings, **more})
 
 

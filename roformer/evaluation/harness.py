@@ -124,8 +124,7 @@ def _results_file(run: Run, name: str, evaluator: Evaluator[Any, Any], folder: P
         return folder / name / f"{run.config['data']['name']}-{key}.json", key
     trained = RunFolder(run.folder)
     files = [file_digest(file) for file in (trained.exported_weights, trained.metrics_file)]
-    config = evaluator.config
-    key = _key(evaluator.version, files, run.data_fingerprint, config.length_factors, config.batch_tokens)
+    key = _key(evaluator.version, files, run.data_fingerprint, *evaluator.settings)
     return folder / name / f"{run.name}.json", key
 
 

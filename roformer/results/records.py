@@ -89,6 +89,13 @@ class Records:
             found[self.label(record)][record.run.seed] = record.metrics
         return {label: dict(sorted(found[label].items())) for label in sorted(found)}
 
+    def of_one_encoding(self, kind: type[M]) -> tuple[str, BySeed[M]] | None:
+        """Returns label and metrics of the encoding that stands for all where one is shown: the reference, else the
+        first; None where nothing of the kind was measured."""
+        found = self.by_encoding(kind)
+        label = self.reference if self.reference in found else next(iter(found), None)
+        return None if label is None else (label, found[label])
+
     def first(self, kind: type[M]) -> M | None:
         """Returns metrics of one kind, of any run; None where nothing of the kind was measured."""
         return next((record.metrics for record in self.only(kind)), None)

@@ -58,6 +58,11 @@ class Evaluator(ABC, Generic[T, M]):
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
 
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What of the evaluation's configuration its metrics depend on."""
+        return self.config.length_factors, self.config.batch_tokens
+
     def fits(self, config: Settings) -> bool:
         """Returns whether this can be measured on a run of its families, from the run's configuration."""
         return True

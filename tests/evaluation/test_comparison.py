@@ -357,7 +357,7 @@ def test_single_classifiers_have_intervals_over_documents(classifier_results):
 def test_a_task_without_runs_is_none(two_by_two, classifier_results):
     """Catches an error where only one task was run, and results of one task among those of the other."""
     assert "classification" not in compared(two_by_two)["sections"]
-    assert list(compared(classifier_results(GOOD, LABELS))["sections"]) == ["classification"]
+    assert list(compared(classifier_results(GOOD, LABELS))["sections"]) == ["classification", "confusion"]
     both = compared([*two_by_two, *classifier_results(GOOD, LABELS)])
     assert list(summary(both, "classification")["encodings"]) == ["rope"]
     assert [each["family"] for each in both["groups"]] == ["language_modeling", "classification"]

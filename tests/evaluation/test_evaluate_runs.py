@@ -21,7 +21,7 @@ from tests.tiny_runs import evaluation, metrics
 
 MEASURED = {
     "mlm": {"lm_loss", "length_extrapolation", "attention_distance", "learning_speed"},
-    "topics": {"classification", "learning_speed"},
+    "topics": {"classification", "calibration", "learning_speed"},
 }
 
 
@@ -230,7 +230,7 @@ def test_only_the_test_split_is_looked_at(runs, number):
     object.__setattr__(corpus, "splits", watched)
     if hasattr(loaded.task, "plans"):
         loaded.task.plans = Watched(loaded.task.plans)
-    for name in ("lm_loss", "length_extrapolation") if number == 0 else ("classification",):
+    for name in ("lm_loss", "length_extrapolation") if number == 0 else ("classification", "calibration"):
         discover()[name](evaluation([])).evaluate(loaded)
     assert watched.asked == {"test"}
     assert number or loaded.task.plans.asked == {"test"}
