@@ -143,6 +143,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; no file was written", file=sys.stderr)
+        sys.exit(130)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
