@@ -9,6 +9,7 @@ import zipfile
 from contextlib import suppress
 from importlib.metadata import Distribution, PackageNotFoundError, PathDistribution, distribution
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -108,6 +109,10 @@ def test_commands_work_in_an_empty_folder(shell, tmp_path):
     assert loaded.returncode == 0, loaded.stderr
     described = shell((), "roformer-describe", *small)
     assert "tokens per document" in described.stdout, described.stderr
+    (tmp_path / "texts.txt").write_text("a text\nanother one\n")
+    encoded = shell((), "roformer-predict", run, "texts.txt", "--encode", "--output", "vectors.npy")
+    assert encoded.returncode == 0, encoded.stderr
+    assert len(np.load(tmp_path / "vectors.npy")) == 2
 
     evaluated = shell((), "roformer-evaluate", f"runs={run}")
     assert (evaluated.returncode, evaluated.stderr.count("\n")) == (1, 1), evaluated.stderr

@@ -62,7 +62,6 @@ class Classification(SequenceTask):
                 f"task.long_documents=windows needs documents of one text, the data has {corpus.texts}; choose head "
                 "or head_tail"
             )
-        self.long_documents = long_documents
         self.framing = Framing.of(tokenizer, max_length, long_documents)
 
     def check_data(self) -> None:
@@ -93,7 +92,7 @@ class Classification(SequenceTask):
     def model_settings(self) -> dict[str, Any]:
         names = self.corpus.label_names
         labels = {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
-        return {**super().model_settings(), **labels, "long_documents": self.long_documents}
+        return {**super().model_settings(), **labels}
 
     def num_items(self, step: int, batch_size: int) -> int:
         return batch_size

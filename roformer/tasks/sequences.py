@@ -76,6 +76,7 @@ class SequenceTask(Task):
             "pooling": self.pooling,
             "classifier_dropout": self.classifier_dropout,
             "problem_type": self.problem_type,
+            "long_documents": self.framing.long_documents,
         }
 
     def exported_tokenizer(self) -> PreTrainedTokenizerFast:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.predict import __main__ as command
+from roformer.predict import scorer
 from roformer.predict.__main__ import main, parse, predict
+from roformer.runtime.choice import Choice
 from tests.tiny_runs import ROOT
 
 TASKS = {
@@ -269,6 +272,19 @@ def test_a_model_without_labels_is_refused(tiny_runs, trained, tmp_path):
     alone = shutil.copytree(trained("matching") / "export", tmp_path / "copy")
     with pytest.raises(UserError, match=r"is of task=matching .* needs three texts per document"):
         called(alone, tmp_path / "texts.txt")
+
+
+def test_the_precision_is_that_of_the_run(run_of, tmp_path, monkeypatch):
+    """Catches bf16 for a run in float32, an option that nobody reads, and an export whose precision is not chosen."""
+    (tmp_path / "texts.txt").write_text("a")
+    used, asked = [], []
+    monkeypatch.setattr(scorer, "autocast", lambda precision, device: used.append(precision) or nullcontext())
+    measured = lambda given, **_: asked.append(given) or Choice("bf16" if given == "auto" else given)  # noqa: E731
+    monkeypatch.setattr(scorer, "choose_precision", measured)
+    alone = shutil.copytree(run_of / "export", tmp_path / "copy")
+    for arguments in ([run_of], [run_of, "--precision", "bf16"], [alone]):
+        answers(tmp_path, arguments[0], tmp_path / "texts.txt", *arguments[1:])
+    assert (asked, used) == (["fp32", "bf16", "auto"], ["fp32", "bf16", "bf16"])
 
 
 @pytest.mark.slow

@@ -9,8 +9,9 @@ from scipy.stats import pearsonr, spearmanr
 from torch import nn
 
 from roformer.errors import UserError
+from roformer.tasks.factory import build_task
 from roformer.tasks.framing import kept_lengths
-from roformer.training.warm_start import build_model
+from roformer.training.warm_start import build_model, fit_to_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,18 @@ def test_a_triplet_makes_two_pairs(matching):
     parts = [matching.batch(0, 8, share=share, shares=2).inputs["labels"] for share in range(2)]
     assert [len(part) for part in parts] == [8, 8]
     assert torch.cat(parts).sum() == 8
+
+
+def test_a_model_says_what_its_own_task_reads(tiny_runs, triplets, tmp_path):
+    """Catches a model that starts from a classifier of windows, and whose export says that it reads windows, too."""
+    short = ("trainer.max_steps=1", "trainer.eval_steps=1")
+    start = tiny_runs.train(tmp_path / "start", "task.long_documents=windows", *short, task="classification")
+    data = (f"data.path={triplets}", "data.text_column=[A,B]", "data.label_column=grade", "task.max_length=24")
+    config = tiny_runs.config("unused", *data, f"init_from={start}", task="regression")
+    config = fit_to_checkpoint(config, frozenset({"data", "task"}))
+    task = build_task(config)
+    assert build_model(config, task).config.long_documents == "head"
+    assert (task.tokenizer.model_max_length, task.exported_tokenizer().model_max_length) == (32, 24)
 
 
 class Lengths(nn.Module):
