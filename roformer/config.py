@@ -28,8 +28,13 @@ Settings = dict[str, Any]
 
 
 def data_name(data: Settings) -> str:
-    """Returns the name of a corpus in the folders of runs and in reports: of its dataset, its file or its source."""
-    return Path(data.get("dataset") or data.get("path") or data["name"]).stem
+    """Returns the name of a corpus in the folders of runs and in reports: of its dataset, its (first) file, the folder
+    of a pattern, or its source."""
+    named = data.get("dataset") or data.get("path") or data["name"]
+    place = Path(named[0] if isinstance(named, list) else named)
+    while {*place.name} & {*"*?"}:
+        place = place.parent
+    return place.stem or data["name"]
 
 
 def sequence_length(task: Settings) -> int:

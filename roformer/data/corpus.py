@@ -1,5 +1,6 @@
 """A source with its split fractions."""
 
+import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,3 +50,29 @@ def source_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of the config group ``data`` that are about the source alone."""
     about_splits = ("validation_fraction", "test_fraction", "drop_repeated")
     return {key: value for key, value in data.items() if key not in about_splits}
+
+
+def missing_path(data: Mapping[str, Any]) -> str | None:
+    """Returns the first path or pattern of ``data.path`` that leads nowhere, or None."""
+    return next((path for path in _paths(data) if not _leads_somewhere(path)), None)
+
+
+def moved(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns settings in which a relative path that leads nowhere from here is one of ``folder``, if there is one."""
+    paths = [
+        str(folder / path) if not _leads_somewhere(path) and _leads_somewhere(str(folder / path)) else path
+        for path in _paths(data)
+    ]
+    if not paths:
+        return dict(data)
+    return {**data, "path": paths if isinstance(data["path"], list) else paths[0]}
+
+
+def _paths(data: Mapping[str, Any]) -> list[str]:
+    given = data.get("path") or []
+    return given if isinstance(given, list) else [given]
+
+
+def _leads_somewhere(path: str) -> bool:
+    place = Path(path).expanduser()
+    return place.exists() or bool(glob.glob(str(place), recursive=True))

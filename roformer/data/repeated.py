@@ -35,6 +35,9 @@ class WithoutRepeated(Source):
     def unread_files(self) -> Counter[str]:
         return self.source.unread_files()
 
+    def doubts(self) -> list[str]:
+        return self.source.doubts()
+
     def documents(self) -> Iterator[Document]:
         self.source.skipped = self.skipped
         of_splits = split_documents(self.source, **self.fractions)

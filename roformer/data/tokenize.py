@@ -69,7 +69,7 @@ def tokenize_corpus(
             )
     corpus = load_corpus(folder)
     unread = [f"skipped: {count:,} {kind}" for kind, count in source.unread_files().items()]
-    return replace(corpus, warnings=(*unread, *corpus.warnings))
+    return replace(corpus, warnings=(*unread, *source.doubts(), *corpus.warnings))
 
 
 def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:

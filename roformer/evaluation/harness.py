@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from roformer.config import EvaluateConfig, TrainConfig
+from roformer.data.corpus import missing_path
 from roformer.errors import UserError, one_line
 from roformer.evaluation.comparability import label_runs
 from roformer.evaluation.comparison import compare
@@ -98,7 +99,7 @@ def _evaluate_run(run: Run, config: EvaluateConfig, folder: Path) -> list[Record
 def load_run(run: Run) -> LoadedRun[Any]:
     """Loads the exported model and the data of a finished run, with the tokenizer that was exported with it."""
     settings = {**run.config, "data": run.data, "tokenizer": {"name": "pretrained", "path": str(run.export)}}
-    if (path := run.data.get("path")) and not Path(path).expanduser().exists():
+    if path := missing_path(run.data):
         raise UserError(
             f"data.path={path} of {run.folder} does not exist; if the data have moved, re-run the training command of "
             "the run with the new data.path"

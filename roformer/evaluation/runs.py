@@ -8,6 +8,7 @@ from pathlib import Path
 
 from roformer.config import data_name
 from roformer.data import SOURCES
+from roformer.data.corpus import moved
 from roformer.errors import UserError
 from roformer.renamed import current_model_config
 from roformer.results.records import RunInfo, Settings
@@ -70,11 +71,7 @@ class Run:
     def data(self) -> Settings:
         """Its settings of the corpus. A relative path that leads nowhere from here is one of the folder in which the
         run was trained."""
-        data, path = self.config["data"], self.config["data"].get("path")
-        there = Path(self.provenance.get("working_directory", "."), path or "")
-        return (
-            {**data, "path": str(there)} if path and not Path(path).expanduser().exists() and there.exists() else data
-        )
+        return moved(self.config["data"], Path(self.provenance.get("working_directory", ".")))
 
     @property
     def data_fingerprint(self) -> str:
@@ -88,13 +85,15 @@ def find_runs(patterns: list[str]) -> tuple[list[Run], list[Path]]:
         UserError: if no pattern matches a finished run, two runs have the same name, or a run's settings are not those
             of its model.
     """
-    folders = sorted({Path(match) for pattern in patterns for match in glob.glob(pattern)})
+    # a folder is no pattern: train.py names folders after files, whose names may have brackets
+    found = (glob.glob(pattern) if not Path(pattern).exists() else [pattern] for pattern in patterns)
+    folders = sorted({Path(match) for matches in found for match in matches})
     begun = [folder for folder in map(RunFolder, folders) if folder.has_config]
     finished = [folder for folder in begun if folder.status == "finished"]
     if not finished:
-        found = f"{len(begun)} unfinished" if begun else f"{len(folders)} other"
+        others = f"{len(begun)} unfinished" if begun else f"{len(folders)} other"
         raise UserError(
-            f"runs={patterns} matches no finished run ({found} folders); give output folders of train.py, such as "
+            f"runs={patterns} matches no finished run ({others} folders); give output folders of train.py, such as "
             "outputs/*"
         )
     names = Counter(folder.path.name for folder in finished)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from roformer.data import SOURCES, Document, Source
-from roformer.data.sources._local_files import split_named
+from roformer.data.sources._split_names import split_named
 from roformer.data.sources._tables import read_rows
 from roformer.errors import UserError
 
@@ -25,7 +25,6 @@ WRITERS = {
     ".jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
     ".json": lambda frame, path: frame.to_json(path, orient="records"),
     ".csv": lambda frame, path: frame.to_csv(path, index=False),
-    ".tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
 }
 
 
@@ -179,7 +178,7 @@ MISTAKES = {
     ),
     "csv short": (lambda root: write(root, {"a.csv": "text,label\nx"}), r"line 2: 1 instead of 2 fields; add what"),
     "csv twice": (lambda root: write(root, {"a.csv": "text,text\nx,y"}), r"a\.csv has two columns named 'text'"),
-    "empty csv": (lambda root: write(root, {"a.csv": ""}), r"a\.csv has no column 'text'"),
+    "empty csv": (lambda root: write(root, {"a.csv": ""}), r"its files contain no text"),
     "number": (lambda root: write(root, {"a.jsonl": '{"text": 3}'}), r"column 'text' contains int"),
 }
 

@@ -99,7 +99,7 @@ def test_a_language_is_not_its_own_translation(tmp_path):
 def test_bytes_that_are_no_text(tmp_path, language):
     """Catches a traceback for a file in another encoding, and the name of the other file."""
     write(tmp_path, train_en="A\n", train_de="A\n")
-    (tmp_path / f"train.{language}").write_bytes(b"\xff\xfe\n")
+    (tmp_path / f"train.{language}").write_bytes(b"\xff\xff\n")
     with pytest.raises(UserError, match=rf"train.{language} is not UTF-8 text"):
         found(parallel(tmp_path))
 

@@ -16,7 +16,7 @@ from roformer.runs.metrics import read_metrics
 
 pytestmark = pytest.mark.long
 
-INPUTS = 125_000  # for each of the eight readers
+INPUTS = 100_000  # for each of the ten readers
 ROWS = [{"text": f'old owl {i}, "wise"\nand grey', "label": str(i % 3)} for i in range(4)]
 
 
@@ -26,13 +26,20 @@ def as_parquet():
     return out.getvalue()
 
 
+def as_arrow():
+    out, written = BytesIO(), pyarrow.Table.from_pylist(ROWS)
+    with pyarrow.ipc.new_stream(out, written.schema) as stream:
+        stream.write_table(written)
+    return out.getvalue()
+
+
 def table(separator):
     quoted = (separator.join(f'"{value}"'.replace('"wise"', '""wise""') for value in row.values()) for row in ROWS)
     return "\n".join([separator.join(ROWS[0]), *quoted]).encode()
 
 
 def text_documents(file):
-    return list(LocalFile(file, (file.name,), split=None, separated=True).text_documents())
+    return list(LocalFile(file, (file.name,), split=None, sample_by="paragraph").text_documents())
 
 
 def rows(file):
@@ -53,6 +60,8 @@ READ = {
     ".parquet": (as_parquet(), rows),
     ".jsonl": (LINES, rows),
     ".json": (json.dumps(ROWS).encode(), rows),
+    ".ndjson": (LINES, rows),
+    ".arrow": (as_arrow(), rows),
     ".csv": (table(","), rows),
     ".tsv": (table("\t"), rows),
     ".txt": ("\n\n".join(row["text"] for row in ROWS).encode(), text_documents),

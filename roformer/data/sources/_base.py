@@ -44,6 +44,10 @@ class Source(ABC):
         """Counts the files next to those of the corpus that look like documents, too, by kind: ".jsonl.gz files"."""
         return Counter()
 
+    def doubts(self) -> list[str]:
+        """Returns what may be wrong about splits that file names assign."""
+        return []
+
     @cached_property
     def skipped(self) -> Counter[str]:
         """What ``documents`` has skipped so far, such as "rows without text" -> how often."""

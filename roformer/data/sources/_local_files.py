@@ -1,33 +1,38 @@
 """Finds the files of a local corpus, their splits and their contents' hashes.
 
 Supported:
-    * a file: .parquet .jsonl .json .csv .tsv (one document per row), .txt (documents separated by blank lines);
+    * a file: .parquet .arrow .jsonl .ndjson .json .csv .tsv (one document per row), .txt (documents separated by blank
+      lines); all but the first two also compressed (.gz .bz2 .xz .zst);
     * a folder, searched recursively: its tables; or, if it has none, its .txt files, one document each, except files
-      named train*, validation* or test*, which hold a whole split with documents separated by blank lines.
-Inside a folder, files or subfolders named train*, validation* (valid*, val*, dev*) or test* assign the split.
+      named as a split, which hold a whole split with documents separated by blank lines;
+    * a pattern such as ``corpus/*.jsonl``, or a list of files, folders and patterns: as a folder that has just those.
+Inside a folder, files or subfolders named train*, validation* (valid*, val*, dev*) or test* assign the split; so do
+names that hold such a word, if all do. A subfolder ``label=pos`` is the column ``label`` of the tables in it.
 """
 
+import glob
 import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
 
-from roformer.data.sources._tables import READERS
+from roformer.data.sources._columns import Row
+from roformer.data.sources._folders import Listing, Parts, list_folder
+from roformer.data.sources._opening import COMPRESSED, USUAL, TextFormat, open_text, suffix_of
+from roformer.data.sources._saved_datasets import without_metadata
+from roformer.data.sources._split_names import doubtful, split_named, splits_named_inside
+from roformer.data.sources._tables import READERS, is_table, read_rows
 from roformer.errors import UserError
 
 CACHE_VERSION = 1  # raise it when the same files would yield other documents
-_SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test)(?:ing)?(?![a-z])", re.IGNORECASE)
-_COMPRESSED = (".bz2", ".gz", ".xz", ".zip", ".zst")
-_SPLITS = {"train": "train", "test": "test"}  # every other name means validation
-
-
-def split_named(name: str) -> str | None:
-    """Returns the split that a file or folder name begins with ("dev-00001.csv" -> "validation"), or None."""
-    match = _SPLIT_NAME.match(name)
-    return _SPLITS.get(match[1].lower(), "validation") if match else None
+SampleBy = Literal["line", "paragraph", "document"]
+_SUPPORTED = ", ".join([*READERS, ".txt"])
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -38,97 +43,159 @@ class LocalFile:
         path: its location.
         parts: folders and file name, relative to the corpus folder.
         split: the split that its name or a parent folder assigns; None if neither does.
-        separated: whether blank lines separate documents (.txt files only).
+        sample_by: what is a document in a .txt file: a line, what blank lines separate, or the whole file.
     """
 
     path: Path
-    parts: tuple[str, ...]
+    parts: Parts
     split: str | None
-    separated: bool
+    sample_by: SampleBy = "document"
 
     @property
     def is_text(self) -> bool:
-        return self.path.suffix.lower() == ".txt"
+        return suffix_of(self.path) == ".txt"
 
-    def text_documents(self) -> Iterator[str]:
+    def text_documents(self, form: TextFormat = USUAL) -> Iterator[str]:
         """Yields the documents of a .txt file.
 
         Raises:
-            UserError: if the file is not UTF-8.
+            UserError: if the file has another encoding.
         """
-        try:
-            text = self.path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.path} is not UTF-8 text: {error.reason} at byte {error.start} (convert it)"
-            ) from error
-        for document in re.split(r"\n[^\S\n]*\n", text) if self.separated else [text]:
-            if document.strip():
-                yield document.strip()
+        with open_text(self.path, form) as file:
+            documents: Iterable[str] = file
+            if self.sample_by != "line":
+                text = file.read()
+                documents = re.split(r"\n[^\S\n]*\n", text) if self.sample_by == "paragraph" else [text]
+            for document in documents:
+                if document.strip():
+                    yield document.strip()
+
+    def rows(self, columns: Sequence[str], form: TextFormat = USUAL) -> Iterator[Row]:
+        """Yields {column: value} of each row of a table; folders such as ``label=pos`` are columns, too."""
+        folders = dict(part.split("=", 1) for part in self.parts[:-1] if "=" in part)
+        own = {name: None if value == _NULL_PARTITION else unquote(value) for name, value in folders.items()}
+        inside = [column for column in columns if column not in own]
+        for row in read_rows(self.path, inside, form):
+            yield {**row, **{column: own[column] for column in columns if column in own}}
 
 
-def find_files(path: str) -> list[LocalFile]:
-    """Lists the tables, or else the .txt files, at or below ``path``, sorted by relative path.
+@dataclass(frozen=True)
+class LocalCorpus:
+    """The files that a path, a pattern or a list of them stands for.
+
+    Attributes:
+        files: to read, sorted by relative path.
+        unread: files that may hold documents, too, by kind (".zip files"): hidden, compressed in another way, texts
+            next to tables; and links that lead nowhere.
+        doubts: about splits that names assign.
+    """
+
+    files: list[LocalFile]
+    unread: Counter[str]
+    doubts: list[str]
+
+
+def find_files(path: str | list[str]) -> LocalCorpus:
+    """Lists the tables, or else the .txt files, at or below ``path``.
 
     Raises:
         UserError: if there is no such path, or no supported file.
     """
-    root = Path(path).expanduser()
-    supported = ", ".join([*READERS, ".txt"])
-    if root.is_file():
-        if root.suffix.lower() not in {*READERS, ".txt"}:
-            unpack = "; unpack it" if root.suffix in _COMPRESSED else ""
-            raise UserError(f"data.path={path} has an unsupported file type{unpack} (supported: {supported})")
-        return [LocalFile(root, (root.name,), split=None, separated=True)]
-    if not root.is_dir():
-        found = "is neither a file nor a folder" if root.exists() else "does not exist"
-        raise UserError(f"data.path={path} {found} (give a file or a folder; relative to {Path.cwd()})")
-    relative = [parts for parts in _walk(root) if not _is_hidden(parts)]
-    tables = [parts for parts in relative if Path(parts[-1]).suffix.lower() in READERS]
-    chosen = tables or [parts for parts in relative if parts[-1].lower().endswith(".txt")]
+    places = _expanded([path] if isinstance(path, str) else path)
+    if len(places) == 1 and places[0].is_file():
+        return LocalCorpus([LocalFile(places[0], (places[0].name,), split=None, sample_by="paragraph")], Counter(), [])
+    root = places[0] if len(places) == 1 else Path(os.path.commonpath([place.absolute().parent for place in places]))
+    listing = _listing(root, places)
+    found = without_metadata(root, listing.files)
+    tables = [parts for parts in found if is_table(Path(parts[-1]))]
+    chosen = tables or [parts for parts in found if suffix_of(Path(parts[-1])) == ".txt"]
+    chosen = [parts for parts in chosen if not _is_copy(parts, chosen)]
+    unread = _unread({*found, *listing.hidden} - {*chosen})
+    if listing.broken:
+        unread["links that lead nowhere"] = listing.broken
     if not chosen:
-        found = "".join(f"; it has {count:,} {kind}" for kind, count in unread_files(path, []).items())
-        raise UserError(f"no supported file in the folder data.path={path}{found} (supported: {supported})")
-    return [
-        LocalFile(
-            root.joinpath(*parts),
-            parts,
-            split=next((split for split in map(split_named, parts) if split), None),
-            separated=split_named(parts[-1]) is not None,
-        )
-        for parts in chosen
-    ]
+        more = "".join(f"; it has {count:,} {kind}" for kind, count in unread.items())
+        raise UserError(f"no supported file in the folder data.path={path}{more} (supported: {_SUPPORTED})")
+    return _with_splits(root, chosen, unread)
 
 
-def unread_files(path: str, chosen: Iterable[LocalFile]) -> Counter[str]:
-    """Counts the files at or below ``path`` that may hold documents, too, and are not among the chosen ones: hidden
-    and compressed tables and texts, and texts next to tables."""
-    root, suffixes = Path(path).expanduser(), {*READERS, ".txt"}
-    if root.is_file():
-        return Counter()
-    read = {file.parts for file in chosen}
-    left = (Path(*parts) for parts in _walk(root) if parts not in read)
-    kinds = ("".join(file.suffixes[-2:]) if file.suffix in _COMPRESSED else file.suffix for file in left)
+def _expanded(paths: list[str]) -> list[Path]:
+    """Returns the files and folders that paths and patterns stand for; what exists is no pattern."""
+    places: list[Path] = []
+    for path in paths:
+        place = Path(path).expanduser()
+        if place.is_file() and not _is_supported(place):
+            unpack = "; unpack it" if place.suffix in (*COMPRESSED, ".zip") else ""
+            raise UserError(f"data.path={path} has an unsupported file type{unpack} (supported: {_SUPPORTED})")
+        if place.is_file() or place.is_dir():
+            places.append(place)
+        elif place.exists():
+            raise UserError(f"data.path={path} is neither a file nor a folder")
+        else:
+            matches = (Path(match) for match in sorted(glob.glob(str(place), recursive=True)))
+            supported = [match for match in matches if match.is_dir() or _is_supported(match)]
+            if not supported:
+                found = "matches no supported file" if glob.has_magic(path) else "does not exist"
+                raise UserError(f"data.path={path} {found} (give a file or a folder; relative to {Path.cwd()})")
+            places += supported
+    if not places:
+        raise UserError("data.path is empty; give a file, a folder, a pattern, or a list of them")
+    return list(dict.fromkeys(Path(os.path.abspath(place)) if len(places) > 1 else place for place in places))
+
+
+def _is_supported(file: Path) -> bool:
+    return is_table(file) or suffix_of(file) == ".txt"
+
+
+def _listing(root: Path, places: list[Path]) -> Listing:
+    """Lists the places below their common folder, each file once."""
+    if places == [root]:
+        return list_folder(root)
+    whole = Listing()
+    for place in places:
+        if place.is_file():
+            whole.files.append(place.relative_to(root).parts)
+            continue
+        inside, parts = list_folder(place), place.relative_to(root).parts
+        whole.files += [(*parts, *file) for file in inside.files]
+        whole.hidden += [(*parts, *file) for file in inside.hidden]
+        whole.broken += inside.broken
+    whole.files = sorted(set(whole.files))
+    return whole
+
+
+def _is_copy(parts: Parts, chosen: Collection[Parts]) -> bool:
+    """Whether a file is compressed, and lies next to what it holds."""
+    name = Path(parts[-1])
+    return name.suffix.lower() in COMPRESSED and (*parts[:-1], name.stem) in chosen
+
+
+def _unread(left: Iterable[Parts]) -> Counter[str]:
+    """Counts files that may hold documents, by kind."""
+    suffixes = {*READERS, ".txt"}
+    names = (Path(parts[-1]) for parts in left)
+    kinds = ["".join(name.suffixes[-2:]) if name.suffix in (*COMPRESSED, ".zip") else name.suffix for name in names]
     return Counter(f"{kind} files" for kind in kinds if suffixes & set(Path(f"x{kind.lower()}").suffixes))
 
 
-def _is_hidden(parts: tuple[str, ...]) -> bool:
-    return any(part.startswith(".") for part in parts)
-
-
-def _walk(root: Path) -> list[tuple[str, ...]]:
-    """Returns the parts of the path of each file below a folder, sorted.
-
-    Raises:
-        UserError: if a folder cannot be read; its documents would be missing.
-    """
-
-    def refuse(error: OSError) -> None:
-        if not _is_hidden(Path(error.filename).relative_to(root).parts):
-            raise UserError(f"cannot read the folder {error.filename}: {error.strerror}; change its permissions")
-
-    walked = (Path(folder, name) for folder, _, names in os.walk(root, onerror=refuse) for name in names)
-    return sorted(file.relative_to(root).parts for file in walked if file.is_file())
+def _with_splits(root: Path, chosen: list[Parts], unread: Counter[str]) -> LocalCorpus:
+    """Returns the corpus of these files, each with the split that its name or a folder assigns."""
+    texts = suffix_of(Path(chosen[0][-1])) == ".txt"
+    files, doubts = {}, []
+    folders: dict[Parts, list[str]] = {}
+    for parts in chosen:
+        folders.setdefault(parts[:-1], []).append(parts[-1])
+    for folder, names in folders.items():
+        inside = splits_named_inside(names)
+        own = {name: split_named(name) or inside.get(name) for name in names}
+        of_folder = next(filter(None, map(split_named, folder)), None)
+        if not of_folder and (doubt := doubtful(own, texts=texts)):
+            doubts.append(doubt)
+        for name, split in own.items():
+            parts = (*folder, name)
+            file = LocalFile(root.joinpath(*parts), parts, of_folder or split)
+            files[parts] = replace(file, sample_by="paragraph") if split else file
+    return LocalCorpus([files[parts] for parts in chosen], unread, doubts)
 
 
 def files_key(files: Iterable[tuple[str, Path]]) -> list[list[object]]:
@@ -144,6 +211,17 @@ def files_key(files: Iterable[tuple[str, Path]]) -> list[list[object]]:
     return key
 
 
-def local_files_key(files: Iterable[LocalFile]) -> list[list[object]]:
-    """Returns the ``files_key`` of files that ``find_files`` returned."""
-    return files_key(("/".join(file.parts), file.path) for file in files)
+def local_files_key(files: Sequence[LocalFile]) -> list[list[object]]:
+    """Returns the ``files_key`` of files that ``find_files`` returned, and what earlier versions read otherwise."""
+    key = files_key(("/".join(file.parts), file.path) for file in files)
+    return [[*entry, *_read_otherwise(file)] for entry, file in zip(key, files, strict=True)]
+
+
+def _read_otherwise(file: LocalFile) -> list[str]:
+    """Returns how a file is read where versions up to 0.1 read it in another way; their caches keep their keys."""
+    found = []
+    if file.split and not any(split_named(part) for part in file.parts if not part.startswith("split=")):
+        found.append(f"split {file.split}")
+    if suffix_of(file.path) == ".tsv" and b'"' in file.path.read_bytes():
+        found.append("quotes are text")
+    return found

@@ -80,7 +80,7 @@ class GlueSource(Source):
                 ))
             ]  # fmt: skip
             return
-        files = [file.path for file in find_files(str(Path(path) / folder))]
+        files = [file.path for file in find_files(str(Path(path) / folder)).files]
         part = task.development.removeprefix("validation")
         development = [f"{word}{part}" for word in ("validation", "valid", "val", "dev")]
         if glue_task == "mrpc":

@@ -10,8 +10,16 @@ from typing import Any
 
 from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
+from roformer.data.sources._columns import (
+    Row,
+    cell_label,
+    check_columns,
+    columns_of,
+    outer_column,
+    row_texts,
+    with_fields,
+)
 from roformer.data.sources._local_files import files_key
-from roformer.data.sources._tables import Row, cell_label, check_columns, columns_of, row_texts
 from roformer.errors import UserError, one_line
 
 CACHE_VERSION = 1  # raise it when the same rows would yield other documents
@@ -188,28 +196,14 @@ def _joined_by_count(texts: Iterator[str], count: int) -> Iterator[str]:
 
 def _checked_rows(where: str, rows: Any, columns: list[str]) -> Iterator[Row]:
     if rows.column_names is not None:  # a stream may not know them before its first row
-        outer = list(dict.fromkeys(_outer(column, rows.column_names) for column in columns))
+        outer = list(dict.fromkeys(outer_column(column, rows.column_names) for column in columns))
         check_columns(where, outer, rows.column_names)
         rows = rows.select_columns(outer)
-    iterator: Iterator[Row] = (_with_fields(row, columns) for row in rows)
+    iterator: Iterator[Row] = (with_fields(row, columns) for row in rows)
     first = next(iterator, None)
     if first is not None:
         check_columns(where, columns, first)
         yield from chain([first], iterator)
-
-
-def _outer(column: str, present: Iterable[str]) -> str:
-    """Returns the column that contains ``column``, which may name a field of an object: ``translation.en``."""
-    return column if column in present else column.split(".")[0]
-
-
-def _with_fields(row: Row, columns: list[str]) -> Row:
-    """Returns the row with each requested ``column.field`` as a column of its own."""
-    for column in columns:
-        holder, _, field = column.partition(".")
-        if column not in row and isinstance(row.get(holder), dict) and field in row[holder]:
-            row = {**row, column: row[holder][field]}
-    return row
 
 
 def _class_names(rows: Any, label_column: str | None) -> list[str] | None:

@@ -31,6 +31,9 @@ class MixtureSource(Source):
     def unread_files(self) -> Counter[str]:
         return sum((source.unread_files() for source in self.sources), Counter())
 
+    def doubts(self) -> list[str]:
+        return [doubt for source in self.sources for doubt in source.doubts()]
+
     def documents(self) -> Iterator[Document]:
         for source in self.sources:
             source.skipped = self.skipped

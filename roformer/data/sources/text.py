@@ -1,45 +1,49 @@
 """Your own text: a table, a .txt file, or a folder of either."""
 
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from roformer.data.cache import content_key
-from roformer.data.sources._base import SOURCES, Document, Source
-from roformer.data.sources._local_files import (
-    CACHE_VERSION,
-    LocalFile,
-    find_files,
-    local_files_key,
-    unread_files,
-)
-from roformer.data.sources._tables import cell_text, read_rows
+from roformer.data.sources._base import SOURCES, Document
+from roformer.data.sources._columns import cell_text
+from roformer.data.sources._local_files import CACHE_VERSION, LocalFile, SampleBy, find_files, local_files_key
+from roformer.data.sources._local_source import LocalSource
+from roformer.data.sources._opening import TextFormat
 from roformer.errors import UserError
 
 
 @SOURCES.register("text")
-class TextSource(Source):
+class TextSource(LocalSource):
     """Unlabeled documents from local files.
 
     Args:
-        path: a file or a folder; ``_local_files`` lists the supported layouts.
-        text_column: the column (or JSON key) of the text; .txt files do not need it.
+        path: a file, a folder, a pattern, or a list of them; ``_local_files`` lists the supported layouts.
+        text_column: the column (or JSON key) of the text, ``column.field`` for a field of an object; .txt files do not
+            need it.
+        sample_by: what is a document in .txt files: a ``line``, a ``paragraph`` (what blank lines separate) or the
+            whole file (``document``); null as ``_local_files`` says.
+        encoding, delimiter: as in ``TextFormat``.
 
     Raises:
         UserError: if there is no supported file.
     """
 
-    def __init__(self, *, path: str, text_column: str) -> None:
-        self.path, self.text_column = path, text_column
-        self.files = find_files(path)
+    def __init__(
+        self,
+        *,
+        path: str | list[str],
+        text_column: str,
+        sample_by: SampleBy | None = None,
+        encoding: str | None = None,
+        delimiter: str | None = None,
+    ) -> None:
+        self.path, self.text_column, self.sample_by = path, text_column, sample_by
+        self.form, self.corpus = TextFormat(encoding, delimiter), find_files(path)
+        self.files = [replace(file, sample_by=sample_by or file.sample_by) for file in self.corpus.files]
 
     def fingerprint(self) -> str:
-        return content_key("text", CACHE_VERSION, local_files_key(self.files), self.text_column)
-
-    def provided_splits(self) -> frozenset[str]:
-        return frozenset(file.split for file in self.files if file.split)
-
-    def unread_files(self) -> Counter[str]:
-        return unread_files(self.path, self.files)
+        chosen = [*self.form.key(), *([["sample_by", self.sample_by]] if self.sample_by else [])]
+        return content_key("text", CACHE_VERSION, local_files_key(self.files), self.text_column, *chosen)
 
     def documents(self) -> Iterator[Document]:
         empty = True
@@ -53,9 +57,9 @@ class TextSource(Source):
 
     def _texts(self, file: LocalFile) -> Iterator[str]:
         if file.is_text:
-            yield from file.text_documents()
+            yield from file.text_documents(self.form)
             return
-        for row in read_rows(file.path, [self.text_column]):
+        for row in file.rows([self.text_column], self.form):
             text = cell_text(row[self.text_column], f"{file.path}, column '{self.text_column}'")
             if text is None:
                 self.skipped["rows without text"] += 1

@@ -1,0 +1,59 @@
+"""Which split the name of a file or folder stands for."""
+
+import re
+from collections.abc import Mapping
+
+_BEGINS = re.compile(r"(?:split=)?(train|validation|valid|val|dev|test)(?:ing)?(?![a-z])", re.IGNORECASE)
+_HOLDS = re.compile(r"(?<![a-z])(train|validation|valid|val|dev|test|evaluation|eval)(?:ing)?(?![a-z])", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{3,}")  # longer than "of" or a language
+_SPLITS = {"train": "train", "test": "test"}  # every other name means validation
+_EVALUATION = {"eval", "evaluation"}
+
+
+def split_named(name: str) -> str | None:
+    """Returns the split that a file or folder name begins with ("dev-00001.csv" -> "validation"), or None."""
+    match = _BEGINS.match(name)
+    return _SPLITS.get(match[1].lower(), "validation") if match else None
+
+
+def splits_named_inside(names: list[str]) -> dict[str, str]:
+    """Returns name -> split of files in one folder where only a part of a name says it: "reviews_test.csv".
+
+    Nothing if a file has no split, or none is for training: then the words are part of titles. ``eval`` is the test
+    split, as in ``datasets``, or where another file has that name the validation split.
+    """
+    words = {name: match[1].lower() for name in names if (match := _HOLDS.search(name))}
+    has_test = "test" in words.values()
+    evaluation = "validation" if has_test else "test"
+    splits = {
+        name: evaluation if word in _EVALUATION else _SPLITS.get(word, "validation") for name, word in words.items()
+    }
+    return splits if len(words) == len(names) and "train" in splits.values() else {}
+
+
+def doubtful(names: Mapping[str, str | None], *, texts: bool) -> str | None:
+    """Returns what is doubtful about the splits of the files in one folder, or None.
+
+    Args:
+        names: name -> split that was assigned.
+        texts: whether the files are documents, whose names may be titles.
+    """
+    if len(names) < 2 or None not in names.values():
+        return None
+    titles = [name for name, split in names.items() if split and _WORD.search(_BEGINS.sub("", name.split(".")[0]))]
+    if texts and titles:
+        return (
+            f"{titles[0]} {_and(len(titles) - 1)}counted as the {names[titles[0]]} split for the name, while other "
+            "files have none; rename what is a document"
+        )
+    inside = [name for name, split in names.items() if not split and _HOLDS.search(name)]
+    if not texts and inside:
+        return (
+            f"{inside[0]} {_and(len(inside) - 1)}divided like any other file; if it is a split, let its name begin "
+            "with train, validation or test"
+        )
+    return None
+
+
+def _and(more: int) -> str:
+    return f"and {more:,} more are " if more else "is "
