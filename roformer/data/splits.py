@@ -67,7 +67,8 @@ def empty_split(split: str, documents: int) -> UserError:
         if split == "train"
         else f"raise data.{split}_fraction" + (", or set it to 0" if split == "test" else "")
     )
-    return UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents)")
+    lines = "; data.sample_by=line makes each line of a .txt file a document" if documents == 1 else ""
+    return UserError(f"the {split} split of {documents} documents is empty ({remedy}, or add documents{lines})")
 
 
 def split_documents(

@@ -10,6 +10,7 @@ from roformer.errors import UserError
 
 Parts = tuple[str, ...]
 _NOT_FINISHED = {"_temporary", "__MACOSX"}  # of Spark and Hadoop; and what macOS adds to archives
+_OF_A_RUN = (".lock", "provenance.json", "export")
 _CACHE = re.compile(r"(tokens|tokenizer)-[0-9a-f]{20}")
 
 
@@ -71,9 +72,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _is_of_this_package(folder: Path) -> bool:
-    """Whether this is the folder of a run, of a report or of the cache: training within a corpus writes them there."""
-    if _CACHE.fullmatch(folder.name) or os.path.isfile(folder / "comparison.json"):
+    """Whether this is the cache, the folder of a run, or of results: training within a corpus writes them there."""
+    if _CACHE.fullmatch(folder.name) or os.path.isfile(folder / "report" / "comparison.json"):
         return True
-    return os.path.isfile(folder / "config.yaml") and any(
-        os.path.exists(folder / name) for name in (".lock", "provenance.json", "export")
-    )
+    return os.path.isfile(folder / "config.yaml") and any(os.path.exists(folder / name) for name in _OF_A_RUN)
