@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from roformer.errors import UserError
@@ -32,9 +32,17 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
     if not _fits(value, annotation):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a finite number, got {value}")
-        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-        allowed = ", ".join(map(str, choices)) or getattr(annotation, "__name__", str(annotation))
-        raise UserError(f"{name}={value!r} is not possible (allowed: {allowed})")
+        raise UserError(f"{name}={value!r} is not possible (allowed: {_allowed(annotation)})")
+
+
+def _allowed(annotation: Any) -> str:
+    """Returns in words what fits an annotation."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_allowed, get_args(annotation)))
+    if origin is Literal:
+        return ", ".join(map(str, get_args(annotation)))
+    return "null" if annotation is NoneType else str(annotation if origin else annotation.__name__)
 
 
 def _fits(value: Any, annotation: Any) -> bool:

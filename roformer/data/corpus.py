@@ -4,15 +4,17 @@ import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerFast
 
+from roformer.data.rare_classes import TrainsOnRareClasses
 from roformer.data.repeated import WithoutRepeated
 from roformer.data.sources import SOURCES, Source
 from roformer.data.token_store import TokenizedCorpus
 from roformer.data.tokenize import tokenize_corpus
 from roformer.errors import UserError
+from roformer.registry import check_type
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Corpus:
             raise UserError(f"data.{missing[0]} needs a value, such as 0.05")
         fractions = {name: data[name] for name in names}
         source = SOURCES.build(source_settings(data))
+        check_type("data.rare_classes", data.get("rare_classes"), Literal["train"] | None)
+        if data.get("rare_classes"):
+            source = TrainsOnRareClasses(source, fractions)
         return cls(WithoutRepeated(source, fractions) if data.get("drop_repeated") else source, fractions)
 
     def tokenize(self, tokenizer: PreTrainedTokenizerFast, cache_dir: Path) -> TokenizedCorpus:
@@ -48,7 +53,7 @@ class Corpus:
 
 def source_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of the config group ``data`` that are about the source alone."""
-    about_splits = ("validation_fraction", "test_fraction", "drop_repeated")
+    about_splits = ("validation_fraction", "test_fraction", "rare_classes", "drop_repeated")
     return {key: value for key, value in data.items() if key not in about_splits}
 
 

@@ -1,42 +1,25 @@
 """Documents that are evaluated and trained on: exact copies are skipped on demand, near copies are counted."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from roformer.data.cache import content_key
-from roformer.data.sources import Document, Source
+from roformer.data.sources import Document
 from roformer.data.splits import split_documents, text_hash
 from roformer.data.token_store import TokenizedSplit
+from roformer.data.wrapped import WrappedSource
 from roformer.extras import require
 
 SHINGLE = 5  # tokens
 _PERMUTATIONS = 128
 
 
-class WithoutRepeated(Source):
-    """A source without the training documents whose text is that of an evaluated document.
-
-    Args:
-        source: read twice.
-        fractions: ``validation_fraction`` and ``test_fraction``.
-    """
-
-    def __init__(self, source: Source, fractions: dict[str, float]) -> None:
-        self.source, self.fractions = source, fractions
+class WithoutRepeated(WrappedSource):
+    """A source without the training documents whose text is that of an evaluated document."""
 
     def fingerprint(self) -> str:
         return content_key("without repeated", self.source.fingerprint(), self.fractions)
-
-    def provided_splits(self) -> frozenset[str]:
-        return self.source.provided_splits()
-
-    def unread_files(self) -> Counter[str]:
-        return self.source.unread_files()
-
-    def doubts(self) -> list[str]:
-        return self.source.doubts()
 
     def documents(self) -> Iterator[Document]:
         self.source.skipped = self.skipped

@@ -43,8 +43,8 @@ def doubtful(names: Mapping[str, str | None], *, texts: bool) -> str | None:
     titles = [name for name, split in names.items() if split and _WORD.search(_BEGINS.sub("", name.split(".")[0]))]
     if texts and titles:
         return (
-            f"{titles[0]} {_and(len(titles) - 1)}taken for a split for the name ({names[titles[0]]}), while files next "
-            "to it have none; rename what is a document"
+            f"{titles[0]} {_and(len(titles) - 1)}taken for a split for the name ({names[titles[0]]}), while files "
+            "next to it have none; rename what is a document"
         )
     inside = [name for name, split in names.items() if not split and _HOLDS.search(name)]
     if not texts and inside:
