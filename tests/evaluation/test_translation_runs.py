@@ -69,3 +69,16 @@ def test_other_test_sets_are_not_compared(results):
     results[0]["metrics"]["references"] = results[0]["metrics"]["references"][1:]
     with pytest.raises(UserError, match="different test sets"):
         translations(results)
+
+
+def test_paired_tests_have_the_tokens_of_the_score(results):
+    """Catches a p-value of Chinese sentences as single words, next to a BLEU of their characters."""
+    for result in results:
+        references = [f"红桥晚红天灯头明山雨关{number}号" for number in range(len(result["metrics"]["references"]))]
+        better = result["run"]["position"]["name"] == "none"
+        result["metrics"] |= {
+            "references": references,
+            "signature": result["metrics"]["signature"].replace("tok:13a", "tok:zh"),
+            "translations": [text if better else text[::-1] for text in references],
+        }
+    assert max(translations(results)["encodings"]["none"]["bootstrap"]) < 0.01

@@ -12,6 +12,7 @@ from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.results.schema import to_json
+from roformer.sections.translation.bleu import tokenizer_for, tokenizer_of
 from roformer.sections.translation.measure import TranslationQuality, compound_split_bleu
 from roformer.training.warm_start import build_model
 from tests.tiny_runs import evaluation
@@ -156,6 +157,33 @@ def test_a_run_is_scored_on_its_test_split(tiny_runs, tmp_path):
     assert metrics["bleu"] == BLEU().corpus_score(metrics["translations"], [metrics["references"]]).score
     assert "tok:13a" in metrics["signature"]
     assert 0 < metrics["loss"] < 6
+
+
+SCRIPTS = {
+    "13a": [
+        "A dog sleeps.",
+        "Ein Hund schläft.",
+        "Собака спит.",
+        "كلب ينام",
+        "개가 잔다.",
+        "कुत्ता सोता है।",
+        "",
+        "東京 is big.",
+    ],
+    "zh": ["红桥晚红天灯头明山雨关。", "GPU 在训练模型,模型很大很大很大"],
+    "char": ["犬が寝ている。", "หมานอน", "ຫມານອນ", "ឆ្កែដេក", "ခွေးအိပ်နေသည်", "ཁྱི་ཉལ་"],
+}
+
+
+@pytest.mark.parametrize(("tokenizer", "text"), [(name, text) for name, texts in SCRIPTS.items() for text in texts])
+def test_bleu_has_the_words_of_the_script(tokenizer, text):
+    """Catches a perfect Chinese translation with a BLEU of zero, and another tokenizer for languages with blanks."""
+    assert tokenizer_for([text] * 6) == tokenizer
+    metric = BLEU(tokenize=tokenizer_for([text] * 6))
+    if len(text) > 5 and tokenizer != "13a":
+        assert metric.corpus_score([text] * 6, [[text] * 6]).score > 99.9
+        assert compound_split_bleu([text] * 6, [text] * 6) > 99.9
+        assert tokenizer_of(str(metric.get_signature())) == tokenizer
 
 
 def test_compounds_are_split_at_hyphens():

@@ -12,6 +12,7 @@ from roformer.results.comparison import Comparison
 from roformer.results.intervals import Difference, Interval, holm, interval, paired_by_seed
 from roformer.results.records import BySeed, Records
 from roformer.sections.section import SECTIONS, Section
+from roformer.sections.translation.bleu import tokenizer_of
 
 FAMILY = "translation"
 
@@ -166,7 +167,7 @@ def _bootstrap(runs: BySeed[Metrics], reference: BySeed[Metrics]) -> tuple[float
     for seed in sorted(runs.keys() & reference.keys()):
         ours, theirs = runs[seed], reference[seed]
         systems = [("reference", list(theirs.translations)), ("other", list(ours.translations))]
-        metrics = {"BLEU": BLEU(references=[list(ours.references)])}
+        metrics = {"BLEU": BLEU(references=[list(ours.references)], tokenize=tokenizer_of(ours.signature))}
         _, scores = PairedTest(systems, metrics, references=None, test_type="bs")()
         equal = scores["BLEU"][0].score == scores["BLEU"][1].score  # the test would call that significant
         values.append(1.0 if equal else float(scores["BLEU"][1].p_value))

@@ -9,6 +9,7 @@ from roformer.data.splits import split_documents
 from roformer.model import RoFormerForConditionalGeneration
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.sections.translation import FAMILY, Metrics
+from roformer.sections.translation.bleu import tokenizer_for
 from roformer.tasks.translation import BEAMS, LENGTH_PENALTY, Translation
 
 
@@ -16,7 +17,7 @@ from roformer.tasks.translation import BEAMS, LENGTH_PENALTY, Translation
 class TranslationQuality(Evaluator[Translation, Metrics]):
     """Beam search with 4 beams and a length penalty of 0.6; keeps each translation, for paired tests."""
 
-    version = 1
+    version = 2
     families = (FAMILY,)
     metrics = Metrics
 
@@ -30,7 +31,7 @@ class TranslationQuality(Evaluator[Translation, Metrics]):
         translations = run.task.translate(
             model, "test", num_beams=BEAMS, length_penalty=LENGTH_PENALTY, batch_tokens=self.config.batch_tokens
         )
-        metric = BLEU()
+        metric = BLEU(tokenize=tokenizer_for(references))
         return Metrics(
             bleu=metric.corpus_score(translations, [references]).score,
             signature=str(metric.get_signature()),
@@ -45,11 +46,10 @@ class TranslationQuality(Evaluator[Translation, Metrics]):
 
 def compound_split_bleu(translations: Sequence[str], references: Sequence[str]) -> float:
     """Returns BLEU of tokens, each part of a compound with a hyphen a token, as Vaswani et al. and their followers
-    count; with the tokens of mteval-v13a, not of Moses."""
+    count; with the tokens of sacreBLEU, not of Moses."""
     from sacrebleu.metrics import BLEU
-    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-    tokenize = Tokenizer13a()
+    tokenize = BLEU(tokenize=tokenizer_for(references)).tokenizer
     ours, theirs = (
         [re.sub(r"(\S)-(?=\S)", r"\1 ##AT##-##AT## ", tokenize(text)) for text in texts]
         for texts in (translations, references)
