@@ -32,7 +32,9 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
     if not _fits(value, annotation):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} must be a finite number, got {value}")
-        raise UserError(f"{name}={value!r} is not possible (allowed: {_allowed(annotation)})")
+        like_text = isinstance(value, int | float) and _fits(str(value), annotation)
+        quotes = f"; a text needs quotes within quotes: \"'{value}'\"" if like_text else ""
+        raise UserError(f"{name}={value!r} is not possible (allowed: {_allowed(annotation)}{quotes})")
 
 
 def _allowed(annotation: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.errors import UserError
 from roformer.position import POSITION_ENCODINGS
-from roformer.registry import Registry, did_you_mean
+from roformer.registry import Registry, check_type, did_you_mean
 
 
 class Animal:
@@ -98,6 +98,10 @@ def test_value_of_another_type_is_refused() -> None:
     """Catches a word where a number belongs, which would end in a traceback somewhere inside."""
     with pytest.raises(UserError, match=r"rope_theta='abc' is not possible \(allowed: float\)"):
         POSITION_ENCODINGS.check({"name": "rope", "rope_theta": "abc"})
+    with pytest.raises(UserError, match=r"allowed: str or list\[str\]; a text needs quotes within quotes: \"'1'\""):
+        check_type("text_column", 1, str | list[str])
+    with pytest.raises(UserError, match=r"\(allowed: int or null\)"):
+        check_type("rows", ["1"], int | None)
     # a whole number is a float, too
     assert POSITION_ENCODINGS.check({"name": "rope", "rope_theta": 500}) == {"rope_theta": 500}
 

@@ -271,3 +271,13 @@ def test_fingerprints_follow_the_settings_of_formats(tmp_path: Path) -> None:
 
     assert len({key(), key(encoding="latin-1"), key(delimiter=";"), key(sample_by="line")}) == 4
     assert key() == "f414c5a24d4922cc8c4f"  # of version 0.1
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl.gz"])
+def test_the_byte_that_is_no_text_is_named(tmp_path: Path, name: str) -> None:
+    """Catches a place that counts from the block in which the byte is."""
+    row = ('{"text": "é"}\n' if "json" in name else "text\n" * 3 + "é\n").encode()
+    content = row * 10_000 + b"caf\xe9"
+    path = write(tmp_path, {name: gzip.compress(content) if name.endswith("gz") else content})
+    with pytest.raises(UserError, match=rf"{name} is not UTF-8 text: .* at byte {len(content) - 1} \(convert"):
+        texts_of(path)

@@ -1,6 +1,7 @@
 """Opens text files in any encoding, compressed or not."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -98,11 +99,12 @@ def open_text(path: Path, form: TextFormat = USUAL, newline: str | None = None) 
             with io.TextIOWrapper(file, encoding, newline=newline) as text:
                 yield text
     except UnicodeError as error:
-        where = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
-        reason = error.reason if isinstance(error, UnicodeDecodeError) else one_line(error)
-        name = encoding.removesuffix("-sig").upper()
+        reason = one_line(error)
+        if isinstance(error, UnicodeDecodeError):
+            reason = f"{error.reason} at byte {_undecodable(path, encoding)}"
         raise UserError(
-            f"{path} is not {name} text: {reason}{where} (convert it, or set data.encoding, such as latin-1)"
+            f"{path} is not {encoding.removesuffix('-sig').upper()} text: {reason} (convert it, or set data.encoding, "
+            "such as latin-1)"
         ) from error
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if getattr(error, "errno", None) is not None:
@@ -114,6 +116,21 @@ def refuse_pointer(path: Path, head: bytes) -> None:
     """Raises ``UserError`` if a file that begins like this only says where git-lfs keeps its content."""
     if head.startswith(_POINTER):
         raise UserError(f"{path} is a pointer of git-lfs, not the file itself; fetch it with git lfs pull")
+
+
+def _undecodable(path: Path, encoding: str) -> int:
+    """Returns the place of the first byte that cannot be decoded; errors of a stream count from its last block."""
+    decoder, start = codecs.getincrementaldecoder(encoding)(), 0
+    with _decompressed(path) as file:
+        while True:
+            block, pending = file.read(2**20), len(decoder.getstate()[0])
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return start - pending + error.start
+            if not block:
+                return start
+            start += len(block)
 
 
 def _decompressed(path: Path) -> IO[bytes]:
