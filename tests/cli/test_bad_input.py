@@ -85,7 +85,7 @@ BROKEN_FILES = {
     ),
     "not UTF-8": ({"a.txt": b"caf\xe9 au lait"}, "a.txt is not UTF-8 text: invalid continuation byte at byte 3"),
     "parquet": ({"a.parquet": "no"}, "a.parquet is not a readable parquet file"),
-    "semicolons": ({"a.csv": csv_rows(["1;x"], "id;text")}, "not ','; set data.delimiter=';'"),
+    "semicolons": ({"a.csv": csv_rows(["1;x"], "id;text")}, "not ','; set data.delimiter=semicolon"),
     "line of a mistake": ({"a.jsonl": '{"text": "a"}\n{"text":\n'}, "a.jsonl, line 2 is not JSON"),
     "nothing but archives": ({"a.jsonl.zip": ""}, "corpus; it has 1 .jsonl.zip files (supported"),
     "damaged archive": ({"a.jsonl.gz": b"\x1f\x8b\x08\0\0"}, "a.jsonl.gz is a damaged archive: "),

@@ -127,7 +127,7 @@ def test_settings_of_formats_are_checked(tmp_path: Path, setting: dict[str, str]
         texts_of(write(tmp_path, {"a.txt": "x"}), **setting)
 
 
-@pytest.mark.parametrize(("delimiter", "character"), [(";", ";"), ("tab", "\t"), ("\\t", "\t"), ("|", "|")])
+@pytest.mark.parametrize(("delimiter", "character"), [("semicolon", ";"), (";", ";"), ("tab", "\t"), ("|", "|")])
 def test_a_delimiter_can_be_given(tmp_path: Path, delimiter: str, character: str) -> None:
     """Catches tables of a Europe of semicolons."""
     path = write(tmp_path, {"a.csv": pandas.DataFrame(ROWS).to_csv(index=False, sep=character)})

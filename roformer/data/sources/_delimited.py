@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roformer.data.sources._columns import Row, check_columns
-from roformer.data.sources._opening import TextFormat, open_text, suffix_of
+from roformer.data.sources._opening import DELIMITERS, TextFormat, open_text, suffix_of
 from roformer.errors import UserError, one_line
 
 _OTHER_SEPARATOR = re.compile(r"[;\t|,]")
@@ -49,10 +49,10 @@ def _check_header(path: Path, columns: Sequence[str], header: list[str], separat
     if header[0].startswith("sep="):
         raise UserError(f"{path} begins with the line '{header[0]}', which is for Excel; remove that line")
     if columns[0] not in header and len(header) == 1 and (other := _OTHER_SEPARATOR.search(header[0])):
-        value = "tab" if other[0] == "\t" else f"'{other[0]}'"
+        name = next(name for name, character in DELIMITERS.items() if character == other[0])
         raise UserError(
             f"{path} has one column, '{header[0][:60]}': its separator seems to be {other[0]!r}, not {separator!r}; "
-            f"set data.delimiter={value}"
+            f"set data.delimiter={name}"
         )
     if not quotes and any(f'"{column}"' in header for column in columns):
         raise UserError(f"{path} has its columns in quotes: {_QUOTES_ARE_TEXT}")

@@ -26,7 +26,8 @@ _BYTE_ORDER_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
-_TAB = ("tab", "\\t")  # as it can be written on a command line
+DELIMITERS = {"comma": ",", "pipe": "|", "semicolon": ";", "tab": "\t"}
+"""Characters that a command line takes in quotes within quotes only, by name."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class TextFormat:
 
     Attributes:
         encoding: Python's name of the encoding; None for UTF-8. A byte order mark in a file says more.
-        delimiter: what separates the columns of .csv and .tsv, ``tab`` for a tab; None for a comma and a tab.
+        delimiter: what separates the columns of .csv and .tsv, a character or a name of ``DELIMITERS``; None for a
+            comma and a tab.
 
     Raises:
         UserError: if there is no such encoding, or the delimiter is not one character.
@@ -55,12 +57,13 @@ class TextFormat:
         separator = self.separator(",")
         if len(separator) != 1 or separator in '"\r\n':
             raise UserError(
-                f"data.delimiter={self.delimiter} is not one character that can separate columns, such as ';' or tab"
+                f"data.delimiter={self.delimiter} is not one character that can separate columns, or one of "
+                f"{', '.join(DELIMITERS)}"
             )
 
     def separator(self, usual: str) -> str:
         """Returns the character that separates columns."""
-        return "\t" if self.delimiter in _TAB else (usual if self.delimiter is None else self.delimiter)
+        return usual if self.delimiter is None else DELIMITERS.get(self.delimiter, self.delimiter)
 
     def key(self) -> list[list[str]]:
         """Returns what a cache depends on: nothing where the format is the usual one, as caches of before had none."""
