@@ -9,7 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from roformer.attention import ATTENTION_BACKENDS
-from roformer.config import EvaluateConfig, TrainConfig
+from roformer.config import EvaluateConfig, TrainConfig, data_name
 from roformer.data import SOURCES
 from roformer.data.corpus import Corpus, source_settings
 from roformer.errors import UserError
@@ -210,3 +210,19 @@ def test_each_encoding_and_backend_trains(tiny_runs, tmp_path, choice, task):
     assert len(losses) == 2
     assert all(0 < loss < 10 for loss in losses)
     assert (run / "export" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"name": "text", "path": "my/v[2].txt"}, "v[2]"),
+        ({"name": "text", "path": "my/corpus/*.jsonl"}, "corpus"),
+        ({"name": "text", "path": "*/*.jsonl"}, "text"),
+        ({"name": "text", "path": ["my/a.csv", "b.csv"]}, "a"),
+        ({"name": "hub", "dataset": "stanfordnlp/imdb"}, "imdb"),
+        ({"name": "docs"}, "docs"),
+    ],
+)
+def test_a_corpus_has_a_name_for_folders(data, name):
+    """Catches the folder "mlm-*-rope-seed1", which is a pattern."""
+    assert data_name(data) == name

@@ -81,8 +81,8 @@ class Classification(SequenceTask):
                 more = f", and {len(there) - _LISTED:,} more" if len(there) > _LISTED else ""
                 raise UserError(
                     f"label '{names[label]}' of the {split} split is not in the train split (labels there: "
-                    f"{', '.join(there[:_LISTED])}{more}); change the data or its split, or "
-                    "train on such classes with data.rare_classes=train"
+                    f"{', '.join(there[:_LISTED])}{more}); change the data or its split, "
+                    "or, if splits are drawn, set data.rare_classes=train"
                 )
 
     @classmethod

@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from roformer.cli.errors import fault_of_the_machine
+from roformer.data.corpus import missing_path
 from roformer.errors import UserError
 from roformer.evaluation.harness import evaluate
-from roformer.evaluation.runs import Run
+from roformer.evaluation.runs import Run, find_runs
 from roformer.io import DIGESTS
 from roformer.runs import RunFolder
 from tests.tiny_runs import evaluation
@@ -98,3 +99,25 @@ def test_data_are_found_from_elsewhere(tmp_path, monkeypatch):
     assert run.data["path"] == str(tmp_path / "there" / "t.txt")
     monkeypatch.chdir(tmp_path / "there")
     assert run.data["path"] == "t.txt"
+
+
+def test_each_path_of_a_corpus_is_found_from_elsewhere(tmp_path, monkeypatch):
+    """Catches a list of files, or a pattern, that an evaluation cannot find, or of which it finds a part."""
+    there = tmp_path / "there"
+    there.mkdir()
+    for name in ("a.txt", "b.jsonl"):
+        (there / name).write_text("x")
+    monkeypatch.chdir(tmp_path)
+    run = Run(tmp_path, {"data": {"path": ["a.txt", "*.jsonl"]}}, {"working_directory": str(there)})
+    assert run.data["path"] == [str(there / "a.txt"), str(there / "*.jsonl")]
+    assert missing_path(run.data) is None
+    assert missing_path(run.config["data"]) == "a.txt"
+    assert missing_path({"path": [str(there / "a.txt"), "*.csv"]}) == "*.csv"
+    assert missing_path({"name": "docs"}) is None
+
+
+def test_a_folder_with_brackets_is_a_run(copied, tmp_path):
+    """Catches a run named after a file "v[2].txt" that no pattern finds."""
+    named = copied.rename(copied.parent / "mlm-v[2]-rope")
+    (found,), _ = find_runs([str(named)])
+    assert found.folder == named
