@@ -176,6 +176,9 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     for name, content in {"a.jsonl": '{"text": "a", "text": "b"}', "a.json": '[{"text": "a", "text": "b"}]'}.items():
         with pytest.raises(UserError, match=r"line 1 cannot be read: it has 'text' twice"):
             texts_of(write(tmp_path / name, {name: content}))
+    nested = write(tmp_path / "nested", {"a.jsonl": '{"translation": {"en": "a", "en": "b"}}'})
+    with pytest.raises(UserError, match=r"it has 'en' twice"):
+        texts_of(nested, text_column="translation.en")
     table = pyarrow.table([["a"], ["b"]], names=["text", "text"])
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"two columns named 'text'"):
@@ -281,3 +284,20 @@ def test_the_byte_that_is_no_text_is_named(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, {name: gzip.compress(content) if name.endswith("gz") else content})
     with pytest.raises(UserError, match=rf"{name} is not UTF-8 text: .* at byte {len(content) - 1} \(convert"):
         texts_of(path)
+
+
+def test_a_damaged_arrow_file_is_refused(tmp_path: Path) -> None:
+    """Catches a traceback, and offsets out of bounds that end the process."""
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path)
+    (file,) = tmp_path.glob("*.arrow")
+    whole = file.read_bytes()
+    damaged = {
+        "half": whole[: len(whole) // 2],
+        "name": whole.replace(b"text", b"te\xfft"),
+        "offset": whole.replace((len(TEXTS[0].encode())).to_bytes(4, "little"), b"\xff\xff\xff\x7f", 1),
+        "none": b"",
+    }
+    for content in damaged.values():
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=r"is not a file of datasets\.save_to_disk"):
+            texts_of(str(tmp_path))

@@ -23,7 +23,7 @@ def read_parquet(path: Path, columns: Sequence[str], form: TextFormat) -> Iterat
             outer = _outer(path, columns, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_BATCH, columns=outer):
                 yield from _rows(path, columns, batch)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a readable parquet file: {one_line(error)}") from error
 
 
@@ -33,13 +33,14 @@ def read_arrow(path: Path, columns: Sequence[str], form: TextFormat) -> Iterator
 
     _check_pointer(path)
     try:
-        with pyarrow.memory_map(str(path)) as file, pyarrow.ipc.open_stream(file) as batches:
+        with pyarrow.OSFile(str(path)) as file, pyarrow.ipc.open_stream(file) as batches:
             outer = _outer(path, columns, batches.schema.names)
             for batch in batches:
                 chosen = batch.select(outer)
+                chosen.validate(full=True)  # damaged offsets would end the process
                 for start in range(0, len(chosen), _BATCH):
                     yield from _rows(path, columns, chosen.slice(start, _BATCH))
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:  # KeyError: of an unknown type
         raise UserError(f"{path} is not a file of datasets.save_to_disk: {one_line(error)}") from error
 
 

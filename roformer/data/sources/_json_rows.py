@@ -1,7 +1,8 @@
 """Reads the rows of JSON files: one object per line, a list of objects, or objects one after the other."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ def _is_json(line: str) -> bool:
 
 def _one_after_the_other(text: str, path: Path, columns: Sequence[str]) -> Iterator[Any]:
     """Yields the JSON values of a text, which may span several lines each."""
-    decoder, place = json.JSONDecoder(object_pairs_hook=partial(_object, columns)), 0
+    decoder, place = json.JSONDecoder(object_pairs_hook=partial(_object, _names(columns))), 0
     while place < len(text):
         if text[place].isspace():
             place += 1
@@ -59,8 +60,15 @@ def _one_after_the_other(text: str, path: Path, columns: Sequence[str]) -> Itera
 
 def _parsed(text: str, path: Path, line: int, columns: Sequence[str]) -> Any:
     """Returns what a JSON text holds that begins at this line of a file."""
+    names = _names(columns)
+    twice = any(text.count(f'"{name}"') > 1 for name in names)  # the hook takes as long as parsing
     with _naming(path, line):
-        return json.loads(text, object_pairs_hook=partial(_object, columns))
+        return json.loads(text, object_pairs_hook=partial(_object, names) if twice else None)
+
+
+def _names(columns: Sequence[str]) -> set[str]:
+    """Returns the keys that columns such as ``translation.en`` may stand for."""
+    return {name for column in columns for name in (column, *column.split("."))}
 
 
 @contextmanager
@@ -75,12 +83,12 @@ def _naming(path: Path, line: int) -> Iterator[None]:
         raise UserError(f"{path}, line {line} cannot be read: {one_line(error)}") from error
 
 
-def _object(columns: Sequence[str], pairs: list[tuple[str, Any]]) -> Row:
+def _object(requested: Set[str], pairs: list[tuple[str, Any]]) -> Row:
     """Returns a JSON object; raises ValueError if it has a requested key twice."""
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        if twice := [column for column in columns if names.count(column) > 1]:
+        counts = Counter(name for name, _ in pairs if name in requested)
+        if twice := [name for name, count in counts.items() if count > 1]:
             raise ValueError(f"it has '{twice[0]}' twice")
     return row
 
