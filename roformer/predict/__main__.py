@@ -107,7 +107,7 @@ def _chunks(export: "Export", arguments: argparse.Namespace) -> Iterator[list[tu
     """
     from roformer.data.sources import is_table, read_inputs
 
-    asked, has_columns = arguments.text_column, is_table(arguments.texts)
+    asked, has_columns = arguments.text_column, is_table(Path(arguments.texts))
     if asked and not has_columns:
         raise UserError(f"--text-column={asked} is for tables, and {arguments.texts} is none; leave it out")
     columns = asked.split(",") if asked else export.columns if has_columns else ["text"]

@@ -1,8 +1,9 @@
 """Sources of documents, one file each. The file's name is the name in ``conf/data/``."""
 
 from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
-from roformer.data.sources._inputs import STDIN, is_table, read_inputs, text_columns
+from roformer.data.sources._inputs import STDIN, read_inputs, text_columns
 from roformer.data.sources._synthetic import LabeledWords, SyntheticSource
+from roformer.data.sources._tables import is_table
 
 SOURCES.discover(__path__, __name__)
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roformer.data.sources._tables import READERS, cell_text, columns_of, read_rows
+from roformer.data.sources._columns import cell_text, columns_of
+from roformer.data.sources._opening import open_text, suffix_of
+from roformer.data.sources._tables import READERS, is_table, read_rows
 from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
 
@@ -19,21 +21,16 @@ def text_columns(data: Mapping[str, Any]) -> list[str]:
     return columns_of(data.get("text_column") or "text")
 
 
-def is_table(path: str) -> bool:
-    """Returns whether inputs come from the columns of a table."""
-    return Path(path).suffix.lower() in READERS
-
-
 def read_inputs(path: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yields the texts of each input, in order: of every row of a table, or the only one of every line. What is null
     or blank is an empty text.
 
     Args:
-        path: a table, a .txt file, or "-" for standard input.
+        path: a table or a .txt file, compressed or not, or "-" for standard input.
         columns: of a table.
 
     Raises:
-        UserError: if there is no such file, it is of another type, lacks a column, or is not UTF-8.
+        UserError: if there is no such file, it is of another type, lacks a column, or has another encoding.
     """
     if path == STDIN:
         yield from _lines(sys.stdin.buffer, "standard input")
@@ -42,24 +39,29 @@ def read_inputs(path: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     if not file.is_file():
         found = "is no file" if file.exists() else "does not exist"
         raise UserError(f"{path} {found} (give a file, relative to {Path.cwd()}, or - for standard input)")
-    if is_table(path):
+    if is_table(file):
         for number, row in enumerate(read_rows(file, columns), 1):
             cells = (cell_text(row[column], f"{file}, row {number}, column '{column}'") for column in columns)
             yield tuple(cell or "" for cell in cells)
-    elif file.suffix.lower() == ".txt":
-        with file.open("rb") as lines:
-            yield from _lines(lines, path)
+    elif suffix_of(file) == ".txt":
+        with open_text(file) as lines:
+            yield from (_input(line) for line in lines)
     else:
         supported = ", ".join([".txt", *READERS])
         raise UserError(f"{path} has an unsupported file type (supported: {supported}, or - for standard input)")
 
 
+def _input(line: str) -> tuple[str, ...]:
+    text = line.rstrip("\r\n")
+    return (text if text.strip() else "",)
+
+
 def _lines(lines: Iterable[bytes], where: str) -> Iterator[tuple[str, ...]]:
     for number, line in enumerate(lines, 1):
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{where}, line {number} is not UTF-8 text: {error.reason} at byte {error.start} (convert it)"
             ) from error
-        yield (text if text.strip() else "",)
+        yield _input(text)
