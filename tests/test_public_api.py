@@ -8,6 +8,7 @@ import pytest
 
 import roformer
 from roformer.extras import EXTRA_OF
+from tests.choices import POSITION
 from tests.commands import ROOT
 
 SIZES = "num_hidden_layers=1, hidden_size=32, num_attention_heads=2, intermediate_size=8"
@@ -62,3 +63,17 @@ def test_auto_classes_know_the_models(first):
     config = f"AutoConfig.for_model('roformer_lab', {SIZES}, position={{'name': 'none'}})"
     (line,) = python(f"{first}; print(type(AutoModelForMaskedLM.from_config({config})).__module__)")
     assert line == "roformer.model.heads"
+
+
+@pytest.mark.parametrize("wish", ["from roformer import RotaryEmbedding", "from roformer.position import *"])
+def test_positions_need_torch_only(wish):
+    """Catches an encoding, or the layer for other models, that imports transformers: seconds and 150 MiB more."""
+    build = (
+        "from roformer.position import POSITION_ENCODINGS, ModelShape;"
+        "more = {'randomized': {'base_encoding': {'name': 'rope'}}};"
+        "built = [POSITION_ENCODINGS.build({'name': n, **more.get(n, {})}, ModelShape(8)) for n in POSITION_ENCODINGS]"
+    )
+    code = f"import sys; {wish}; {build}; print(len(built)); print(*sys.modules)"
+    count, names = python(code)
+    assert int(count) == len(POSITION)
+    assert not (HEAVY - {"torch"}) & {name.split(".")[0] for name in names.split()}

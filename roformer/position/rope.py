@@ -11,7 +11,8 @@ from torch import Tensor
 
 from roformer.errors import UserError
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
-from roformer.position._frequencies import frequencies
+from roformer.position._frequencies import angles_at, frequencies
+from roformer.position._rotation import rotate_half, rotate_interleaved
 
 Layout = Literal["interleaved", "half"]
 FrequencyBand = Literal["all", "high", "low"]
@@ -53,6 +54,7 @@ class RotaryPositionEncoding(PositionEncoding):
         super().__init__()
         if not 0 < partial_rotary_factor <= 1:  # nan, too
             raise UserError(f"rope: partial_rotary_factor must lie in (0, 1], got {partial_rotary_factor}")
+        self.head_size = shape.head_size
         self.rotary_size = round(shape.head_size * partial_rotary_factor)
         if self.rotary_size % 2 or not self.rotary_size:
             raise UserError(
@@ -86,33 +88,28 @@ class RotaryPositionEncoding(PositionEncoding):
             thetas[slice(half, None) if self.frequency_band == "high" else slice(half)] = 0
         return thetas
 
+    def angles(self, position_ids: Tensor) -> Tensor:
+        """Maps positions (B or 1, L), whole or fractional, to angles (B or 1, L, R/2), in radians."""
+        return angles_at(position_ids[..., None], self.frequencies(position_ids))
+
     def prepare(self, position_ids: Tensor) -> PositionState:
-        """Maps positions (B or 1, L), whole or fractional, to e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12).
+        """Maps positions to what ``rotate`` multiplies by: e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12), or
+        its real and imaginary part where complex numbers are slow (``half``) or unknown (exported graphs).
 
         The angles are float64 (where the device has it) and outside autocast: in bfloat16 the angle at position 500
         is off by more than a radian.
         """
         with torch.autocast(position_ids.device.type, enabled=False):
-            thetas = self.frequencies(position_ids)
-            angles = position_ids[:, None, :, None].to(thetas.dtype) * thetas
-            freqs_cis = torch.complex(angles.cos().float(), angles.sin().float())
-            return (freqs_cis if self.attention_scaling == 1 else freqs_cis * self.attention_scaling,)
+            angles = self.angles(position_ids)[:, None]
+            cos, sin = angles.cos().float(), angles.sin().float()
+            is_real = self.layout == "half" or torch.compiler.is_exporting()
+            turn = (cos, sin) if is_real else (torch.complex(cos, sin),)
+            return turn if self.attention_scaling == 1 else tuple(each * self.attention_scaling for each in turn)
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
-        """Rotates (..., L, D) by the angles of ``state``, in float32 at least; the result has the dtype of ``x``.
-
-        A pair of channels is a complex number, so the four products of eq. 34 read and write memory once.
-        """
-        (freqs_cis,) = state
+        """Rotates (..., L, D) by the angles of ``state``, in float32 at least; the result has the dtype of ``x``."""
         rotary, rest = x[..., : self.rotary_size], x[..., self.rotary_size :]
-        precise = torch.promote_types(x.dtype, torch.float32)
-        rotary = rotary.to(precise, memory_format=torch.contiguous_format).contiguous()
-        if self.layout == "interleaved":
-            rotated = torch.view_as_real(torch.view_as_complex(rotary.unflatten(-1, (-1, 2))) * freqs_cis).flatten(-2)
-        else:
-            rotated = torch.complex(*rotary.chunk(2, dim=-1)) * freqs_cis
-            rotated = torch.cat((rotated.real, rotated.imag), dim=-1)
-        rotated = rotated.to(x.dtype)
+        rotated = (rotate_half if self.layout == "half" else rotate_interleaved)(rotary, state)
         return torch.cat((rotated, rest), dim=-1) if rest.shape[-1] else rotated
 
     @staticmethod
@@ -120,27 +117,54 @@ class RotaryPositionEncoding(PositionEncoding):
         """Returns how many positions the longest document of a batch spans, a 0-dimensional number."""
         return position_ids.max() - position_ids.min() + 1
 
-    def forward(self, query: Tensor, key: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotates (B, H, L, D) queries and keys at positions (B or 1, L); for use outside of this package's models."""
-        state = self.prepare(position_ids)
-        return self.rotate(query, state), self.rotate_key(key, state)
-
-
-class RotaryEmbedding(RotaryPositionEncoding):
-    """RoPE for other models: ``RotaryEmbedding(head_dim=64)(query, key, position_ids)``.
-
-    Args:
-        head_dim: D.
-        rope_theta, layout, partial_rotary_factor: as in ``RotaryPositionEncoding``.
-    """
-
-    def __init__(
+    def forward(
         self,
-        head_dim: int,
+        query: Tensor,
+        key: Tensor,
+        position_ids: Tensor | None = None,
         *,
-        rope_theta: float = 10000.0,
-        layout: Layout = "interleaved",
-        partial_rotary_factor: float = 1.0,
-    ) -> None:
-        shape = ModelShape(hidden_size=head_dim)
-        super().__init__(shape, rope_theta=rope_theta, layout=layout, partial_rotary_factor=partial_rotary_factor)
+        offset: int = 0,
+        sequence_dim: Literal[1, 2] = 2,
+    ) -> tuple[Tensor, Tensor]:
+        """Rotates queries and keys of an attention outside of this package's models.
+
+        Args:
+            query: (B, H, Q, D), of the last Q of the L tokens: of all, unless keys come from a cache.
+            key: (B, H, L, D); it may have fewer heads.
+            position_ids: of the keys, (L,) or (B or 1, L), whole or fractional; by default they rise from ``offset``.
+            offset: position of the first key.
+            sequence_dim: 2 as above, 1 for (B, L, H, D).
+
+        Raises:
+            UserError: if the shapes do not fit.
+        """
+        for x in (query, key):
+            if x.dim() != 4 or x.shape[-1] != self.head_size:
+                raise UserError(
+                    f"queries and keys must be (batch, heads, length, {self.head_size}), or with sequence_dim=1 "
+                    f"(batch, length, heads, {self.head_size}), got {tuple(x.shape)}"
+                )
+        queries, keys = query.shape[sequence_dim], key.shape[sequence_dim]
+        if queries > keys:
+            raise UserError(
+                f"the queries are of the last keys, but there are {queries} queries and {keys} keys; give all keys"
+            )
+        state = self.prepare(self._positions(position_ids, offset, key, keys))
+        if sequence_dim == 1:
+            state = tuple(each.transpose(1, 2) for each in state)
+        query_state = tuple(each.narrow(sequence_dim, keys - queries, queries) for each in state)
+        return self.rotate(query, query_state), self.rotate_key(key, state)
+
+    def _positions(self, position_ids: Tensor | None, offset: int, key: Tensor, keys: int) -> Tensor:
+        """Returns the positions of the keys, (B or 1, L)."""
+        if position_ids is None:
+            return torch.arange(offset, offset + keys, device=key.device)[None]
+        if offset:
+            raise UserError(f"give position_ids or offset={offset}, not both")
+        given = position_ids[None] if position_ids.dim() == 1 else position_ids
+        if given.dim() != 2 or given.shape[0] not in (1, key.shape[0]) or given.shape[1] != keys:
+            raise UserError(
+                f"position_ids are those of the keys, ({keys},) or ({key.shape[0]}, {keys}), got "
+                f"{tuple(position_ids.shape)}"
+            )
+        return given

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from roformer.errors import UserError
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
-from roformer.position._frequencies import frequencies
+from roformer.position._frequencies import angles_at, frequencies
 
 
 @POSITION_ENCODINGS.register("sandwich")
@@ -39,7 +39,7 @@ class SandwichPositionEncoding(PositionEncoding):
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Maps positions (B or 1, L) to their waves, (B or 1, 1, L, S)."""
         thetas = frequencies(self.size, self.base, position_ids.device)
-        angles = position_ids[:, None, :, None].to(thetas.dtype) * thetas
+        angles = angles_at(position_ids[:, None, :, None], thetas)
         return (torch.cat((angles.sin(), angles.cos()), dim=-1).float(),)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from roformer.errors import UserError
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, Traits
-from roformer.position._frequencies import frequencies
+from roformer.position._frequencies import angles_at, frequencies
 
 
 @POSITION_ENCODINGS.register("sinusoidal")
@@ -39,6 +39,6 @@ class SinusoidalPositionEncoding(PositionEncoding):
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
         thetas = frequencies(self.size, self.base, position_ids.device)
-        angles = position_ids[..., None].to(thetas.dtype) * thetas
+        angles = angles_at(position_ids[..., None], thetas)
         waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)  # sin at 2t, cos at 2t + 1
         return hidden_states + self.scale * waves.to(hidden_states.dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from roformer.position._base import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState, Traits
-from roformer.position._frequencies import frequencies
+from roformer.position._frequencies import angles_at, frequencies
 from roformer.position._relative import gather_bias, positions_state, relative_positions, unique_offsets
 
 
@@ -38,7 +38,7 @@ class TransformerXLPositionEncoding(PositionEncoding):
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Raises ``UserError`` for fractional positions."""
         values, index = unique_offsets(relative_positions(state, query), "transformer_xl")
-        angles = values[:, None] * frequencies(self.size, self.base, values.device)
+        angles = angles_at(values[:, None], frequencies(self.size, self.base, values.device))
         waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
         keys = self.project[layer](waves.to(self.content_bias.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         content = self.content_bias[layer].to(key.dtype) @ key.mT

@@ -47,18 +47,18 @@ class XposPositionEncoding(RotaryPositionEncoding):
         self.scale_base, self.gamma = scale_base, gamma
 
     def prepare(self, position_ids: Tensor) -> PositionState:
-        """Returns what queries and what keys are multiplied by, both (B or 1, 1, L, R/2) in complex64."""
-        (freqs_cis,) = super().prepare(position_ids)
+        """Returns what queries and then what keys are multiplied by, each as in ``rope``."""
+        turn = super().prepare(position_ids)
         with torch.autocast(position_ids.device.type, enabled=False):
             pairs = torch.arange(0, self.rotary_size, 2, device=position_ids.device) / self.rotary_size
             zeta = (pairs + self.gamma) / (1 + self.gamma)
             # in the middle of the text, for its ends would be out of range; the product is the same
             middle = position_ids.max() // 2
             growth = zeta ** ((position_ids[:, None, :, None] - middle) / self.scale_base)
-            return freqs_cis * growth, freqs_cis / growth
+            return (*(each * growth for each in turn), *(each / growth for each in turn))
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
-        return super().rotate(x, state[:1])
+        return super().rotate(x, state[: len(state) // 2])
 
     def rotate_key(self, x: Tensor, state: PositionState) -> Tensor:
-        return super().rotate(x, state[1:])
+        return super().rotate(x, state[len(state) // 2 :])

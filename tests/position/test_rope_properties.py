@@ -114,7 +114,7 @@ def test_float64_stays_exact(layout):
     lengths = rotated.unflatten(-1, (-1, 2) if layout == "interleaved" else (2, -1))
     expected = x.unflatten(-1, (-1, 2) if layout == "interleaved" else (2, -1))
     axis = -1 if layout == "interleaved" else -2
-    sizes = state[0].to(torch.complex128).abs()
+    sizes = (state[0] if len(state) == 1 else torch.complex(*state)).to(torch.complex128).abs()
     torch.testing.assert_close(lengths.norm(dim=axis), expected.norm(dim=axis) * sizes, rtol=1e-12, atol=0)
 
 
