@@ -90,8 +90,8 @@ def damage(folder: Path) -> str | None:
 
 
 def _may_be_added(name: str) -> bool:
-    """Returns whether a file is ours or one that hubs and editors put into an export."""
-    return name == DIGESTS or name.startswith((".", "README"))
+    """Returns whether a file is ours or one that hubs, editors and ``roformer.export`` put into an export."""
+    return name == DIGESTS or name.startswith((".", "README", "model.onnx"))
 
 
 def has_digests(folder: Path) -> bool:

@@ -24,4 +24,6 @@ class SdpaAttention(SoftmaxAttention):
             mask = bias if mask is None else bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
         dropout = self.dropout.p if self.training else 0.0
         output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=plain)
+        if torch.compiler.is_exporting():  # which traces one kernel and writes another, with other strides
+            output = output.clone(memory_format=torch.contiguous_format)
         return output, None

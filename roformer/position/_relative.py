@@ -38,10 +38,12 @@ def unique_offsets(distance: Tensor, name: str) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: if a distance is fractional.
     """
-    lowest, highest = distance.min(), distance.max()
     if not torch.compiler.is_compiling() and bool((distance != distance.round()).any()):
         raise UserError(f"{name} takes whole positions; fractional position_ids need rope, alibi or fire")
-    return torch.arange(int(lowest), int(highest) + 1, device=distance.device), (distance - lowest).long()
+    distance = distance.long()
+    lowest, highest = distance.min().item(), distance.max().item()  # int() would ask torch.export for the number
+    torch._check(lowest <= highest)  # for torch.export, which knows neither
+    return torch.arange(lowest, highest + 1, device=distance.device), distance - lowest
 
 
 def gather_bias(scores: Tensor, index: Tensor) -> Tensor:
