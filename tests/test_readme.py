@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from roformer.config import EvaluateConfig, TrainConfig
 from roformer.training.validation import validate
+from tests.choices import POSITION, overridden_hooks
 from tests.commands import Commands
 from tests.documentation import ROOT, commands, python_blocks
 from tests.tiny_runs import composed
@@ -148,7 +149,7 @@ def test_the_commands_of_a_page_compose(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/guide/library.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/library.md", "docs/guide/position_layer.md"])
 def test_the_python_of_a_page_runs(tiny_runs, tmp_path, monkeypatch, page):
     """Catches an example that has drifted from the code; each may use the names of those before it."""
     tiny_runs.train(tmp_path / RUN)
@@ -159,6 +160,15 @@ def test_the_python_of_a_page_runs(tiny_runs, tmp_path, monkeypatch, page):
     assert blocks
     for block in blocks:
         exec(compile(block, page, "exec"), names)
+
+
+def test_the_page_on_positions_names_the_hooks_of_every_encoding():
+    """Catches an encoding that the page does not have, or a hook that an attention of one's own would not call."""
+    page = (ROOT / "docs/guide/position_layer.md").read_text()
+    rows = re.findall(r"^\| ([\w, ]+) \| (.*) \|$", page.split("| encodings | hooks |")[1], flags=re.MULTILINE)
+    named = {each: set(re.findall(r"`(\w+)`", hooks)) for names, hooks in rows for each in names.split(", ")}
+    assert named.pop("randomized") == {"map_positions", "base_encoding"}
+    assert named == {each: set(overridden_hooks(each)) for each in POSITION if each != "randomized"}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
