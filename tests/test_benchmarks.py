@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import attention_lengths, end_to_end, random_features, report, run
+from benchmarks import attention_lengths, end_to_end, random_features, report, rotation, run
 from benchmarks.contestants import (
     CONTESTANTS,
     OURS,
@@ -268,6 +268,23 @@ def test_attention_over_lengths(monkeypatch, tmp_path, capsys):
     assert f"{times['linear']:,.0f}" in report.block(report.read(file))
     report.attention_figure(report.read(file), tmp_path / "attention.svg")
     assert (tmp_path / "attention.svg").read_text().startswith("<?xml")
+
+
+def test_rotations_over_transformers(monkeypatch, tmp_path, capsys):
+    """Catches a layout that is omitted or does not rotate as transformers does, and a table of another unit."""
+    (query, key), half = torch.randn(2, 2, 3, 5, 8), rotation.rotation("half", [2, 3, 5, 8], torch.float32)
+    stock = rotation.rotation(rotation.STOCK, [2, 3, 5, 8], torch.float32)
+    for given, expected in zip(half(query, key), stock(query, key), strict=True):
+        torch.testing.assert_close(given, expected)
+    file = tmp_path / "rotation.json"
+    arguments = ["--shape", "2", "3", "5", "8", "--rounds", "1", "--eager", "--output", str(file)]
+    monkeypatch.setattr(sys, "argv", ["rotation", *arguments])
+    rotation.main()
+    seconds = json.loads(file.read_text())["rotation_seconds"]
+    assert set(seconds) == {f"{dtype}, {work}" for dtype in ("float32", "bfloat16") for work in rotation._WORK}
+    ratio = seconds["bfloat16, forward"]["half"] / seconds["bfloat16, forward"][rotation.STOCK]
+    assert f"{ratio:.2f}" in capsys.readouterr().out
+    assert f"{ratio:.2f}" in report.block(report.read(file))
 
 
 @pytest.mark.slow
