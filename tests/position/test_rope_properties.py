@@ -118,6 +118,13 @@ def test_float64_stays_exact(layout):
     torch.testing.assert_close(lengths.norm(dim=axis), expected.norm(dim=axis) * sizes, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("name", ["rope", "xpos", "rope_yarn"])
+def test_half_layout_has_real_numbers(name):
+    """Catches complex numbers where channels are not in pairs: they are copied, and torch.compile cannot fuse them."""
+    encoding = POSITION_ENCODINGS[name](SHAPE, layout="half")
+    assert {each.dtype for each in encoding.prepare(torch.arange(5)[None])} == {torch.float32}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rotation_of_bfloat16_rounds_once(layout):
     """Catches a rotation in bfloat16: its result must be the exact one, rounded once (half a unit in 2^-8)."""
