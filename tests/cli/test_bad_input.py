@@ -333,19 +333,11 @@ def test_checkpoints_that_do_not_fit(tiny_runs, pretrained, tmp_path, name):
     assert not RunFolder(tmp_path / "run").has_config
 
 
-def with_a_gap(folder):
-    stored = json.loads((folder / "tokenizer.json").read_text())
-    vocabulary = stored["model"]["vocab"]
-    vocabulary[max(vocabulary, key=vocabulary.get)] = 100_000
-    (folder / "tokenizer.json").write_text(json.dumps(stored))
-
-
 BROKEN_TOKENIZERS = {
     "one token for two": (
         lambda folder: edit(folder / "tokenizer_config.json", mask_token="[PAD]"),
         "uses one token for",
     ),
-    "a gap": (with_a_gap, "numbered up to 100000; its numbers must have no gap"),
     "cut": (lambda folder: (folder / "tokenizer.json").write_text("{"), "cannot load tokenizer.path="),
 }
 

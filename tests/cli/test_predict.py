@@ -196,7 +196,7 @@ def test_a_file_is_not_overwritten_by_chance(run_of, tmp_path):
     with pytest.raises(UserError, match=r"labels\.csv exists; give --overwrite, or another file"):
         called(run_of, texts, "--output", output)
     texts.write_bytes(b"a\n" * 2000 + b"\xff\n")
-    with pytest.raises(UserError, match="line 2001 is not UTF-8 text: invalid start byte at byte 0"):
+    with pytest.raises(UserError, match="is not UTF-8 text: invalid start byte at byte 4000"):
         called(run_of, texts, "--output", output, "--overwrite")
     assert (output.read_text(), len(list(tmp_path.iterdir()))) == ("mine", 2)
     texts.write_text("a\nb\n")

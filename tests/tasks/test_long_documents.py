@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from roformer.errors import UserError
-from roformer.model import RoFormerConfig
+from roformer.model import RoFormerLabConfig
 from roformer.runs import RunFolder
 from roformer.tasks.framing import Framing
 from roformer.tokenizer.pretrained import load_tokenizer
@@ -135,4 +135,4 @@ def test_an_export_says_what_was_read(tiny_runs, tmp_path):
     """Catches an export that cannot be used as it was trained without its run."""
     run = tiny_runs.train(tmp_path / "run", "task.long_documents=windows", task="classification")
     assert load_tokenizer(str(run / "export")).model_max_length == 32
-    assert RoFormerConfig.from_pretrained(run / "export").long_documents == "windows"
+    assert RoFormerLabConfig.from_pretrained(run / "export").long_documents == "windows"
