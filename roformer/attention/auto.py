@@ -27,5 +27,6 @@ class AutoAttention(SoftmaxAttention):
     ) -> tuple[Tensor, Tensor | None]:
         dropout = self.training and self.dropout.p > 0
         slow = dropout or mask is not None or bias is not None or query.dtype == torch.bfloat16
-        backend = self.blocked if slow and query.device.type == "cpu" else self.sdpa
+        on_cpu = query.device.type == "cpu" and not torch.compiler.is_compiling()  # a graph is for any device
+        backend = self.blocked if slow and on_cpu else self.sdpa
         return backend.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=causal)

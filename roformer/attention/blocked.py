@@ -39,7 +39,7 @@ class BlockedAttention(SoftmaxAttention):
     ) -> tuple[Tensor, Tensor | None]:
         if query.device.type != "cpu":
             return self.sdpa.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=causal)
-        if key.shape[2] <= _SHORT or torch.compiler.is_compiling():  # which would unroll the blocks
+        if torch.compiler.is_compiling() or key.shape[2] <= _SHORT:  # a graph would unroll the blocks
             return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)[0], None
         dropout = self.dropout.p if self.training else 0.0
         output: Tensor = _BlockedAttention.apply(  # type: ignore[no-untyped-call]

@@ -10,7 +10,8 @@ from roformer.errors import UserError
 
 Parts = tuple[str, ...]
 _NOT_FINISHED = {"_temporary", "__MACOSX"}  # of Spark and Hadoop; and what macOS adds to archives
-_OF_A_RUN = (".lock", "provenance.json", "export")
+_RUN = {"config.yaml"}
+_RUN_THAT_BEGAN = {".lock", "provenance.json", "export"}
 _CACHE = re.compile(r"(tokens|tokenizer)-[0-9a-f]{20}")
 
 
@@ -75,4 +76,5 @@ def _is_of_this_package(folder: Path) -> bool:
     """Whether this is the cache, the folder of a run, or of results: training within a corpus writes them there."""
     if _CACHE.fullmatch(folder.name) or os.path.isfile(folder / "report" / "comparison.json"):
         return True
-    return os.path.isfile(folder / "config.yaml") and any(os.path.exists(folder / name) for name in _OF_A_RUN)
+    names = set(os.listdir(folder)) if os.access(folder, os.R_OK) else set()
+    return names >= _RUN and not names.isdisjoint(_RUN_THAT_BEGAN)
