@@ -16,10 +16,11 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from roformer.errors import UserError
 from roformer.extras import require
-from roformer.model import RoFormerForMaskedLM, RoFormerForSequenceClassification
+from roformer.model import RoFormerForMaskedLM, RoFormerForSequenceClassification, RoFormerForTokenClassification
 
 FILE = "model.onnx"
-_HEADS = {each.__name__: each for each in (RoFormerForMaskedLM, RoFormerForSequenceClassification)}
+_MODELS = (RoFormerForMaskedLM, RoFormerForSequenceClassification, RoFormerForTokenClassification)
+_HEADS = {each.__name__: each for each in _MODELS}
 _SHAPES = ((2, 8), (3, 13), (1, 1))  # of probe batches: the first is traced
 _TOLERANCE = 1e-3  # relative to the largest logit; kernels round float32 differently, by far less
 
@@ -86,7 +87,7 @@ def largest_difference(model: PreTrainedModel, inputs: dict[str, Tensor], file: 
 def _load(export: Path) -> PreTrainedModel:
     (name,) = json.loads((export / "config.json").read_text(encoding="utf-8")).get("architectures") or [None]
     if name not in _HEADS:
-        raise UserError(f"{export} holds a {name}; ONNX is written of {' and '.join(_HEADS)} only")
+        raise UserError(f"{export} holds a {name}; ONNX is written of {', '.join(_HEADS)} only")
     return _HEADS[name].from_pretrained(export).eval()
 
 

@@ -28,7 +28,8 @@ def pool(hidden_states: Tensor, how: str, attention_mask: Tensor | None, cu_seql
     tokens = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     real = attention_mask.bool()
     place = real.long().argmax(dim=1) if how == "cls" else (tokens * real).argmax(dim=1)
-    return hidden_states.take_along_dim(place[:, None, None], dim=1).squeeze(1)
+    rows = torch.arange(hidden_states.shape[0], device=place.device)
+    return hidden_states[rows, place]
 
 
 def _pool_packed(hidden_states: Tensor, how: str, cu_seqlens: Tensor) -> Tensor:
