@@ -7,13 +7,12 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
 def test_trl_fine_tunes(causal, texts, tmp_path, packing):
     """Catches a tokenizer without an end of text, and a model that knows no use_cache."""
-    trl = pytest.importorskip("trl")
+    import trl
+
     config = trl.SFTConfig(
         str(tmp_path / "trainer"), max_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True,
         save_strategy="no", disable_tqdm=True, max_length=32, packing=packing, bf16=False,
@@ -28,7 +27,7 @@ def test_trl_fine_tunes(causal, texts, tmp_path, packing):
 
 def test_lm_eval_scores_as_the_model_does(causal, tmp_path):
     """Catches a beginning of text that is missing, and log-likelihoods of other tokens."""
-    lm_eval = pytest.importorskip("lm_eval")
+    import lm_eval
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 

@@ -1,5 +1,6 @@
 """PEFT: adapters on every head, saved, loaded and merged."""
 
+import peft
 import pytest
 import torch
 from transformers import (
@@ -10,9 +11,6 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
 )
-
-peft = pytest.importorskip("peft")
-pytestmark = pytest.mark.slow
 
 AUTO = {
     "SEQ_CLS": ("classifier", AutoModelForSequenceClassification),

@@ -1,12 +1,9 @@
 """sentence-transformers: vectors, rerankers, their training, and mteb on top of them."""
 
-import pytest
+import sentence_transformers
 import torch
 from datasets import Dataset
 from transformers import AutoModel, AutoTokenizer
-
-sentence_transformers = pytest.importorskip("sentence_transformers")
-pytestmark = pytest.mark.slow
 
 
 def arguments(cls, folder):
@@ -69,7 +66,7 @@ def test_reranker_scores_trains_and_is_loaded_again(mlm, texts, tmp_path):
 
 def test_mteb_scores_our_vectors(mlm, texts, tmp_path):
     """Catches vectors that mteb cannot ask for."""
-    mteb = pytest.importorskip("mteb")
+    import mteb
     from mteb.abstasks import AbsTaskSTS
     from mteb.abstasks.task_metadata import TaskMetadata
 

@@ -13,8 +13,6 @@ from transformers import (
     TrainingArguments,
 )
 
-pytestmark = pytest.mark.slow
-
 
 def arguments(folder, **settings):
     given = {"max_steps": 2, "per_device_train_batch_size": 4, "logging_steps": 1, **settings}
@@ -90,7 +88,6 @@ def test_classifier_with_another_number_of_labels(mlm, texts, tmp_path):
 
 def test_quantized_model_is_loaded_again(mlm, texts, tmp_path):
     """Catches a configuration that refuses the quantization that it was saved with."""
-    pytest.importorskip("torchao")
     from torchao.quantization import Int8WeightOnlyConfig
     from transformers import TorchAoConfig
 
