@@ -63,7 +63,7 @@ READ = {
     ".ndjson": (LINES, rows),
     ".arrow": (as_arrow(), rows),
     ".csv": (table(","), rows),
-    ".tsv": (table("\t"), rows),
+    ".tsv": (b"text\tlabel\n" + b"".join(b'old owl %d, "wise" and grey\t%d\n' % (i, i % 3) for i in range(4)), rows),
     ".txt": ("\n\n".join(row["text"] for row in ROWS).encode(), text_documents),
     "metrics.jsonl": (METRICS, read_metrics),
     "config.yaml": (CONFIG, read_config),
