@@ -8,7 +8,7 @@ SEEDS := 1,2,3
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-rest test-all test-long neighbours lint bench docs report clean
+.PHONY: help install demo test test-rest test-all test-long neighbors lint bench docs report clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,17 +34,17 @@ demo: $(INSTALLED) ## everything from nothing to outputs/demo/report/index.html 
 
 test: $(INSTALLED) ## the tests to run before a commit (minutes on 2 CPU cores); COVERAGE=--cov measures what they cover
 	$(BIN)/python -m coverage erase
-	$(PYTEST) $(COVERAGE) -m 'not slow and not full and not long and not neighbours'
+	$(PYTEST) $(COVERAGE) -m 'not slow and not full and not long and not neighbors'
 
 test-rest: $(INSTALLED) ## the tests that `make test` omits (trainings, processes, all encodings x backends), after it
-	$(PYTEST) -m '(slow or full) and not long and not neighbours'
+	$(PYTEST) -m '(slow or full) and not long and not neighbors'
 
 test-all: COVERAGE := --cov
 test-all: test test-rest ## every test once, one part after the other; at least 90 % coverage by the first
 
-neighbours: $(INSTALLED) ## exports in PEFT, sentence-transformers, TRL, lm-eval and mteb; it installs these
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[neighbours]'
-	HF_HUB_OFFLINE=1 $(PYTEST) -m neighbours tests/neighbours
+neighbors: $(INSTALLED) ## exports in PEFT, sentence-transformers, TRL, lm-eval and mteb; it installs these
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[neighbors]'
+	HF_HUB_OFFLINE=1 $(PYTEST) -m neighbors tests/neighbours
 
 test-long: $(INSTALLED) ## killed runs, power cuts (as root), a million broken files; the record goes to docs/reliability.json
 	$(PYTEST) -m long

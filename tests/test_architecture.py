@@ -17,7 +17,7 @@ WORDS = {  # what no text of this project says -> what it says instead
     "colour": "color",
     "licence": "license",
     "behaviour": "behavior",
-    "neighbour": "neighbor",
+    "(?<!tests/)neighbour": "neighbor",
     "favour": "favor",
     "honour": "honor",
     "judgement": "judgment",

@@ -19,7 +19,7 @@ _YOUNGER = {
 }  # fmt: skip
 
 # Settings of tasks that are younger than version 0.1, by task.
-_YOUNGER_OF_TASKS = {"classification": {"long_documents": "head"}}
+_YOUNGER_OF_TASKS = {name: {"long_documents": "head"} for name in ("classification", "regression")}
 
 _LENGTH = ("trainer.max_steps", "trainer.num_train_epochs")
 _GROUPS = {"attention", "data", "optimizer", "position", "scheduler", "task", "trainer"}

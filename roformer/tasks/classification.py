@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedTokenizerFast
 
-from roformer.data.token_store import TokenizedCorpus
 from roformer.data.tokenize import vocabulary_size
 from roformer.errors import UserError
 from roformer.extras import require
-from roformer.model.configuration import LongDocuments
 from roformer.tasks._base import TASKS
-from roformer.tasks.framing import Framing
 from roformer.tasks.sequences import SequenceTask
 
 if TYPE_CHECKING:
@@ -29,12 +25,11 @@ class Classification(SequenceTask):
     """Predicts the label of a document of one or several texts.
 
     Args:
-        max_length, pooling, classifier_dropout: as in ``SequenceTask``.
-        long_documents: what is read of longer documents, as in ``Framing``; the logits of windows are averaged.
+        max_length, long_documents, pooling, classifier_dropout: as in ``SequenceTask``.
 
     Raises:
-        UserError: if there are fewer than two labels, a label does not occur in the train split, documents of several
-            texts are to be cut into windows, or as in ``SequenceTask``.
+        UserError: if there are fewer than two labels, a label does not occur in the train split, or as in
+            ``SequenceTask``.
     """
 
     title, unit, family = "Classification", "document", "classification"
@@ -42,27 +37,6 @@ class Classification(SequenceTask):
     best_metric = "validation_accuracy"
     greater_is_better = True
     problem_type = "single_label_classification"
-
-    def __init__(
-        self,
-        corpus: TokenizedCorpus,
-        tokenizer: PreTrainedTokenizerFast,
-        seed: int,
-        *,
-        max_length: int,
-        long_documents: LongDocuments,
-        pooling: str,
-        classifier_dropout: float,
-    ) -> None:
-        super().__init__(
-            corpus, tokenizer, seed, max_length=max_length, pooling=pooling, classifier_dropout=classifier_dropout
-        )
-        if long_documents == "windows" and corpus.texts > 1:
-            raise UserError(
-                f"task.long_documents=windows needs documents of one text, the data has {corpus.texts}; choose head "
-                "or head_tail"
-            )
-        self.framing = Framing.of(tokenizer, max_length, long_documents)
 
     def check_data(self) -> None:
         names = self.corpus.label_names

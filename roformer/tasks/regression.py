@@ -20,7 +20,7 @@ class Regression(SequenceTask):
     """Predicts numeric labels with a squared error.
 
     Args:
-        max_length, pooling, classifier_dropout: as in ``SequenceTask``.
+        max_length, long_documents, pooling, classifier_dropout: as in ``SequenceTask``.
 
     Raises:
         UserError: if a label is not a number, or too large to be squared, all are the same, or as in

@@ -16,6 +16,7 @@ from roformer.data.sampler import batches_by_length
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForSequenceClassification
+from roformer.model.configuration import LongDocuments
 from roformer.runtime.inference import evaluating
 from roformer.tasks._base import Batch, Task
 from roformer.tasks.framing import Framing
@@ -31,11 +32,13 @@ class SequenceTask(Task):
     Args:
         max_length: maximum number of tokens in a sequence, special tokens included; longer documents are truncated,
             of several texts the longest first.
+        long_documents: what is read of longer documents, as in ``Framing``; the logits of windows are averaged.
         pooling: input of the head: ``mean`` over all tokens, as in the authors' script, or ``cls``.
         classifier_dropout: dropout before the head.
 
     Raises:
-        UserError: if the data has no labels or does not fit the task, or ``max_length`` leaves no room for text.
+        UserError: if the data has no labels or does not fit the task, ``max_length`` leaves no room for text, or
+            documents of several texts are to be cut into windows.
     """
 
     model_class = RoFormerForSequenceClassification
@@ -49,6 +52,7 @@ class SequenceTask(Task):
         seed: int,
         *,
         max_length: int,
+        long_documents: LongDocuments = "head",
         pooling: str,
         classifier_dropout: float,
     ) -> None:
@@ -61,8 +65,13 @@ class SequenceTask(Task):
         least = FRAME_TOKENS + corpus.texts  # one token per text, and a [SEP] between two texts
         if max_length < least:
             raise UserError(f"task.max_length must be at least {least}, got {max_length}")
+        if long_documents == "windows" and corpus.texts > 1:
+            raise UserError(
+                f"task.long_documents=windows needs documents of one text, the data has {corpus.texts}; choose head "
+                "or head_tail"
+            )
         self.max_tokens = self.max_length = max_length
-        self.framing = Framing.of(tokenizer, max_length)
+        self.framing = Framing.of(tokenizer, max_length, long_documents)
         self.pooling, self.classifier_dropout = pooling, classifier_dropout
         self.rows = len(corpus.splits["train"])
         self.check_data()
