@@ -6,7 +6,7 @@ python evaluate.py runs='[outputs/a,outputs/b]' reference=learned output_dir=out
 An installed package has the same command as ``roformer-evaluate``.
 """
 
-from roformer.cli.evaluate import main
+from roformer_lab import evaluate
 
 if __name__ == "__main__":
-    main()
+    evaluate()

@@ -2,4 +2,8 @@
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages(include=["roformer*"]), "roformer.conf"], package_dir={"roformer.conf": "conf"})
+setup(
+    packages=[*find_packages(include=["roformer", "roformer.*"]), "roformer.conf"],
+    package_dir={"roformer.conf": "conf"},
+    py_modules=["roformer_lab"],
+)

@@ -8,7 +8,7 @@ torchrun --nproc-per-node 2 train.py                             # the same batc
 An installed package has the same command as ``roformer-train``.
 """
 
-from roformer.cli.train import main
+from roformer_lab import train
 
 if __name__ == "__main__":
-    main()
+    train()

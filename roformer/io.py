@@ -76,7 +76,7 @@ def damage(folder: Path) -> str | None:
     except (OSError, ValueError):
         return f"{DIGESTS} cannot be read"
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    if unknown := [name for name in sorted(there - recorded.keys()) if not _may_be_added(name)]:
+    if unknown := [name for name in sorted(there - recorded.keys()) if not _may_change(name)]:
         return f"{unknown[0]} is not in {DIGESTS}"
     for name, digest in recorded.items():
         try:
@@ -89,8 +89,9 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def _may_be_added(name: str) -> bool:
-    """Returns whether a file is ours or one that hubs, editors and ``roformer.export`` put into an export."""
+def _may_change(name: str) -> bool:
+    """Returns whether a file may be added or changed: the digests, what hubs, editors and ``roformer.export`` write, a
+    model's card."""
     return name == DIGESTS or name.startswith((".", "README", "model.onnx"))
 
 
@@ -153,7 +154,8 @@ def _seal(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for file in files:
         file.chmod(mode)
-    lines = [f"{file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    names = {file.relative_to(folder).as_posix(): file for file in files}
+    lines = [f"{file_digest(file)}  {name}\n" for name, file in names.items() if not _may_change(name)]
     digests = folder / DIGESTS
     digests.write_text("".join(lines), encoding="utf-8")
     for path in (*files, digests, *(path for path in folder.rglob("*") if path.is_dir()), folder):

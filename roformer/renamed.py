@@ -29,7 +29,7 @@ POSITION_SETTINGS: Mapping[str, Mapping[str, str]] = {
 }
 """Position encoding -> old setting -> new setting."""
 
-ATTENTION_BACKENDS: Mapping[str, str] = {"linear_softmax": "efficient", "performer": "favor_plus"}
+ATTENTION_NAMES: Mapping[str, str] = {"linear_softmax": "efficient", "performer": "favor_plus"}
 """Old attention backend -> new attention backend."""
 
 DATA_SOURCES: Mapping[str, str] = {"labelled": "labeled"}
@@ -48,7 +48,7 @@ OPTIMIZER_SETTINGS: Mapping[str, str] = {
 """Old setting of the group optimizer -> new setting, with its group."""
 
 CHOICES: Mapping[str, Mapping[str, str]] = {
-    "attention": ATTENTION_BACKENDS,
+    "attention": ATTENTION_NAMES,
     "data": DATA_SOURCES,
     "experiment": EXPERIMENTS,
 }
@@ -73,7 +73,7 @@ def current_position(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def current_attention_name(name: str) -> str:
     """Returns today's name of an attention backend."""
-    return ATTENTION_BACKENDS.get(name, name)
+    return ATTENTION_NAMES.get(name, name)
 
 
 def current_attention(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def _one_thread():
 def small_blocks(monkeypatch):
     """Lets scores of short documents fill several blocks, of more than one head or of some rows."""
     monkeypatch.setattr(blocked, "_SHORT", 0)
-    monkeypatch.setattr(blocked, "_BLOCK", 20)
+    monkeypatch.setattr(blocked, "_BLOCK_SCORES", 20)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_the_kernel_of_each_backend(backend, kernel):
 def test_blocks_never_hold_more_than_a_block_of_scores(monkeypatch):
     """Catches a backend that falls back to all scores at once: the same result, in memory that grows as L x L."""
     monkeypatch.setattr(blocked, "_SHORT", 8)
-    monkeypatch.setattr(blocked, "_BLOCK", 200)
+    monkeypatch.setattr(blocked, "_BLOCK_SCORES", 200)
     sizes, softmax = [], torch.Tensor.softmax
     monkeypatch.setattr(torch.Tensor, "softmax", lambda x, dim: sizes.append(x.numel()) or softmax(x, dim))
     step("blocked")

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory):
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for folder in ("roformer", "conf"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for file in ("pyproject.toml", "setup.py", "roformer_lab.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source / file)
     command = ["-m", "pip", "wheel", source, "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
     subprocess.run([sys.executable, *command, "--wheel-dir", built], check=True)

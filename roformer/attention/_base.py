@@ -15,7 +15,7 @@ from roformer.errors import UserError
 from roformer.ops.dropout import Dropout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding, PositionState
 from roformer.registry import Registry
-from roformer.renamed import ATTENTION_BACKENDS as OLD_NAMES
+from roformer.renamed import ATTENTION_NAMES
 
 
 class PagedKeys(Protocol):
@@ -154,4 +154,4 @@ class AttentionBackend(nn.Module, ABC):
         return torch.cat([output.flatten(0, 1) for output in outputs])[None], None
 
 
-ATTENTION_BACKENDS: Registry[AttentionBackend] = Registry("attention backend", old_names=OLD_NAMES)
+ATTENTION_BACKENDS: Registry[AttentionBackend] = Registry("attention backend", old_names=ATTENTION_NAMES)

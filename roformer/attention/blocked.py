@@ -15,7 +15,7 @@ from roformer.ops.dropout import draw_kept, survivor_scale
 from roformer.position import ModelShape
 
 _SHORT = 1024  # up to this length all weights are kept: computing them again would cost more than it saves
-_BLOCK = 1 << 21  # scores in a block: 4 MiB in bfloat16
+_BLOCK_SCORES = 1 << 21  # scores in a block: 4 MiB in bfloat16
 
 Block = tuple[int, slice, slice, slice]
 """A batch element, its heads, its queries, and the keys that they see."""
@@ -118,8 +118,8 @@ def _blocks(query: Tensor, key: Tensor, causal: bool) -> Iterator[Block]:
     With ``causal``, the keys of a block end with its last query."""
     batch, heads, queries, _ = query.shape
     keys = key.shape[2]
-    heads_each = max(1, _BLOCK // (queries * keys))
-    rows_each = max(1, _BLOCK // (keys * heads_each))
+    heads_each = max(1, _BLOCK_SCORES // (queries * keys))
+    rows_each = max(1, _BLOCK_SCORES // (keys * heads_each))
     for b in range(batch):
         for h in range(0, heads, heads_each):
             for r in range(0, queries, rows_each):

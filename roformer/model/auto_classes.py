@@ -2,6 +2,19 @@
 
 from functools import cache
 
+AUTO_CLASSES = {
+    "AutoModel": "RoFormerModel",
+    "AutoModelForCausalLM": "RoFormerForCausalLM",
+    "AutoModelForMaskedLM": "RoFormerForMaskedLM",
+    "AutoModelForMultipleChoice": "RoFormerForMultipleChoice",
+    "AutoModelForPreTraining": "RoFormerForMaskedLM",
+    "AutoModelForQuestionAnswering": "RoFormerForQuestionAnswering",
+    "AutoModelForSeq2SeqLM": "RoFormerForConditionalGeneration",
+    "AutoModelForSequenceClassification": "RoFormerForSequenceClassification",
+    "AutoModelForTokenClassification": "RoFormerForTokenClassification",
+}
+"""Auto class of transformers -> model in ``roformer.model``."""
+
 
 @cache
 def register_models() -> None:
@@ -11,16 +24,5 @@ def register_models() -> None:
 
     from roformer import model
 
-    homes = {
-        "AutoModel": model.RoFormerModel,
-        "AutoModelForCausalLM": model.RoFormerForCausalLM,
-        "AutoModelForMaskedLM": model.RoFormerForMaskedLM,
-        "AutoModelForMultipleChoice": model.RoFormerForMultipleChoice,
-        "AutoModelForPreTraining": model.RoFormerForMaskedLM,
-        "AutoModelForQuestionAnswering": model.RoFormerForQuestionAnswering,
-        "AutoModelForSeq2SeqLM": model.RoFormerForConditionalGeneration,
-        "AutoModelForSequenceClassification": model.RoFormerForSequenceClassification,
-        "AutoModelForTokenClassification": model.RoFormerForTokenClassification,
-    }
-    for auto_class, model_class in homes.items():
-        getattr(transformers, auto_class).register(model.RoFormerLabConfig, model_class)
+    for auto_class, name in AUTO_CLASSES.items():
+        getattr(transformers, auto_class).register(model.RoFormerLabConfig, getattr(model, name))

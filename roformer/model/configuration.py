@@ -1,6 +1,7 @@
 """The model's configuration, stored as ``config.json`` next to the weights."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
 from transformers import AutoConfig, PretrainedConfig
@@ -9,7 +10,8 @@ from transformers.utils import logging
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SoftmaxAttention, check_implementation
 from roformer.errors import UserError
-from roformer.model.auto_classes import register_models
+from roformer.model.auto_classes import register_models  # package only
+from roformer.model.portable_code import AUTO_MAP, FILE, portable_code  # package only
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.registry import check_type, did_you_mean
 from roformer.renamed import current_model_config
@@ -125,7 +127,7 @@ class RoFormerLabConfig(PretrainedConfig):
         self.position = dict(self.position or {"name": "rope"})
         super().__post_init__(**kwargs)
         self._check_values()
-        register_models()
+        register_models()  # package only
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -144,6 +146,17 @@ class RoFormerLabConfig(PretrainedConfig):
         for key, value in foreign.items():
             setattr(config, key, value)
         return read
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # package only
+        """Writes ``config.json``, and the code with which transformers loads the model without this package."""
+        assert self.position is not None
+        code = portable_code(self.position, self.attention_backend)
+        self.__dict__.pop("auto_map", None)
+        if code:
+            self.auto_map = {**AUTO_MAP}
+        super().save_pretrained(save_directory, **kwargs)
+        if code:
+            (Path(save_directory) / FILE).write_text(code, encoding="utf-8")
 
     @property
     def _attn_implementation(self) -> str | None:
@@ -247,4 +260,4 @@ def _own_settings() -> set[str]:
 
 _PLAIN = PretrainedConfig()
 
-AutoConfig.register(RoFormerLabConfig.model_type, RoFormerLabConfig)
+AutoConfig.register(RoFormerLabConfig.model_type, RoFormerLabConfig)  # package only

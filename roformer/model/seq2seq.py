@@ -41,9 +41,9 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
                 "RoFormerForConditionalGeneration has an encoder and a decoder: set is_encoder_decoder=True in its "
                 "configuration"
             )
-        self.encoder = RoFormerModel(_part(config))
+        self.encoder = RoFormerModel(_config_of(config))
         self.decoder = RoFormerModel(
-            _part(config, is_decoder=True, add_cross_attention=True, num_hidden_layers=config.decoder_layers)
+            _config_of(config, is_decoder=True, add_cross_attention=True, num_hidden_layers=config.decoder_layers)
         )
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
@@ -164,7 +164,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         return shifted.masked_fill(shifted == IGNORE_INDEX, self.config.pad_token_id or 0)
 
 
-def _part(config: RoFormerLabConfig, **changes: bool | int | None) -> RoFormerLabConfig:
+def _config_of(config: RoFormerLabConfig, **changes: bool | int | None) -> RoFormerLabConfig:
     """Returns the configuration of the encoder, or with ``changes`` of the decoder."""
     part = copy.deepcopy(config)
     for name, value in {

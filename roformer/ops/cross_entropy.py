@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 IGNORE_INDEX = -100  # the label that counts for nothing, as everywhere in PyTorch
 # logits that are in float32 at a time
-_CHUNK = 1 << 20  # they stay in the cache of a CPU
+_CHUNK_ON_CPU = 1 << 20  # they stay in the cache of a CPU
 _CHUNK_ON_ACCELERATOR = 1 << 26  # 256 MB, in few kernels; not measured
 
 
@@ -88,5 +88,5 @@ def _in_float32(logits: Tensor) -> Any:
 
 
 def _rows(logits: Tensor) -> int:
-    chunk = _CHUNK if logits.device.type == "cpu" else _CHUNK_ON_ACCELERATOR
+    chunk = _CHUNK_ON_CPU if logits.device.type == "cpu" else _CHUNK_ON_ACCELERATOR
     return max(1, chunk // logits.shape[-1])

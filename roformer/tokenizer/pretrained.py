@@ -48,14 +48,15 @@ class PretrainedTokenizer(TokenizerSource):
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer of a folder or a hub name; one of Chinese words as its class means it.
+    """Returns the tokenizer of a folder or a hub name; one of Chinese words as its class means it. No code that lies
+    there is run.
 
     Raises:
         UserError: if there is none, or rjieba is missing for one of Chinese words.
     """
     try:
         unnamed = _is_unnamed(Path(path))
-        tokenizer = (BertTokenizer if unnamed else AutoTokenizer).from_pretrained(path)
+        tokenizer = (BertTokenizer if unnamed else AutoTokenizer).from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
         if isinstance(error, ImportError):
             require("rjieba", f"tokenizer.path={path}")

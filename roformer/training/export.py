@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from roformer.errors import UserError, one_line
+from roformer.io import write_text
 from roformer.model import RoFormerPreTrainedModel
 from roformer.runs.folder import check_export
+from roformer.training.model_card import CARD, model_card
 from roformer.training.nonfinite import check_weights
+from roformer.training.sentence_embedding import write_sentence_embedding
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
 
 
-def write_model(trainer: "Trainer", new_folder: AbstractContextManager[Path]) -> None:
-    """Writes model and tokenizer as ``from_pretrained`` reads them; on the first process only."""
+def write_model(trainer: "Trainer", new_folder: AbstractContextManager[Path], *, card: str | None = None) -> None:
+    """Writes model and tokenizer as ``from_pretrained`` reads them, for sentence-transformers as well; on the first
+    process only."""
     if trainer.accelerator.is_main_process:
         with new_folder as draft:
             trainer.unwrapped_model.save_pretrained(draft)
             trainer.task.exported_tokenizer().save_pretrained(draft)
+            write_sentence_embedding(draft, trainer.task, trainer.unwrapped_model.config)
+            if card is not None:
+                write_text(draft / CARD, card)
 
 
 def read_model(model_class: type[RoFormerPreTrainedModel], folder: Path) -> RoFormerPreTrainedModel:
@@ -46,9 +53,11 @@ def export(trainer: "Trainer") -> None:
     folder = trainer.folder
     if (count := trainer.config.trainer.average_checkpoints) > 1:
         trainer.checkpoints.load_average(trainer.unwrapped_model, count)
+    is_main = trainer.accelerator.is_main_process
     if not folder.best.is_dir():
-        write_model(trainer, folder.new_export())
-    elif trainer.accelerator.is_main_process:
+        write_model(trainer, folder.new_export(), card=model_card(trainer) if is_main else None)
+    elif is_main:
+        write_text(folder.best / CARD, model_card(trainer))
         folder.export_best()
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.print(f"finished: {folder.export}")

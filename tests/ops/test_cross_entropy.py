@@ -13,7 +13,7 @@ N, V = 23, 11
 
 @pytest.fixture(autouse=True)
 def _parts_of_five_rows(monkeypatch):
-    monkeypatch.setattr(cross_entropy, "_CHUNK", 5 * V)
+    monkeypatch.setattr(cross_entropy, "_CHUNK_ON_CPU", 5 * V)
 
 
 @pytest.fixture

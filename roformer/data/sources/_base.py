@@ -39,6 +39,8 @@ class Source(ABC):
 
     is_benchmark: ClassVar[bool] = False
     """Whether models get one score on each of its data sets, as on the tasks of GLUE."""
+    text_languages: ClassVar[tuple[str, ...]] = ()
+    """ISO codes of the languages of its texts, where every corpus of this kind has the same."""
 
     def unread_files(self) -> Counter[str]:
         """Counts the files next to those of the corpus that look like documents, too, by kind: ".jsonl.gz files"."""

@@ -18,6 +18,8 @@ class DocsSource(Source):
         min_characters: shorter documents are skipped.
     """
 
+    text_languages = ("en",)
+
     def __init__(self, *, packages: Sequence[str], min_characters: int) -> None:
         self.min_characters = min_characters
         self.versions = package_versions(installed_packages(packages))

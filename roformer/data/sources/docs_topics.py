@@ -39,6 +39,8 @@ class DocsTopicsSource(Source):
         UserError: if a library is not installed, has no names, or yields no document.
     """
 
+    text_languages = ("en",)
+
     def __init__(
         self, *, libraries: Mapping[str, Sequence[str]], min_characters: int, max_documents_per_library: int
     ) -> None:
