@@ -113,6 +113,11 @@ def _ours(encoding: str) -> Contestant:
     return Contestant(build, packed)
 
 
+def _library(sizes: Sizes, _: str) -> nn.Module:
+    """Ours as a person makes it in Python: nothing is chosen."""
+    return RoFormerForMaskedLM(RoFormerLabConfig(**_bert_like(sizes)))
+
+
 def _stock(sizes: Sizes, _: str) -> nn.Module:
     return StockRoFormerForMaskedLM(StockRoFormerConfig(**_bert_like(sizes)))
 
@@ -163,15 +168,17 @@ class _XTransformers(nn.Module):
 
 
 OURS = "roformer (ours)"
+LIBRARY = "roformer (ours, library defaults)"
 WITHOUT_POSITIONS = "ours, none"
 STOCK = "RoFormer, transformers"
 MODERNBERT = "ModernBERT, transformers (SDPA, sparse)"
 CONTESTANTS = {
     OURS: _ours("rope"),
+    LIBRARY: Contestant(_library, padded),
     STOCK: Contestant(_stock, padded),
     "BERT, transformers (SDPA)": Contestant(_bert, padded),
     MODERNBERT: Contestant(_modernbert, padded),
     "x-transformers (rotary, flash)": Contestant(lambda sizes, _: _XTransformers(sizes), padded),
 }
-PEERS = list(CONTESTANTS)[1:]
+PEERS = [name for name in CONTESTANTS if name not in (OURS, LIBRARY)]
 ENCODINGS = {f"ours, {encoding}": _ours(encoding) for encoding in POSITION_ENCODINGS if encoding != "rope"}

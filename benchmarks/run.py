@@ -4,6 +4,7 @@ python -m benchmarks.run                                                        
 python -m benchmarks.run --lengths 128 512 2048 --best --rounds 9               # peers in the best setting they have
 python -m benchmarks.run --lengths --data data=labeled data.path=reviews.csv   # the lengths of your own documents
 python -m benchmarks.run --lengths 512 --data --positions all --rounds 15       # what each position encoding costs
+python -m benchmarks.run --lengths 512 2048 --data --peers "roformer (ours"       # what train.py adds to a plain model
 
 Every contestant has the same sizes and a process of its own. Each peer takes turns with ours, round after round,
 and no other peer is alive meanwhile (with --positions all encodings take turns together). A figure is the median
@@ -30,7 +31,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestants import ENCODINGS, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
+from benchmarks.contestants import ENCODINGS, LIBRARY, MODERNBERT, OURS, PEERS, STOCK, Documents, Sizes
 from benchmarks.flops import forward_flops, training_flops
 from benchmarks.worker import Case, Variant, Worker, apart, measure_backend, measure_machine
 from roformer.cli.errors import one_line_errors
@@ -143,12 +144,13 @@ def chosen_peers(arguments: argparse.Namespace) -> list[str]:
     if arguments.positions:
         asked = POSITION_ENCODINGS if "all" in arguments.positions else arguments.positions
         return [name for encoding in asked if (name := f"ours, {encoding}") in ENCODINGS]
+    known = [LIBRARY, *PEERS]
     for part in arguments.peers:
-        if not any(name.lower().startswith(part.lower()) for name in PEERS):
+        if not any(name.lower().startswith(part.lower()) for name in known):
             raise UserError(
-                f"--peers {part}: nobody's name begins so; there are {'; '.join(PEERS)} (the beginning is enough)"
+                f"--peers {part}: nobody's name begins so; there are {'; '.join(known)} (the beginning is enough)"
             )
-    return [name for name in PEERS if any(name.lower().startswith(part.lower()) for part in arguments.peers)]
+    return [name for name in known if any(name.lower().startswith(part.lower()) for part in arguments.peers)]
 
 
 Corpus = tuple[list[np.ndarray], int]
