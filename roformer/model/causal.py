@@ -24,6 +24,8 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         UserError: if ``config.is_decoder`` is not set: tokens would see what they are to predict.
     """
 
+    transformers_head = "ForCausalLM"
+
     def __init__(self, config: RoFormerLabConfig) -> None:
         if not config.is_decoder:
             raise UserError("RoFormerForCausalLM is a causal decoder: set is_decoder=True in its configuration")

@@ -56,6 +56,8 @@ class RoFormerForSequenceClassification(RoFormerClassifier):
         UserError: if it would read the first token of a decoder.
     """
 
+    transformers_head = "ForSequenceClassification"
+
     def __init__(self, config: RoFormerLabConfig) -> None:
         if config.is_decoder and config.pooling == "cls":
             raise UserError("the first token of a decoder sees no other: set pooling='mean', or is_decoder=False")
@@ -123,6 +125,8 @@ class RoFormerForSequenceClassification(RoFormerClassifier):
 class RoFormerForTokenClassification(RoFormerClassifier):
     """Classifies every token."""
 
+    transformers_head = "ForTokenClassification"
+
     @can_return_tuple
     def forward(
         self,
@@ -166,6 +170,8 @@ class RoFormerForTokenClassification(RoFormerClassifier):
 
 class RoFormerForMultipleChoice(RoFormerClassifier):
     """Scores the choices that a question offers, each with the question as one sequence (``config.pooling``)."""
+
+    transformers_head = "ForMultipleChoice"
 
     def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__(config, num_labels=1)

@@ -67,7 +67,8 @@ class RoFormerLabConfig(PretrainedConfig):
             ``model_max_length``: their ``head``, ``head_tail``, or ``windows``.
         classifier_activation: name of an activation: a dense layer and this come before the classifier, as in
             transformers' RoFormer; None for a linear classifier.
-        add_pooler: the body has BERT's pooler as well: a dense layer and tanh on the first token.
+        add_pooler: the body has BERT's pooler as well: a dense layer and ``pooler_activation`` on the first token.
+        pooler_activation: ``tanh`` as in BERT, or another activation; RoFormer-Sim has ``linear``.
         norm_type: ``layer_norm``, or RoFormerV2's ``rms_norm``, which has no weights.
         use_bias: biases in all layers and in the output; RoFormerV2 has none.
         use_cache: a decoder that is given no labels returns a cache of its keys and values.
@@ -109,6 +110,7 @@ class RoFormerLabConfig(PretrainedConfig):
     long_documents: LongDocuments = "head"
     classifier_activation: str | None = None
     add_pooler: bool = False
+    pooler_activation: str = "tanh"
     norm_type: NormType = "layer_norm"
     use_bias: bool = True
     use_cache: bool = True
@@ -246,7 +248,7 @@ class RoFormerLabConfig(PretrainedConfig):
                 f"RoFormerLabConfig.decoder_layers={self.decoder_layers} is for an encoder-decoder, as "
                 "task=translation has it; leave it out, or choose another model"
             )
-        for name in ("hidden_act", "classifier_activation"):
+        for name in ("hidden_act", "classifier_activation", "pooler_activation"):
             if (activation := getattr(self, name)) is not None and activation not in ACT2FN:
                 raise UserError(f"RoFormerLabConfig.{name}: unknown '{activation}'{did_you_mean(activation, ACT2FN)}")
         if self.rotary_value and self.position["name"] != "rope":

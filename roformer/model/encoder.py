@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from transformers.utils.generic import can_return_tuple
@@ -18,13 +19,14 @@ from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, PagedKeys, 
 from roformer.errors import UserError
 from roformer.model.arrangement import Arrangement
 from roformer.model.configuration import RoFormerLabConfig
+from roformer.model.interop import TransformersInterop
 from roformer.model.layers import RoFormerEmbeddings, RoFormerLayer
 from roformer.model.paged_cache import PagedCache
 from roformer.model.pooling import pool
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
 
 
-class RoFormerPreTrainedModel(PreTrainedModel):
+class RoFormerPreTrainedModel(TransformersInterop, PreTrainedModel):
     """Loading, saving and initial weights, by transformers."""
 
     config_class = RoFormerLabConfig
@@ -62,19 +64,22 @@ class RoFormerPreTrainedModel(PreTrainedModel):
 
 
 class RoFormerPooler(nn.Module):
-    """BERT's pooler: a dense layer and tanh on the first token."""
+    """BERT's pooler: a dense layer and an activation (``config.pooler_activation``) on the first token."""
 
     def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.activation = ACT2FN[config.pooler_activation]
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
         """Maps (B, L, C) to (B, C), and packed documents (1, T, C) to (documents, C)."""
-        return self.dense(pool(hidden_states, "cls", attention_mask, cu_seqlens)).tanh()
+        return self.activation(self.dense(pool(hidden_states, "cls", attention_mask, cu_seqlens)))
 
 
 class RoFormerModel(RoFormerPreTrainedModel):
     """The encoder, or with ``config.is_decoder`` the decoder, without a head."""
+
+    transformers_head = "Model"
 
     def __init__(self, config: RoFormerLabConfig) -> None:
         if config.is_encoder_decoder:

@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers import RoFormerForMaskedLM as StockRoFormerForMaskedLM
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils.generic import can_return_tuple
@@ -16,7 +14,6 @@ from transformers.utils.generic import can_return_tuple
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
-from roformer.model.interop import from_stock, to_stock
 from roformer.model.norm import build_norm
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
@@ -44,21 +41,24 @@ def predicted_tokens(model: nn.Module, labels: Tensor | None, sparse_prediction:
 class RoFormerLMHead(nn.Module):
     """BERT's prediction head: dense, activation, norm, and the (tied) output layer with a bias for each token.
 
-    Without biases (``config.use_bias``), as in RoFormerV2, it is the output layer alone.
+    Without biases (``config.use_bias``), as in RoFormerV2, it is the output layer alone, after a dense layer where the
+    embeddings have another width.
     """
 
     def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
         if config.use_bias:
-            self.dense = nn.Linear(config.hidden_size, size)
             self.activation = ACT2FN[config.hidden_act]
             self.norm = build_norm(config, size)
+        transformed = config.use_bias or size != config.hidden_size
+        self.dense = nn.Linear(config.hidden_size, size, bias=config.use_bias) if transformed else nn.Identity()
         self.decoder = nn.Linear(size, config.vocab_size, bias=config.use_bias)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
+        hidden_states = self.dense(hidden_states)
         if self.decoder.bias is not None:
-            hidden_states = self.norm(self.activation(self.dense(hidden_states)))
+            hidden_states = self.norm(self.activation(hidden_states))
         return self.decoder(hidden_states)
 
 
@@ -88,6 +88,8 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
     Raises:
         UserError: if ``config.is_decoder`` is set: a token would not see those after it.
     """
+
+    transformers_head = "ForMaskedLM"
 
     def __init__(self, config: RoFormerLabConfig) -> None:
         if config.is_decoder:
@@ -144,25 +146,3 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-
-    @classmethod
-    def from_transformers(cls, path_or_model: str | PreTrainedModel, **settings: Any) -> "RoFormerForMaskedLM":
-        """Reads a Hugging Face RoFormer: a folder, a hub name, or a model in memory.
-
-        Args:
-            path_or_model: what to read.
-            settings: overrides for ``RoFormerLabConfig``, such as ``attention_backend="eager"``.
-
-        Raises:
-            UserError: if it is not a Hugging Face RoFormer encoder with an MLM head.
-        """
-        return from_stock(cls, path_or_model, settings)
-
-    def to_transformers(self) -> StockRoFormerForMaskedLM:
-        """Returns the Hugging Face model with the same weights, for up to ``max_position_embeddings`` tokens.
-
-        Raises:
-            UserError: if that model has no such position encoding: it has rope only, interleaved, with rope_theta
-                10000 on all channels.
-        """
-        return to_stock(self)

@@ -17,6 +17,8 @@ from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 class RoFormerForQuestionAnswering(RoFormerPreTrainedModel):
     """Scores every token as the first and as the last one of the answer."""
 
+    transformers_head = "ForQuestionAnswering"
+
     def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__(config)
         self.roformer = RoFormerModel(config)

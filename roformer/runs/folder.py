@@ -29,12 +29,14 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from roformer.errors import UserError, one_line
+from roformer.hub import download, is_hub_name
 from roformer.io import DIGESTS, atomic_folder, damage, has_digests, write_json, write_text
 from roformer.runs.history import migrate, read_config
 from roformer.runs.metrics import read_metrics
 
 Status = Literal["new", "begun", "finished"]
 _PROVENANCE = ("created", "data_fingerprint", "versions", "hardware", "git_commit", "initial_weights", "resumed")
+_MODEL = ("config.json", "bert_config.json")  # of transformers, and of TensorFlow
 _CHECKPOINT = re.compile(r"step_(\d{8,})")
 
 
@@ -238,24 +240,26 @@ class RunFolder:
 
 
 def find_export(folder: str, setting: str = "") -> Path:
-    """Returns the export that a folder is or, if it is that of a finished run, has.
+    """Returns the export that a folder is or, if it is that of a finished run, has; or a checkpoint of the hub.
 
     Args:
-        folder: the output folder of a run, or an export.
+        folder: the output folder of a run, an export, or a checkpoint of another program, in a folder or on the hub.
         setting: that names it in messages, such as ``init_from=``.
 
     Raises:
         UserError: if there is none.
     """
-    run = RunFolder(folder)
-    if run.status == "finished" or (run.path / "config.json").is_file():
+    run = RunFolder(download(folder) if is_hub_name(folder) else folder)
+    if run.status == "finished" or any((run.path / name).is_file() for name in _MODEL):
         export = run.export if run.status == "finished" else run.path
         check_export(export)
         return export
     reason = "holds no run and no export" if run.path.is_dir() else "does not exist"
     if run.has_config:
         reason = "is a run that has not finished (re-run its command to resume)"
-    raise UserError(f"{setting}{folder} {reason}; give the output folder of a finished run, or an export")
+    raise UserError(
+        f"{setting}{folder} {reason}; give the output folder of a finished run, an export, or another checkpoint"
+    )
 
 
 def check_export(export: Path) -> None:

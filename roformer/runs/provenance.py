@@ -118,7 +118,7 @@ def initial_weights(init_from: str | None) -> dict[str, Any] | None:
     if init_from is None:
         return None
     export = find_export(init_from, "init_from=")
-    files = sorted(export.glob("*.safetensors")) or sorted(export.glob("*.bin"))
+    files = sorted(export.glob("*.safetensors")) or sorted(export.glob("*.bin")) or sorted(export.glob("*.data-*"))
     run = run_of_export(export)
     return {"digest": "-".join(map(file_digest, files)), "config": run.config if run else None}
 

@@ -1,6 +1,5 @@
 """Starting from the weights of ``init_from``: what they fix in the configuration, and how they are loaded."""
 
-import json
 from collections.abc import Set
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,8 +13,10 @@ from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import Settings, TrainConfig, sequence_length
 from roformer.data.tokenize import vocabulary_size
 from roformer.errors import UserError, one_line
-from roformer.model import RoFormerForMaskedLM, RoFormerLabConfig, RoFormerPreTrainedModel
+from roformer.model import RoFormerLabConfig, RoFormerPreTrainedModel
 from roformer.model.factory import draw_model, model_settings
+from roformer.model.interop import ForeignCheckpoint
+from roformer.model.interop.folder import read_json
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
 from roformer.renamed import current_model_config
 from roformer.runs.folder import find_export, run_of_export
@@ -33,11 +34,13 @@ class WarmStart:
     """The checkpoint that a run starts from.
 
     Args:
-        init_from: output folder of a finished run, or an export; ours, or that of a stock RoFormer.
+        init_from: output folder of a finished run, or an export; or a checkpoint of another program, in a folder or
+            on the hub (``roformer.model.interop``).
 
     Attributes:
-        stored: the content of the checkpoint's ``config.json``.
-        position: its position encoding.
+        foreign: the checkpoint of another program, or None.
+        stored: the settings of the checkpoint's model.
+        position: its position encoding; None where its positions are not kept, so that any may be chosen.
 
     Raises:
         UserError: if there is no such checkpoint, or it is of another kind of model.
@@ -46,8 +49,12 @@ class WarmStart:
     def __init__(self, init_from: str) -> None:
         self.given = f"init_from={init_from}"
         self.export = find_export(init_from, "init_from=")
-        self.stored = read_settings(self.export)
-        self.position: Settings = self.stored.get("position") or {"name": "rope"}
+        stored = read_json(self.export / "config.json") if (self.export / "config.json").is_file() else {}
+        own = stored.get("model_type") == RoFormerLabConfig.model_type
+        self.foreign = None if own else ForeignCheckpoint(self.export)
+        self.stored: Settings = current_model_config(stored) if self.foreign is None else self.foreign.settings
+        any_position = self.foreign is not None and self.foreign.new_positions
+        self.position: Settings | None = None if any_position else self.stored.get("position") or {"name": "rope"}
 
     def adapt(self, config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
         """Returns the configuration with the model, encoding, attention and tokenizer that the weights fix.
@@ -62,8 +69,7 @@ class WarmStart:
             UserError: if one of them contradicts the checkpoint.
         """
         self._check_kind(config.task["name"])
-        scaled = "position" in overridden and _scales(config.position, self.position)
-        position = self._scaled_position(config.position, overridden) if scaled else self.position
+        position = self._position(config.position, overridden)
         attention = self._attention(config.attention)
         fixed = [key for key in config.model if key in self.stored and key not in _FREE_MODEL_SETTINGS]
         model = {key: self.stored[key] for key in fixed}
@@ -93,12 +99,8 @@ class WarmStart:
         self._check_vocabulary(tokenizer)
         settings = {**settings, "vocab_size": self.stored["vocab_size"]}  # more than the tokenizer has, where padded
         folder = self.export
-        if self.stored["model_type"] == "roformer":  # a stock checkpoint
-            backend = settings["attention_backend"]
-            encoder = RoFormerForMaskedLM.from_transformers(str(folder), attention_backend=backend)
-            model = model_class(RoFormerLabConfig(**{**encoder.config.to_dict(), **settings}))
-            model.load_state_dict(encoder.state_dict(), strict=False)  # a head that the task lacks is dropped
-            return model
+        if self.foreign is not None:
+            return self.foreign.load(model_class, settings)
         config = RoFormerLabConfig.from_pretrained(folder)
         for key, value in settings.items():
             setattr(config, key, value)
@@ -138,19 +140,26 @@ class WarmStart:
                 "choose task=causal_lm"
             )
         becomes_causal = requested.get("is_decoder") and not stored.get("is_decoder")
-        if becomes_causal and self._encoding().traits.causal == "own_parameters":
+        if becomes_causal and self.position and self._encoding(self.position).traits.causal == "own_parameters":
             raise UserError(
                 f"{self.given} was trained with bidirectional {self.position['name']} distances, and the parameters "
                 "of a causal model stand for other ones; train it from scratch"
             )
 
-    def _encoding(self) -> PositionEncoding:
+    def _encoding(self, position: Settings) -> PositionEncoding:
         """Builds the checkpoint's encoding, without its weights."""
         sizes = {field.name: self.stored[field.name] for field in fields(ModelShape) if field.name in self.stored}
-        return POSITION_ENCODINGS.build(self.position, ModelShape(**sizes))
+        return POSITION_ENCODINGS.build(position, ModelShape(**sizes))
 
-    def _scaled_position(self, asked: Settings, overridden: frozenset[str]) -> Settings:
-        """Returns the settings of a scaling: the checkpoint's where both have them, and its training length."""
+    def _position(self, asked: Settings, overridden: frozenset[str]) -> Settings:
+        """Returns the checkpoint's encoding, or what is asked for: a scaling of it, or any where it has none.
+
+        A scaling has the checkpoint's settings where both have them, and its training length.
+        """
+        if self.position is None:
+            return asked
+        if "position" not in overridden or not _scales(asked, self.position):
+            return self.position
         run = run_of_export(self.export)
         trained = sequence_length(run.config["task"]) if run and run.config else None
         if not trained and _TRAINED_LENGTH in asked and f"position.{_TRAINED_LENGTH}" not in overridden:
@@ -261,21 +270,13 @@ def _scales(asked: Settings, stored: Settings) -> bool:
     return scaled and stored.get("frequency_band", "all") == "all"
 
 
-def read_settings(export: Path) -> dict[str, Any]:
-    """Returns what the ``config.json`` of a checkpoint holds, by today's names; ours, or that of a stock RoFormer.
+def read_settings(export: Path) -> Settings:
+    """Returns what the ``config.json`` of one of our exports holds, by today's names.
 
     Raises:
         UserError: if it is of another kind of model, or no JSON.
     """
-    file = export / "config.json"
-    try:
-        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is no JSON ({error}); export the checkpoint anew") from error
-    if not isinstance(stored, dict):
-        raise UserError(
-            f"{file} holds a {type(stored).__name__}, not the settings of a model; export the checkpoint anew"
-        )
-    if stored.get("model_type") not in (RoFormerLabConfig.model_type, "roformer"):
-        raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not a RoFormer")
+    stored = read_json(export / "config.json")
+    if stored.get("model_type") != RoFormerLabConfig.model_type:
+        raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not one of this package")
     return current_model_config(stored)

@@ -1,0 +1,131 @@
+"""transformers' RoFormer ("stock"), both ways: BERT with interleaved RoPE, whose head for sequences has a dense layer.
+
+Source: transformers, models/roformer/modeling_roformer.py.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers import RoFormerConfig as StockConfig
+
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
+from roformer.errors import UserError
+from roformer.model.configuration import RoFormerLabConfig
+from roformer.model.interop._base import ForeignFormat, Weights
+
+POSITION = {
+    "name": "rope",
+    "rope_theta": 10000.0,
+    "layout": "interleaved",
+    "partial_rotary_factor": 1.0,
+    "frequency_band": "all",
+}
+"""Its only encoding."""
+
+_POOLING = {"last": "last", "first": "cls", "mean": "mean"}  # its summary_type -> our pooling
+
+
+class StockRoFormer(ForeignFormat):
+    """RoFormer as transformers has it, with any of its heads."""
+
+    name = "RoFormer"
+    config_class = StockConfig
+    prefix = "roformer"
+    heads: ClassVar[dict[str, dict[str, str]]] = {
+        "ForSequenceClassification": {"dense": "classifier.dense", "classifier": "classifier.out_proj"},
+        "ForTokenClassification": {"classifier": "classifier"},
+        "ForQuestionAnswering": {"qa_outputs": "qa_outputs"},
+        "ForMultipleChoice": {"dense": "sequence_summary.summary", "classifier": "classifier"},
+    }
+    ignored = ("encoder.embed_positions", "embeddings.position_ids")  # the table of angles can be computed
+
+    @classmethod
+    def reads(cls, stored: dict[str, Any]) -> bool:
+        return stored.get("model_type") == "roformer" and stored.get("norm_type", "layer_norm") == "layer_norm"
+
+    @classmethod
+    def own_settings(cls, config: PretrainedConfig) -> dict[str, Any]:
+        return {
+            "position": POSITION,
+            "embedding_size": config.embedding_size,
+            "rotary_value": config.rotary_value,
+            "pooler_activation": getattr(config, "pooler_activation", "tanh"),
+        }
+
+    @classmethod
+    def own_head_settings(cls, config: PretrainedConfig, head: str) -> dict[str, Any]:
+        if head == "ForSequenceClassification":
+            return {"pooling": "cls", "classifier_activation": config.hidden_act}
+        if head != "ForMultipleChoice":
+            return {}
+        summary = getattr(config, "summary_type", "last")
+        if summary not in _POOLING or getattr(config, "summary_proj_to_labels", False):
+            raise UserError(f"no multiple-choice model here has summary_type={summary}, or summary_proj_to_labels")
+        activation = getattr(config, "summary_activation", None) or "linear"
+        projected = getattr(config, "summary_use_proj", False)
+        return {"pooling": _POOLING[summary], "classifier_activation": activation if projected else None}
+
+
+def to_stock(config: RoFormerLabConfig, weights: Weights, head: str) -> PreTrainedModel:
+    """Returns transformers' RoFormer with the same weights.
+
+    Args:
+        config: of our model.
+        weights: its ``state_dict``, the body's as ``roformer.<name>``.
+        head: transformers' name of the model, such as ``ForMaskedLM``.
+
+    Raises:
+        UserError: if it has no such model.
+    """
+    settings = _stock_settings(config, head)
+    stock: PreTrainedModel = getattr(transformers, f"RoFormer{head}")(StockConfig(**settings))
+    restored = StockRoFormer.restore(weights, config.num_hidden_layers, head)
+    if not config.type_vocab_size:  # it always adds one
+        stem = "" if head == "Model" else f"{StockRoFormer.prefix}."
+        restored[f"{stem}embeddings.token_type_embeddings.weight"] = torch.zeros(1, config.embedding_size or 0)
+    stock.load_state_dict({**stock.state_dict(), **restored})  # it keeps its own table of angles
+    return stock
+
+
+def _stock_settings(config: RoFormerLabConfig, head: str) -> dict[str, Any]:
+    if {**POSITION, **(config.position or {})} != POSITION:
+        raise UserError(
+            f"Hugging Face RoFormer has no equivalent of position {config.position}; it has rope only, "
+            "interleaved, with rope_theta 10000 on all channels"
+        )
+    operator = issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention)
+    if config.scale_embedding or not config.normalize_embedding or not operator:
+        raise UserError(
+            "Hugging Face RoFormer is an encoder with softmax attention and normed embeddings; this model is not"
+        )
+    if config.norm_type != "layer_norm" or not config.use_bias or config.add_pooler:
+        raise UserError(
+            "Hugging Face RoFormer has layer norms and biases, and no pooler; this model has "
+            f"norm_type={config.norm_type}, use_bias={config.use_bias} and add_pooler={config.add_pooler}"
+        )
+    settings = {name: getattr(config, name) for name in StockRoFormer.shared if hasattr(config, name)}
+    settings.update(embedding_size=config.embedding_size, rotary_value=config.rotary_value)
+    settings["type_vocab_size"] = max(config.type_vocab_size, 1)
+    return {**settings, **_stock_head(config, head)}
+
+
+def _stock_head(config: RoFormerLabConfig, head: str) -> dict[str, Any]:
+    """Returns how stock's head reads the encoder; refuses what it cannot do."""
+    activation = config.classifier_activation
+    if head == "ForMultipleChoice":
+        types = {ours: theirs for theirs, ours in _POOLING.items()}
+        projected = {"summary_use_proj": True, "summary_activation": activation} if activation else {}
+        return {"summary_type": types[config.pooling], **projected}
+    if head == "ForSequenceClassification" and (config.pooling, activation) != ("cls", config.hidden_act):
+        raise UserError(
+            f"Hugging Face RoFormer classifies by the first token, a dense layer and {config.hidden_act}; this model "
+            f"has pooling={config.pooling} and classifier_activation={activation}"
+        )
+    if head == "ForTokenClassification" and activation is not None:
+        raise UserError(
+            "Hugging Face RoFormer classifies tokens by a linear layer; this model has "
+            f"classifier_activation={activation}"
+        )
+    return {}
