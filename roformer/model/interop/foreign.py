@@ -13,10 +13,11 @@ from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.interop._base import ForeignFormat, own_modules, same_head
 from roformer.model.interop.folder import open_checkpoint
 from roformer.model.interop.roformer import StockRoFormer
+from roformer.model.interop.roformer_v2 import RoFormerV2
 
 logger = logging.get_logger(__name__)
 
-_FORMATS: tuple[type[ForeignFormat], ...] = (StockRoFormer,)
+_FORMATS: tuple[type[ForeignFormat], ...] = (StockRoFormer, RoFormerV2)
 _BODY = "roformer."  # how our names of its weights begin in a model with a head
 
 Model = TypeVar("Model", bound=PreTrainedModel)
