@@ -11,13 +11,14 @@ from transformers.utils import logging
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.interop._base import ForeignFormat, own_modules, same_head
+from roformer.model.interop.bert import Bert
 from roformer.model.interop.folder import open_checkpoint
 from roformer.model.interop.roformer import StockRoFormer
 from roformer.model.interop.roformer_v2 import RoFormerV2
 
 logger = logging.get_logger(__name__)
 
-_FORMATS: tuple[type[ForeignFormat], ...] = (StockRoFormer, RoFormerV2)
+_FORMATS: tuple[type[ForeignFormat], ...] = (StockRoFormer, RoFormerV2, Bert)
 _BODY = "roformer."  # how our names of its weights begin in a model with a head
 
 Model = TypeVar("Model", bound=PreTrainedModel)
