@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from roformer.errors import UserError, one_line
 from roformer.hub import download, is_hub_name
+from roformer.model.interop import tensorflow
 from roformer.model.interop._base import Checkpoint, Weights
 
 _PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
@@ -32,6 +33,8 @@ def open_checkpoint(source: str | Path | PreTrainedModel) -> Checkpoint:
     folder = Path(source).expanduser()
     if not folder.is_dir() and is_hub_name(str(source)):
         folder = download(str(source))
+    if tensorflow.is_checkpoint(folder):
+        return tensorflow.open_checkpoint(folder, read_json(folder / tensorflow.CONFIG))
     if not (folder / "config.json").is_file():
         raise UserError(
             f"no model at '{source}': it has no config.json and no bert_config.json; give a folder of transformers or "
