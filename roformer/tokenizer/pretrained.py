@@ -1,6 +1,7 @@
 """An existing tokenizer, from a local folder or the hub."""
 
 import json
+import re
 from pathlib import Path
 
 from accelerate import PartialState
@@ -12,6 +13,7 @@ from roformer.errors import UserError, one_line
 from roformer.extras import require
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource, rebuilt
 
+_CHINESE = re.compile("[\u4e00-\u9fff]")
 _NEEDED = ("pad_token", "cls_token", "sep_token", "mask_token")
 
 
@@ -56,7 +58,9 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
     """
     try:
         unnamed = _is_unnamed(Path(path))
-        tokenizer = (BertTokenizer if unnamed else AutoTokenizer).from_pretrained(path, trust_remote_code=False)
+        words = unnamed and _has_chinese_words(Path(path) / "vocab.txt")
+        kind = RoFormerTokenizer if words else BertTokenizer
+        tokenizer = (kind if unnamed else AutoTokenizer).from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers lets errors of every kind through, from HTTP to parsing
         if isinstance(error, ImportError):
             require("rjieba", f"tokenizer.path={path}")
@@ -65,10 +69,11 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
             "hub name and a network, or use tokenizer=wordpiece)"
         ) from error
     if unnamed:
+        read_as = "Chinese words" if words else "BERT's WordPiece"
+        case = "in lower case" if tokenizer.init_kwargs.get("do_lower_case", True) else "with capitals"
         PartialState().print(
-            f"tokenizer.path={path} has a vocab.txt and no file that names its kind: reading it as BERT's WordPiece, "
-            f"{'in lower case' if tokenizer.do_lower_case else 'with capitals'} (a tokenizer_config.json with "
-            '"tokenizer_class" and "do_lower_case" would name it)'
+            f"tokenizer.path={path} has a vocab.txt and no file that names its kind: reading it as {read_as}, {case} "
+            '(a tokenizer_config.json with "tokenizer_class" and "do_lower_case" would name it)'
         )
     return rebuilt(tokenizer) if isinstance(tokenizer, RoFormerTokenizer) else tokenizer
 
@@ -80,6 +85,13 @@ def _is_unnamed(folder: Path) -> bool:
     files = [folder / "tokenizer_config.json", folder / "config.json"]
     stored = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
     return not any(each.get("tokenizer_class") or each.get("model_type") in TOKENIZER_MAPPING_NAMES for each in stored)
+
+
+def _has_chinese_words(vocabulary: Path) -> bool:
+    """Returns whether a quarter of the Chinese tokens are words; BERT's WordPiece could never find one of them."""
+    tokens = vocabulary.read_text(encoding="utf-8").split()
+    counts = [len(_CHINESE.findall(token)) for token in tokens]
+    return sum(count > 1 for count in counts) > sum(count > 0 for count in counts) / 4
 
 
 def _check_serializable(tokenizer: PreTrainedTokenizerFast, path: str) -> None:

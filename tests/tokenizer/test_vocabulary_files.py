@@ -126,6 +126,13 @@ def test_word_pieces_of_bert(tmp_path, capsys, config, of_tokenizer, asked):
     assert (out.count("\n"), "reading it as BERT's WordPiece, in lower case" in out) == (asked, asked and lower)
 
 
+def test_words_of_a_folder_that_names_no_class(tmp_path, capsys):
+    """Catches the authors' vocabulary of words, published for TensorFlow, that is read as single characters."""
+    folder = write(tmp_path / "old", [*SPECIAL, *WORDS, *"今天气非常中国北京大学的"], {"vocab_size": 100})
+    assert load_tokenizer(str(folder)).tokenize("北京大学的天气") == ["北京大学", "的", "天气"]
+    assert "reading it as Chinese words, in lower case" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", ['{"tokenizer_class": "UnheardOfTokenizer"}', "{", "[]"])
 def test_a_kind_that_is_named_is_not_replaced(tmp_path, content):
     """Catches word pieces in the place of a class that cannot be loaded, and a traceback about a damaged file."""
