@@ -145,7 +145,8 @@ class TrainConfig:
 
     Attributes:
         seed: of the initial weights, the order of the data, and the masks.
-        init_from: output folder of a finished run, or an export, whose weights the run starts from.
+        init_from: output folder of a finished run, an export, or another checkpoint, in a folder or on the hub, whose
+            weights the run starts from.
         load_optimizer_state: with ``init_from``, start from that run's optimizer state, too.
         lr_search_dir: a folder of finished runs; the learning rate is the best of those that differ in nothing else.
     """

@@ -71,8 +71,6 @@ class ForeignCheckpoint:
             weights = {name.removeprefix(_BODY): weight for name, weight in weights.items()}
         if head == "ForCausalLM":
             known["is_decoder"] = True
-        if "num_labels" in settings:
-            del known["id2label"], known["label2id"]
         model = model_class(RoFormerLabConfig(**{**known, **settings}))
         self._fill(model, weights, "" if head == "Model" else _BODY)
         return model
