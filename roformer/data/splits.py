@@ -21,18 +21,23 @@ def check_fractions(validation_fraction: float, test_fraction: float) -> None:
 
 def text_hash(document: Document) -> int:
     """Returns 64 bits that are equal for equal texts."""
-    texts = "\0".join(document.texts).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(texts, digest_size=8).digest(), "big")
+    return _hash("\0".join(document.texts))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def split_of(document: Document, validation_fraction: float, test_fraction: float, provided: Set[str]) -> str:
     """Returns the split of a document: the one that its source assigned, or else one drawn by a hash of its text.
 
-    Equal texts get the same split in every corpus and run. No document is drawn into a split in ``provided``.
+    Equal texts get the same split in every corpus and run, and so do documents of one group. No document is drawn into
+    a split in ``provided``.
     """
     if document.split in ("validation", "test"):
         return document.split
-    draw = text_hash(document) / 2**64  # uniform on [0, 1)
+    number = text_hash(document) if document.group is None else _hash(document.group)
+    draw = number / 2**64  # uniform on [0, 1)
     test = 0.0 if "test" in provided else test_fraction
     validation = 0.0 if "validation" in provided else validation_fraction
     if draw < test:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roformer.data.annotations import Annotations, AnnotationWriter, Place, load_annotations, offsets
 from roformer.data.npy import GrowingArray
 from roformer.data.sources import SPLITS, Document
 from roformer.data.splits import empty_split, text_hash
@@ -28,11 +29,13 @@ class TokenizedSplit:
         tokens: (total,) uint16 or uint32, memory-mapped.
         offsets: (documents + 1,) int64; document i is ``tokens[offsets[i]:offsets[i + 1]]``.
         labels: (documents,) int64 indices into the corpus's ``label_names``; None for unlabeled text.
+        annotations: labeled parts of the texts; None if there are none.
     """
 
     tokens: NDArray[np.unsignedinteger[Any]]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64] | None
+    annotations: Annotations | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -53,6 +56,7 @@ class TokenizedCorpus:
         warnings: what is strange about the documents, such as "3 test documents are training documents, too".
         fingerprint: identifies documents, tokenizer and split fractions, and therefore the content.
         folder: its location on disk.
+        tags: sorted names of the tags of labeled parts of texts.
     """
 
     splits: dict[str, TokenizedSplit]
@@ -61,6 +65,7 @@ class TokenizedCorpus:
     warnings: tuple[str, ...]
     fingerprint: str
     folder: Path
+    tags: tuple[str, ...] = ()
 
 
 def load_corpus(folder: Path) -> TokenizedCorpus:
@@ -73,15 +78,22 @@ def load_corpus(folder: Path) -> TokenizedCorpus:
             tokens=np.load(folder / f"{name}.tokens.npy", mmap_mode="r"),
             offsets=np.load(folder / f"{name}.offsets.npy"),
             labels=np.load(labels) if labels.exists() else None,
+            annotations=load_annotations(folder, name),
         )
     return TokenizedCorpus(
-        splits, tuple(meta["label_names"]), meta["texts"], tuple(meta.get("warnings", ())), meta["fingerprint"], folder
+        splits,
+        tuple(meta["label_names"]),
+        meta["texts"],
+        tuple(meta.get("warnings", ())),
+        meta["fingerprint"],
+        folder,
+        tuple(meta.get("tags", ())),
     )
 
 
 def write_corpus(
     folder: Path,
-    documents: Iterable[tuple[str, Document, list[int]]],
+    documents: Iterable[tuple[str, Document, list[int], list[Place]]],
     *,
     vocabulary_limit: int,
     unknown: int | None,
@@ -93,7 +105,8 @@ def write_corpus(
 
     Args:
         folder: an empty folder.
-        documents: (split, document, token ids) in corpus order.
+        documents: (split, document, token ids, places of the tokens) in corpus order; the places only if the document
+            has spans.
         vocabulary_limit: upper bound of the token ids, exclusive; decides between uint16 and uint32.
         unknown: id of the token that stands for what the vocabulary lacks; None if there is none.
         skipped: what the source skips while ``documents`` is consumed.
@@ -101,21 +114,22 @@ def write_corpus(
         fingerprint: stored with the corpus.
 
     Raises:
-        UserError: if there are no documents, an expected split is empty, or documents differ in having a label or in
-            their number of texts.
+        UserError: if there are no documents, an expected split is empty, or documents differ in having a label or
+            labeled parts, or in their number of texts.
     """
     dtype = np.dtype(np.uint16 if vocabulary_limit <= 2**16 else np.uint32)
     with ExitStack() as files:
         writers: dict[str, _Writer] = {}
-        for split, document, ids in documents:
+        for split, document, ids, places in documents:
             if split not in writers:
                 file = files.enter_context((folder / f"{split}.tokens.npy").open("wb"))
-                writers[split] = _Writer(GrowingArray(file, dtype), unknown)
-            writers[split].add(document, ids)
+                annotations = None if document.spans is None else AnnotationWriter(folder, split, files)
+                writers[split] = _Writer(GrowingArray(file, dtype), unknown, annotations)
+            writers[split].add(document, ids, places)
         _check_splits(writers, expected)
-        label_names = _label_names(writers)
+        label_names, tags = _label_names(writers), _tags(writers)
         for split, writer in writers.items():
-            np.save(folder / f"{split}.offsets.npy", writer.finish())
+            np.save(folder / f"{split}.offsets.npy", writer.finish(tags))
             if label_names:
                 indices = {name: index for index, name in enumerate(label_names)}
                 labels = [indices[label] for label in writer.labels if label is not None]
@@ -127,16 +141,18 @@ def write_corpus(
         "texts": _texts(writers),
         "warnings": [*(f"skipped: {count:,} {what}" for what, count in skipped.items()), *_warnings(writers)],
         "splits": splits,
+        **({"tags": tags} if tags is not None else {}),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass
 class _Writer:
-    """Appends the documents of one split to an array of tokens."""
+    """Appends the documents of one split to its files."""
 
     tokens: GrowingArray
     unknown: int | None
+    annotations: AnnotationWriter | None
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     labels: list[str | None] = field(default_factory=list)
     texts: set[int] = field(default_factory=set)
@@ -148,8 +164,12 @@ class _Writer:
     def total(self) -> int:
         return self.tokens.rows
 
-    def add(self, document: Document, ids: list[int]) -> None:
+    def add(self, document: Document, ids: list[int], places: list[Place]) -> None:
+        if (document.spans is None) != (self.annotations is None):
+            raise _mixed_spans()
         self.tokens.append(ids)
+        if self.annotations is not None:
+            self.annotations.add(document, places)
         self.lengths.append(len(ids))
         self.labels.append(document.label)
         self.texts.add(len(document.texts))
@@ -160,10 +180,12 @@ class _Writer:
     def totals(self) -> dict[str, int]:
         return {"documents": len(self.lengths), "characters": self.characters, "tokens": self.total}
 
-    def finish(self) -> NDArray[np.int64]:
-        """Completes the tokens; returns the (documents + 1,) offsets."""
+    def finish(self, tags: list[str] | None) -> NDArray[np.int64]:
+        """Completes the files; returns the (documents + 1,) offsets."""
         self.tokens.finish()
-        return np.concatenate(([0], np.cumsum(np.asarray(self.lengths, dtype=np.int64)))).astype(np.int64)
+        if self.annotations is not None and tags is not None:
+            self.annotations.finish(tags)
+        return offsets(self.lengths)
 
 
 def _check_splits(writers: dict[str, _Writer], expected: Set[str]) -> None:
@@ -210,6 +232,20 @@ def _label_names(writers: dict[str, _Writer]) -> list[str]:
     if None in found:
         raise UserError("some documents have a label and some have none; label all of them or none")
     return sorted(map(str, found))
+
+
+def _tags(writers: dict[str, _Writer]) -> list[str] | None:
+    """Returns the sorted tags; None if the documents have no spans."""
+    found = [writer.annotations for writer in writers.values()]
+    if None in found:
+        if found.count(None) < len(found):
+            raise _mixed_spans()
+        return None
+    return sorted(set().union(*(each.tags() for each in found if each is not None)))
+
+
+def _mixed_spans() -> UserError:
+    return UserError("some documents have labeled parts and some have none; choose data of one kind")
 
 
 def _texts(writers: dict[str, _Writer]) -> int:

@@ -9,13 +9,14 @@ from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast, RoFormerTokenizer
 
+from roformer.data.annotations import Place
 from roformer.data.cache import content_key
 from roformer.data.sources import Document, Source
 from roformer.data.splits import check_fractions, expected_splits, split_documents
@@ -31,6 +32,13 @@ _PROBED_TOKENS = 1000  # of the vocabulary
 _NOT_TOKENS = ("post_processor", "decoder", "padding", "truncation")  # parts of a tokenizer.json
 
 
+class _Tokens(NamedTuple):
+    """Ids of the tokens of a text and, if they are needed, their places in it."""
+
+    ids: list[int]
+    places: list[Place]
+
+
 def tokenize_corpus(
     source: Source,
     tokenizer: PreTrainedTokenizerFast,
@@ -44,11 +52,11 @@ def tokenize_corpus(
     If two processes ask for the same tokens, the second waits for the first.
 
     Raises:
-        UserError: if there are no documents, a split is empty, or documents differ in having a label or in their
-            number of texts.
+        UserError: if there are no documents, a split is empty, or documents differ in having a label or labeled parts,
+            or in their number of texts.
     """
     check_fractions(validation_fraction, test_fraction)
-    encode = token_encoder(tokenizer)
+    encode = {needs_places: _encoder(tokenizer, needs_places=needs_places) for needs_places in (False, True)}
     key = content_key(
         "tokens", CACHE_VERSION, source.fingerprint(), tokenizer_key(tokenizer), validation_fraction, test_fraction
     )
@@ -83,14 +91,14 @@ def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
         stored = json.loads(backend.to_str())
         parts: list[Any] = [{key: value for key, value in stored.items() if key not in _NOT_TOKENS}]
         (written,) = split([" ".join(tokenizer.all_special_tokens)])
-        if not _control_tokens(tokenizer).isdisjoint(written):
+        if not _control_tokens(tokenizer).isdisjoint(written.ids):
             parts.append("special tokens in a text are unknown words")  # caches of before hold them as special tokens
         return content_key(*parts)
     plain = Tokenizer(backend.model)
     plain.normalizer = backend.normalizer
     added = [[number, str(token)] for number, token in sorted(tokenizer.added_tokens_decoder.items())]
     vocabulary = sorted(backend.get_vocab(with_added_tokens=False))
-    probe = split([_PROBE, *vocabulary[:: max(1, len(vocabulary) // _PROBED_TOKENS)]])
+    probe = [each.ids for each in split([_PROBE, *vocabulary[:: max(1, len(vocabulary) // _PROBED_TOKENS)]])]
     return content_key(type(tokenizer).__name__, version("rjieba"), plain.to_str(), added, probe)
 
 
@@ -103,21 +111,29 @@ def vocabulary_size(tokenizer: PreTrainedTokenizerFast) -> int:
 
 
 def _encoded(
-    documents: Iterator[tuple[str, Document]], encode: Encoder, tokenizer: PreTrainedTokenizerFast
-) -> Iterator[tuple[str, Document, list[int]]]:
-    """Yields documents with their tokens; tokenizes the next batch on all cores while this one is consumed."""
+    documents: Iterator[tuple[str, Document]],
+    encode: dict[bool, Callable[[list[str]], list[_Tokens]]],
+    tokenizer: PreTrainedTokenizerFast,
+) -> Iterator[tuple[str, Document, list[int], list[Place]]]:
+    """Yields documents with their tokens and, if they have spans, the places of the tokens; tokenizes the next batch
+    on all cores while this one is consumed."""
     separator: Any = tokenizer.sep_token_id  # may be None for tokenizers of single texts
     with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
         bar = progress.add_task("tokenizing", total=None)
         batch: list[tuple[str, Document]] = []
-        encodings: Future[list[list[int]]] | None = None
+        encodings: Future[list[_Tokens]] | None = None
         while True:
             following = list(islice(documents, _BATCH))
-            ahead = pool.submit(encode, [text for _, document in following for text in document.texts])
+            needs_places = any(document.spans is not None for _, document in following)
+            all_texts = [text for _, document in following for text in document.texts]
+            ahead = pool.submit(encode[needs_places], all_texts)
             if encodings is not None:
                 texts = iter(encodings.result())
                 for split, document in batch:
-                    yield split, document, _joined([next(texts) for _ in document.texts], separator)
+                    tokens = [next(texts) for _ in document.texts]
+                    ids, places = (list(each) for each in zip(*tokens, strict=True))
+                    elsewhere = [(0, 0)] * (sum(map(len, ids[:-1])) + len(ids) - 1)
+                    yield split, document, _joined(ids, separator), elsewhere + places[-1]
                 progress.advance(bar, len(batch))
             if not following:
                 return
@@ -129,18 +145,23 @@ def token_encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
 
     A word of a text that is spelled like a special token, such as "[SEP]", is an unknown word.
     """
-    split, control = _splitter(tokenizer), _control_tokens(tokenizer)
+    encode = _encoder(tokenizer, needs_places=False)
+    return lambda texts: [tokens.ids for tokens in encode(texts)]
+
+
+def _encoder(tokenizer: PreTrainedTokenizerFast, *, needs_places: bool) -> Callable[[list[str]], list[_Tokens]]:
+    """Returns the function that maps texts to their tokens, as ``token_encoder`` does."""
+    split, control = _splitter(tokenizer, needs_places=needs_places), _control_tokens(tokenizer)
     unknown = [] if tokenizer.unk_token_id is None else [tokenizer.unk_token_id]
 
-    def encode(texts: list[str]) -> list[list[int]]:
-        return [
-            ids
-            if control.isdisjoint(ids)
-            else [token for each in ids for token in (unknown if each in control else [each])]
-            for ids in split(texts)
-        ]
+    def ordinary(tokens: _Tokens) -> _Tokens:
+        if control.isdisjoint(tokens.ids):
+            return tokens
+        replaced = [unknown if each in control else [each] for each in tokens.ids]
+        places = [place for place, ids in zip(tokens.places, replaced, strict=False) for _ in ids]
+        return _Tokens([token for ids in replaced for token in ids], places)
 
-    return encode
+    return lambda texts: [ordinary(tokens) for tokens in split(texts)]
 
 
 def _control_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
@@ -148,21 +169,33 @@ def _control_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
 
-def _splitter(tokenizer: PreTrainedTokenizerFast) -> Encoder:
-    """Returns the function that maps texts to the ids that the tokenizer itself gives them."""
+def _splitter(
+    tokenizer: PreTrainedTokenizerFast, *, needs_places: bool = False
+) -> Callable[[list[str]], list[_Tokens]]:
+    """Returns the function that maps texts to the tokens that the tokenizer itself gives them."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # an earlier call may have left this state behind
     backend.no_padding()
     backend.encode_special_tokens = True  # splits a literal "[SEP]" in a document like any other text
-    encode = partial(backend.encode_batch_fast, add_special_tokens=False)
+    encode = partial(backend.encode_batch if needs_places else backend.encode_batch_fast, add_special_tokens=False)
     if not isinstance(tokenizer, RoFormerTokenizer):
-        return lambda texts: [encoding.ids for encoding in encode(texts)]
+        return lambda texts: [_Tokens(each.ids, each.offsets if needs_places else []) for each in encode(texts)]
 
-    def by_sentence(texts: list[str]) -> list[list[int]]:
+    def by_sentence(texts: list[str]) -> list[_Tokens]:
         # the splitter's time per word grows with the length of its input; no word spans a sentence end
         sentences = [_SENTENCE_END.split(text) for text in texts]
         encodings = iter(encode([sentence for of_text in sentences for sentence in of_text]))
-        return [[token for _ in of_text for token in next(encodings).ids] for of_text in sentences]
+        found = []
+        for of_text in sentences:
+            tokens, start = _Tokens([], []), 0
+            for sentence in of_text:
+                encoding = next(encodings)
+                tokens.ids.extend(encoding.ids)
+                if needs_places:
+                    tokens.places.extend((start + first, start + end) for first, end in encoding.offsets)
+                start += len(sentence)
+            found.append(tokens)
+        return found
 
     return by_sentence
 

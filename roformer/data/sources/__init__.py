@@ -1,6 +1,6 @@
 """Sources of documents, one file each. The file's name is the name in ``conf/data/``."""
 
-from roformer.data.sources._base import SOURCES, SPLITS, Document, Source
+from roformer.data.sources._base import SOURCES, SPLITS, Document, Source, Span
 from roformer.data.sources._inputs import STDIN, read_inputs, text_columns
 from roformer.data.sources._synthetic import LabeledWords, SyntheticSource
 from roformer.data.sources._tables import is_table
@@ -14,6 +14,7 @@ __all__ = [
     "Document",
     "LabeledWords",
     "Source",
+    "Span",
     "SyntheticSource",
     "is_table",
     "read_inputs",

@@ -5,12 +5,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from roformer.registry import Registry
 from roformer.renamed import DATA_SOURCES
 
 SPLITS = ("train", "validation", "test")
+
+
+class Span(NamedTuple):
+    """A labeled part of a text: its characters from ``start`` to before ``end``."""
+
+    start: int
+    end: int
+    tag: str
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,17 @@ class Document:
         label: the class, for labeled data.
         split: one of ``SPLITS`` if the source assigns the split; None if a hash of the text decides.
         extra_texts: additional texts of the document: the second of a pair, or the candidates of a triplet.
+        spans: labeled parts of the last text, such as words with their tags, or answers; None for other data.
+        group: documents of one group get the same split, such as the questions about one text; None if the texts
+            decide.
     """
 
     text: str
     label: str | None = None
     split: str | None = None
     extra_texts: tuple[str, ...] = ()
+    spans: tuple[Span, ...] | None = None
+    group: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
