@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from roformer.data.sources._columns import Row, check_columns, outer_column, with_fields
+from roformer.data.sources._columns import Columns, Row, check_columns, outer_column, with_fields
 from roformer.data.sources._opening import TextFormat, refuse_pointer
 from roformer.errors import UserError, one_line
 
 _BATCH = 1000  # rows held at once
 
 
-def read_parquet(path: Path, columns: Sequence[str], form: TextFormat) -> Iterator[Row]:
+def read_parquet(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
     """Yields {column: value} of each row; ``column`` may be ``object.field``."""
     import pyarrow
     import pyarrow.parquet
@@ -27,7 +27,7 @@ def read_parquet(path: Path, columns: Sequence[str], form: TextFormat) -> Iterat
         raise UserError(f"{path} is not a readable parquet file: {one_line(error)}") from error
 
 
-def read_arrow(path: Path, columns: Sequence[str], form: TextFormat) -> Iterator[Row]:
+def read_arrow(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
     """Yields {column: value} of each row of a stream of record batches."""
     import pyarrow
 
@@ -49,15 +49,20 @@ def _check_pointer(path: Path) -> None:
         refuse_pointer(path, file.read(64))
 
 
-def _outer(path: Path, columns: Sequence[str], present: Sequence[str]) -> list[str]:
+def _outer(path: Path, columns: Columns, present: Sequence[str]) -> list[str]:
     """Returns the columns to read, some of which contain the requested ones."""
+    if columns is None:
+        return list(present)
     outer = {column: outer_column(column, present) for column in columns}
     missing = [column for column, holder in outer.items() if holder not in present]
     check_columns(str(path), missing or list(outer.values()), present)
     return list(dict.fromkeys(outer.values()))
 
 
-def _rows(path: Path, columns: Sequence[str], batch: Any) -> Iterator[Row]:
+def _rows(path: Path, columns: Columns, batch: Any) -> Iterator[Row]:
+    if columns is None:
+        yield from batch.to_pylist()
+        return
     for number, row in enumerate(batch.to_pylist()):
         found = with_fields(row, columns)
         if number == 0:  # all rows have the same fields

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from roformer.errors import UserError
 from roformer.registry import did_you_mean
 
 Row = dict[str, Any]
+Columns: TypeAlias = Sequence[str] | None
 
 
 def check_columns(where: str, required: Sequence[str], present: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from roformer.data.sources._columns import Row, check_columns
+from roformer.data.sources._columns import Columns, Row, check_columns
 from roformer.data.sources._opening import DELIMITERS, TextFormat, open_text, suffix_of
 from roformer.errors import UserError, one_line
 
@@ -16,12 +16,13 @@ _QUOTED = re.compile(r'"(?=.*"".)(?:[^"]|"")*"', re.DOTALL)  # quotes around a f
 _QUOTES_ARE_TEXT = "quotes are text in a .tsv; if they enclose fields, name the file .csv and set data.delimiter=tab"
 
 
-def read_delimited(path: Path, columns: Sequence[str], form: TextFormat) -> Iterator[Row]:
+def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
     """Yields {column: text} of each row; an empty field is None. An empty file has no rows.
 
     Raises:
         UserError: if a column is missing or there twice, or a row has another number of fields than the header.
     """
+    assert columns is not None  # a source that needs all of them reads no text files
     csv.field_size_limit(sys.maxsize)  # a document may be a book
     quotes = suffix_of(path) == ".csv"
     separator = form.separator("," if quotes else "\t")

@@ -2,18 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from roformer.data.sources._columns import Row, check_columns, with_fields
+from roformer.data.sources._columns import Columns, Row, check_columns, with_fields
 from roformer.data.sources._opening import TextFormat, open_text
 from roformer.errors import UserError, one_line
 
 
-def read_json_lines(path: Path, columns: Sequence[str], form: TextFormat) -> Iterator[Row]:
+def read_json_lines(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
     """Yields {column: value} of each line, an object; ``column`` may be ``object.field``."""
     first = True
     with open_text(path, form) as lines:
@@ -24,7 +24,7 @@ def read_json_lines(path: Path, columns: Sequence[str], form: TextFormat) -> Ite
                 first = False
 
 
-def read_json(path: Path, columns: Sequence[str], form: TextFormat) -> Iterator[Row]:
+def read_json(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
     """Yields {column: value} of each object in a list; without a list, of each object in the file."""
     with open_text(path, form) as file:
         start = next((line for line in file if line.strip()), "").strip()
@@ -46,7 +46,7 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _one_after_the_other(text: str, path: Path, columns: Sequence[str]) -> Iterator[Any]:
+def _one_after_the_other(text: str, path: Path, columns: Columns) -> Iterator[Any]:
     """Yields the JSON values of a text, which may span several lines each."""
     decoder, place = json.JSONDecoder(object_pairs_hook=partial(_object, _names(columns))), 0
     while place < len(text):
@@ -58,7 +58,7 @@ def _one_after_the_other(text: str, path: Path, columns: Sequence[str]) -> Itera
         yield value
 
 
-def _parsed(text: str, path: Path, line: int, columns: Sequence[str]) -> Any:
+def _parsed(text: str, path: Path, line: int, columns: Columns) -> Any:
     """Returns what a JSON text holds that begins at this line of a file."""
     names = _names(columns)
     twice = any(text.count(f'"{name}"') > 1 for name in names)  # the hook takes as long as parsing
@@ -66,9 +66,9 @@ def _parsed(text: str, path: Path, line: int, columns: Sequence[str]) -> Any:
         return json.loads(text, object_pairs_hook=partial(_object, names) if twice else None)
 
 
-def _names(columns: Sequence[str]) -> set[str]:
+def _names(columns: Columns) -> set[str]:
     """Returns the keys that columns such as ``translation.en`` may stand for."""
-    return {name for column in columns for name in (column, *column.split("."))}
+    return {name for column in columns or () for name in (column, *column.split("."))}
 
 
 @contextmanager
@@ -93,9 +93,11 @@ def _object(requested: Set[str], pairs: list[tuple[str, Any]]) -> Row:
     return row
 
 
-def _pick(where: str, row: Any, columns: Sequence[str], *, check: bool) -> Row:
+def _pick(where: str, row: Any, columns: Columns, *, check: bool) -> Row:
     if not isinstance(row, dict):
         raise UserError(f"{where} is a {type(row).__name__}; each row must be an object such as {{'text': '...'}}")
+    if columns is None:
+        return row
     row = with_fields(row, columns)
     if check:  # in later rows a missing key is a null
         check_columns(where, columns, row)

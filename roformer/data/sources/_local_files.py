@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from roformer.data.sources._columns import Row
+from roformer.data.sources._columns import Columns, Row
 from roformer.data.sources._folders import Listing, Parts, list_folder
 from roformer.data.sources._opening import COMPRESSED, USUAL, TextFormat, open_text, suffix_of
 from roformer.data.sources._saved_datasets import without_metadata
@@ -31,8 +31,27 @@ from roformer.errors import UserError
 
 CACHE_VERSION = 1  # raise it when the same files would yield other documents
 SampleBy = Literal["line", "paragraph", "document"]
-_SUPPORTED = ", ".join([*READERS, ".txt"])
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Suffixes of the files that a source reads: tables, or else texts."""
+
+    tables: Collection[str] = tuple(READERS)
+    texts: Collection[str] = (".txt",)
+
+    def is_table(self, file: Path) -> bool:
+        return is_table(file) and suffix_of(file) in self.tables
+
+    def is_text(self, file: Path) -> bool:
+        return suffix_of(file) in self.texts
+
+    def __str__(self) -> str:
+        return ", ".join([*self.tables, *self.texts])
+
+
+DOCUMENTS = Kinds()
 
 
 @dataclass(frozen=True)
@@ -70,8 +89,11 @@ class LocalFile:
                 if document.strip():
                     yield document.strip()
 
-    def rows(self, columns: Sequence[str], form: TextFormat = USUAL) -> Iterator[Row]:
+    def rows(self, columns: Columns, form: TextFormat = USUAL) -> Iterator[Row]:
         """Yields {column: value} of each row of a table; folders such as ``label=pos`` are columns, too."""
+        if columns is None:
+            yield from read_rows(self.path, None, form)
+            return
         folders = dict(part.split("=", 1) for part in self.parts[:-1] if "=" in part)
         own = {name: None if value == _NULL_PARTITION else unquote(value) for name, value in folders.items()}
         inside = [column for column in columns if column not in own]
@@ -95,45 +117,45 @@ class LocalCorpus:
     doubts: list[str]
 
 
-def find_files(path: str | list[str]) -> LocalCorpus:
-    """Lists the tables, or else the .txt files, at or below ``path``.
+def find_files(path: str | list[str], kinds: Kinds = DOCUMENTS) -> LocalCorpus:
+    """Lists the tables, or else the texts, at or below ``path``.
 
     Raises:
         UserError: if there is no such path, or no supported file.
     """
-    places = _expanded([path] if isinstance(path, str) else path)
+    places = _expanded([path] if isinstance(path, str) else path, kinds)
     if len(places) == 1 and places[0].is_file():
         return LocalCorpus([LocalFile(places[0], (places[0].name,), split=None, sample_by="paragraph")], Counter(), [])
     root = places[0] if len(places) == 1 else Path(os.path.commonpath([place.absolute().parent for place in places]))
     listing = _listing(root, places)
     found = without_metadata(root, listing.files)
-    tables = [parts for parts in found if is_table(Path(parts[-1]))]
-    chosen = tables or [parts for parts in found if suffix_of(Path(parts[-1])) == ".txt"]
+    tables = [parts for parts in found if kinds.is_table(Path(parts[-1]))]
+    chosen = tables or [parts for parts in found if kinds.is_text(Path(parts[-1]))]
     chosen = [parts for parts in chosen if not _is_copy(parts, chosen)]
-    unread = _unread({*found, *listing.hidden} - {*chosen})
+    unread = _unread({*found, *listing.hidden} - {*chosen}, kinds)
     if listing.broken:
         unread["links that lead nowhere"] = listing.broken
     if not chosen:
         more = "".join(f"; it has {count:,} {kind}" for kind, count in unread.items())
-        raise UserError(f"no supported file in the folder data.path={path}{more} (supported: {_SUPPORTED})")
-    return _with_splits(root, chosen, unread)
+        raise UserError(f"no supported file in the folder data.path={path}{more} (supported: {kinds})")
+    return _with_splits(root, chosen, unread, texts=not tables)
 
 
-def _expanded(paths: list[str]) -> list[Path]:
+def _expanded(paths: list[str], kinds: Kinds) -> list[Path]:
     """Returns the files and folders that paths and patterns stand for; what exists is no pattern."""
     places: list[Path] = []
     for path in paths:
         place = Path(path).expanduser()
-        if place.is_file() and not _is_supported(place):
+        if place.is_file() and not (kinds.is_table(place) or kinds.is_text(place)):
             unpack = "; unpack it" if place.suffix in (*COMPRESSED, ".zip") else ""
-            raise UserError(f"data.path={path} has an unsupported file type{unpack} (supported: {_SUPPORTED})")
+            raise UserError(f"data.path={path} has an unsupported file type{unpack} (supported: {kinds})")
         if place.is_file() or place.is_dir():
             places.append(place)
         elif place.exists():
             raise UserError(f"data.path={path} is neither a file nor a folder")
         else:
             matches = (Path(match) for match in sorted(glob.glob(str(place), recursive=True)))
-            supported = [match for match in matches if match.is_dir() or _is_supported(match)]
+            supported = [each for each in matches if each.is_dir() or kinds.is_table(each) or kinds.is_text(each)]
             if not supported:
                 found = "matches no supported file" if glob.has_magic(path) else "does not exist"
                 raise UserError(f"data.path={path} {found} (give a file or a folder; relative to {Path.cwd()})")
@@ -141,10 +163,6 @@ def _expanded(paths: list[str]) -> list[Path]:
     if not places:
         raise UserError("data.path is empty; give a file, a folder, a pattern, or a list of them")
     return list(dict.fromkeys(Path(os.path.abspath(place)) if len(places) > 1 else place for place in places))
-
-
-def _is_supported(file: Path) -> bool:
-    return is_table(file) or suffix_of(file) == ".txt"
 
 
 def _listing(root: Path, places: list[Path]) -> Listing:
@@ -170,17 +188,16 @@ def _is_copy(parts: Parts, chosen: Collection[Parts]) -> bool:
     return name.suffix.lower() in COMPRESSED and (*parts[:-1], name.stem) in chosen
 
 
-def _unread(left: Iterable[Parts]) -> Counter[str]:
+def _unread(left: Iterable[Parts], kinds_read: Kinds) -> Counter[str]:
     """Counts files that may hold documents, by kind."""
-    suffixes = {*READERS, ".txt"}
+    suffixes = {*kinds_read.tables, *kinds_read.texts}
     names = (Path(parts[-1]) for parts in left)
     kinds = ["".join(name.suffixes[-2:]) if name.suffix in (*COMPRESSED, ".zip") else name.suffix for name in names]
     return Counter(f"{kind} files" for kind in kinds if suffixes & set(Path(f"x{kind.lower()}").suffixes))
 
 
-def _with_splits(root: Path, chosen: list[Parts], unread: Counter[str]) -> LocalCorpus:
+def _with_splits(root: Path, chosen: list[Parts], unread: Counter[str], *, texts: bool) -> LocalCorpus:
     """Returns the corpus of these files, each with the split that its name or a folder assigns."""
-    texts = suffix_of(Path(chosen[0][-1])) == ".txt"
     files, doubts = {}, []
     folders: dict[Parts, list[str]] = {}
     for parts in chosen:
