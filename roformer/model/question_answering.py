@@ -5,6 +5,7 @@ Shapes: B batch, L length, C hidden size.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from transformers.utils.generic import can_return_tuple
@@ -35,6 +36,7 @@ class RoFormerForQuestionAnswering(RoFormerPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
         **kwargs: Any,
     ) -> QuestionAnsweringModelOutput:
         """Scores padded sequences; the other inputs are those of ``RoFormerModel.forward``.
@@ -42,6 +44,7 @@ class RoFormerForQuestionAnswering(RoFormerPreTrainedModel):
         Args:
             start_positions, end_positions: (B,) places of the answer's first and last token; a place beyond the
                 sequence counts for nothing.
+            num_items_in_batch: as in ``RoFormerForMaskedLM.forward``; the items are sequences.
 
         Returns:
             loss in nats, the mean of both ends (if they are given), and start_logits and end_logits, (B, L).
@@ -55,10 +58,16 @@ class RoFormerForQuestionAnswering(RoFormerPreTrainedModel):
             return_dict=True,
             **kwargs,
         )
-        start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
+        with torch.autocast(
+            outputs.last_hidden_state.device.type, enabled=False
+        ):  # in bfloat16 close scores would tie
+            hidden_states = outputs.last_hidden_state.to(self.qa_outputs.weight.dtype)
+            start_logits, end_logits = self.qa_outputs(hidden_states).unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
-            loss = (_loss(start_logits, start_positions) + _loss(end_logits, end_positions)) / 2
+            ends = ((start_logits, start_positions), (end_logits, end_positions))
+            is_padding = attention_mask == 0 if attention_mask is not None and attention_mask.dim() == 2 else None
+            loss = sum(_loss(logits, is_padding, places, num_items_in_batch) for logits, places in ends) / 2
         return QuestionAnsweringModelOutput(
             loss=loss,
             start_logits=start_logits,
@@ -68,7 +77,11 @@ class RoFormerForQuestionAnswering(RoFormerPreTrainedModel):
         )
 
 
-def _loss(logits: Tensor, places: Tensor) -> Tensor:
+def _loss(
+    logits: Tensor, is_padding: Tensor | None, places: Tensor, num_items_in_batch: int | Tensor | None
+) -> Tensor:
+    if is_padding is not None:  # else the loss of a sequence would depend on the longest one of its batch
+        logits = logits.masked_fill(is_padding, -torch.inf)
     places = places.flatten()
     inside = (places >= 0) & (places < logits.shape[1])
-    return mean_loss(logits, places.where(inside, IGNORE_INDEX), None)
+    return mean_loss(logits, places.where(inside, IGNORE_INDEX), num_items_in_batch)
