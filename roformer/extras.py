@@ -21,6 +21,7 @@ EXTRA_OF = {
     "sklearn": "report",
     "statsmodels": "report",
     "tensorboard": "tracking",
+    "torchmetrics": "questions",
     "trackio": "trackio",
     "wandb": "tracking",
 }

@@ -1,6 +1,7 @@
 """Runs that take a blink: tiny models on a few dozen generated documents, and what tests ask of their folders."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
 from roformer.config import EvaluateConfig, TrainConfig
+from roformer.data.sources.sentences import SentencesSource
 from roformer.runs import RunFolder
 from roformer.training import checkpoint
 from roformer.training.run import train
@@ -60,6 +62,8 @@ class TinyRuns:
         text: a folder of 60 documents.
         labelled: a table of 90 documents with their topics.
         parallel: a folder of 240 pairs; the words of a target are those of its source, backwards.
+        tagged: 160 generated texts with tagged words, in English and Chinese.
+        questions: 160 questions about generated texts, some without an answer.
         cache: of tokenizers and tokens.
     """
 
@@ -67,6 +71,7 @@ class TinyRuns:
         self.folder, self.cache = folder, folder / "cache"
         self.text, self.labelled = folder / "text", folder / "labelled.csv"
         self.parallel = folder / "parallel"
+        self.tagged, self.questions = folder / "tagged.jsonl", folder / "questions.jsonl"
         if not self.labelled.exists():
             self._write()
 
@@ -86,16 +91,33 @@ class TinyRuns:
         targets = [" ".join(word[::-1] for word in source.split()) for source in sources]
         for name, lines in (("all.en", sources), ("all.de", targets)):
             (self.parallel / name).write_text("\n".join(lines))
+        self._write_spans()
+
+    def _write_spans(self):
+        settings = {"texts": 1, "labels": []}
+        short, long = (SentencesSource(documents=120 // n, sentences=n, spans="words", **settings) for n in (1, 3))
+        with self.tagged.open("w") as file:
+            for document in (*short.documents(), *long.documents()):
+                words = [(document.text[start:end], tag) for start, end, tag in document.spans]
+                file.write(json.dumps(dict(zip(("tokens", "tags"), zip(*words, strict=True), strict=True))) + "\n")
+        with self.questions.open("w") as file:
+            for document in SentencesSource(documents=160, sentences=3, spans="answers", **settings).documents():
+                question, context = document.texts
+                answers = [{"text": context[start:end], "answer_start": start} for start, end, _ in document.spans]
+                file.write(json.dumps({"question": question, "context": context, "answers": answers}) + "\n")
 
     def overrides(self, *more, task="mlm"):
         """What ``train.py`` takes for a tiny run; ``more`` comes last and so wins."""
         text = ("data=text", f"data.path={self.text}")
+        question = ("task.max_question_length=12", "task.stride=8", "task.max_answer_length=5")
         corpus = {
             "mlm": text,
             "causal_lm": ("task=causal_lm", *text),
             "char_lm": ("task=char_lm", *text),
             "translation": ("task=translation", f"data.path={self.parallel}"),
             "classification": ("task=classification", "data=labeled", f"data.path={self.labelled}"),
+            "token_classification": ("task=token_classification", f"data.path={self.tagged}"),
+            "question_answering": ("task=question_answering", f"data.path={self.questions}", *question),
         }
         length = "task.sequence_length=32" if task.endswith("lm") else "task.max_length=32"
         length = "task.max_length=64" if task == "translation" else length

@@ -51,7 +51,7 @@ def plan_rows(offsets: NDArray[np.int64], *, sequence_length: int) -> RowPlan:
     limit = sequence_length - FRAME_TOKENS
     if limit < 1:
         raise UserError(f"sequence length {sequence_length} leaves no room between [CLS] and [SEP]; use 3 or more")
-    spans = _cut(np.asarray(offsets, dtype=np.int64), limit)
+    spans = cut_documents(offsets, limit)
     spans = spans[np.argsort(spans[:, 0] - spans[:, 1], kind="stable")]  # longest first; ties in corpus order
     rows = _best_fit(spans[:, 1] - spans[:, 0] + FRAME_TOKENS, sequence_length)
     order = np.argsort(rows, kind="stable")
@@ -59,8 +59,14 @@ def plan_rows(offsets: NDArray[np.int64], *, sequence_length: int) -> RowPlan:
     return RowPlan(spans[order], row_offsets)
 
 
-def _cut(offsets: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Returns the (segments, 2) spans of at most ``limit`` tokens, in corpus order."""
+def cut_documents(offsets: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Returns the (segments, 2) spans of at most ``limit`` tokens, in corpus order; an empty document has none.
+
+    Args:
+        offsets: (documents + 1,); document i is ``tokens[offsets[i]:offsets[i + 1]]``.
+        limit: at least 1.
+    """
+    offsets = np.asarray(offsets, dtype=np.int64)
     counts = -(-np.diff(offsets) // limit)
     first_segment = np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.repeat(offsets[:-1], counts) + (np.arange(counts.sum()) - first_segment) * limit

@@ -18,8 +18,9 @@ _YOUNGER = {
     "timeout_minutes": 2.0, "auto_batch": False,
 }  # fmt: skip
 
-# Settings of tasks that are younger than version 0.1, by task.
+# Settings of tasks and sources that are younger than version 0.1, by name.
 _YOUNGER_OF_TASKS = {name: {"long_documents": "head"} for name in ("classification", "regression")}
+_YOUNGER_OF_SOURCES: dict[str, Tree] = {"sentences": {"spans": None}}
 
 _LENGTH = ("trainer.max_steps", "trainer.num_train_epochs")
 _GROUPS = {"attention", "data", "optimizer", "position", "scheduler", "task", "trainer"}
@@ -54,7 +55,8 @@ def migrate(config: Tree) -> Tree:
     """Returns a configuration of any earlier version in today's terms: settings have today's names, and one that is
     younger than the run has the value that stands for what the run did."""
     config = current_training(config)
-    config["data"] = {"drop_repeated": False, **current_data(config["data"])}
+    data = current_data(config["data"])
+    config["data"] = {"drop_repeated": False, **_YOUNGER_OF_SOURCES.get(data["name"], {}), **data}
     config["trainer"] = {**_YOUNGER, **config["trainer"]}
     config["task"] = {**_YOUNGER_OF_TASKS.get(config["task"]["name"], {}), **config["task"]}
     config["position"] = current_position(config["position"])

@@ -11,7 +11,7 @@ def make_task(tiny_runs):
     return lambda name, *overrides: build_task(tiny_runs.config("unused", *overrides, task=name))
 
 
-@pytest.fixture(params=["mlm", "causal_lm", "classification"])
+@pytest.fixture(params=["mlm", "causal_lm", "classification", "token_classification"])
 def task_name(request):
     return request.param
 

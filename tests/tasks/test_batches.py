@@ -78,8 +78,8 @@ def test_an_epoch_shows_the_whole_training_split(task):
     original = 0
     for batch in batches:
         labels, tokens = batch.inputs["labels"], batch.inputs["input_ids"]
-        if labels.dim() == 2:
+        if task.family == "language_modeling":
             tokens = torch.where(labels == IGNORE_INDEX, tokens, labels)
         original += sum(int(token) for token in tokens[0] if int(token) not in special)
-    limit = getattr(task, "max_length", 10**9) - 2
+    limit = task.max_length - 2 if task.family == "classification" else None  # others cut documents in parts
     assert original == sum(int(split.document(index)[:limit].sum()) for index in range(len(split)))

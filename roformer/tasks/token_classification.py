@@ -1,0 +1,210 @@
+"""Token classification: the tag of each word, such as named entities or parts of speech (CoNLL-2003)."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from roformer.data.annotations import Annotations
+from roformer.data.collators import pack
+from roformer.data.packing import FRAME_TOKENS, cut_documents
+from roformer.data.sampler import batches_by_length
+from roformer.data.tags import OUTSIDE, Entity, continued, entities
+from roformer.data.token_store import TokenizedCorpus, TokenizedSplit
+from roformer.errors import UserError
+from roformer.model import RoFormerForTokenClassification
+from roformer.ops.cross_entropy import IGNORE_INDEX
+from roformer.runtime.inference import evaluating
+from roformer.tasks._base import TASKS, Batch, Task
+
+_NO_TOKEN = -1
+
+
+@TASKS.register("token_classification")
+class TokenClassification(Task):
+    """Predicts the tag of each word at its first token; other tokens have no label.
+
+    Scores are about the words of the data, whatever the tokenizer makes of them. Where a token covers several words,
+    as in Chinese text that is tagged by character, its label is the tag of the first of them in an entity. Its
+    prediction is the tag of its first word, and is continued in the others. So every entity of the data counts; one
+    that begins or ends within a token is missed.
+
+    Args:
+        max_length: maximum number of tokens in a segment, special tokens included; longer documents are cut.
+        classifier_dropout: dropout before the head.
+
+    Raises:
+        UserError: if the data has no tagged words, or fewer than two tags, or a tag is not in the train split.
+    """
+
+    title, unit, family = "Token classification", "word", "downstream"
+    model_class = RoFormerForTokenClassification
+    best_metric = "validation_f1"
+    greater_is_better = True
+
+    def __init__(
+        self,
+        corpus: TokenizedCorpus,
+        tokenizer: PreTrainedTokenizerFast,
+        seed: int,
+        *,
+        max_length: int,
+        classifier_dropout: float,
+    ) -> None:
+        super().__init__(corpus, tokenizer, seed)
+        self.check({"max_length": max_length})
+        self.max_tokens = self.max_length = max_length
+        self.classifier_dropout = classifier_dropout
+        if corpus.texts != 1 or len(corpus.tags) < 2:
+            raise UserError(
+                "task=token_classification needs tagged words with two tags or more: data=tagged with data.path"
+            )
+        self.words = {name: split.annotations for name, split in corpus.splits.items() if split.annotations}
+        self.first_tokens = {name: _first_tokens(split) for name, split in corpus.splits.items()}
+        self._check_tags()
+        self.token_labels = {name: self._token_labels(name) for name in corpus.splits}
+        self.segments = {
+            name: cut_documents(split.offsets, max_length - FRAME_TOKENS) for name, split in corpus.splits.items()
+        }
+        self.rows = len(self.segments["train"])
+
+    def _check_tags(self) -> None:
+        known = set(self.answers("train").tolist())
+        for split in self.corpus.splits:
+            if unknown := set(self.answers(split).tolist()) - known:
+                there = ", ".join(self.corpus.tags[each] for each in sorted(known))
+                raise UserError(
+                    f"tag '{self.corpus.tags[min(unknown)]}' of the {split} split is not in the train split (tags "
+                    f"there: {there}); change the data or its split"
+                )
+
+    def answers(self, split: str) -> NDArray[np.int64]:
+        """Returns the (words,) tags of a split as indices into the corpus's ``tags``."""
+        return self.words[split].spans[:, 2]
+
+    def _token_labels(self, split: str) -> NDArray[np.int64]:
+        """Returns the (tokens,) labels of a split; ``IGNORE_INDEX`` at tokens that begin no word."""
+        labels = np.full(len(self.corpus.splits[split].tokens), IGNORE_INDEX, dtype=np.int64)
+        tags, first = self.answers(split), self.first_tokens[split]
+        in_entity = np.array([tag != OUTSIDE for tag in self.corpus.tags])[tags]
+        for chosen in (~in_entity, in_entity):  # entities win, and of these the first word
+            words = np.flatnonzero(chosen & (first != _NO_TOKEN))[::-1]
+            labels[first[words]] = tags[words]
+        return labels
+
+    def model_settings(self) -> dict[str, Any]:
+        tags = self.corpus.tags
+        return {
+            "id2label": dict(enumerate(tags)),
+            "label2id": {tag: number for number, tag in enumerate(tags)},
+            "classifier_dropout": self.classifier_dropout,
+        }
+
+    def summary(self) -> str:
+        right = self.word_tags("validation", self.token_labels["validation"])
+        possible, total = (int(each.sum()) for each in self.found_entities("validation", right))
+        if possible == total:
+            return super().summary()
+        return (
+            f"{super().summary()}\nwarning: {total - possible:,} of {total:,} entities of the validation split begin "
+            "or end within a token, and count as missed; a tokenizer with shorter tokens finds them"
+        )
+
+    def num_items(self, step: int, batch_size: int) -> int:
+        labels, segments = self.token_labels["train"], self.segments["train"]
+        spans = (segments[row] for row in self.batch_row_numbers(step, batch_size))
+        return max(1, sum(int((labels[start:stop] != IGNORE_INDEX).sum()) for start, stop in spans))
+
+    def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
+        return self._collate("train", self.batch_row_numbers(step, batch_size)[share::shares])
+
+    def _collate(self, split: str, segments: list[int]) -> Batch:
+        """Concatenates segments, longest first: attention batches segments of equal length."""
+        spans = self.segments[split][_longest_first(self.segments[split], segments)]
+        cls, sep, none = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id], [IGNORE_INDEX]
+        tokens = self.corpus.splits[split].tokens
+        inputs = pack([np.concatenate([cls, tokens[start:stop], sep]) for start, stop in spans])
+        parts = [part for start, stop in spans for part in (none, self.token_labels[split][start:stop], none)]
+        labels = torch.from_numpy(np.concatenate(parts))[None]
+        return Batch({**inputs, "labels": labels}, inputs["input_ids"].shape[1])
+
+    def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.int64], float]:
+        """Returns the (words,) predicted tags of a split, and the mean loss per label in nats."""
+        segments, labels = self.segments[split], self.token_labels[split]
+        found, loss = np.zeros(len(labels), dtype=np.int64), 0.0
+        items = max(1, int((labels != IGNORE_INDEX).sum()))
+        with evaluating(model) as on_device:
+            for batch in batches_by_length(segments[:, 1] - segments[:, 0] + FRAME_TOKENS, batch_tokens):
+                inputs = self._collate(split, batch).inputs
+                outputs = model(**on_device(inputs), num_items_in_batch=items)
+                loss += outputs.loss.item()
+                predicted = outputs.logits[0].argmax(-1).cpu().numpy()
+                spans = segments[_longest_first(segments, batch)]
+                for (start, stop), begin in zip(spans, inputs["cu_seqlens"].tolist(), strict=False):
+                    found[start:stop] = predicted[begin + 1 : begin + 1 + stop - start]
+        return self.word_tags(split, found), loss
+
+    def word_tags(self, split: str, token_tags: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the (words,) tags that the tags of a split's tokens mean."""
+        tags, first = list(self.corpus.tags), self.first_tokens[split]
+        following = np.array([tags.index(next(filter(tags.__contains__, (continued(tag), tag)))) for tag in tags])
+        found = token_tags[first]
+        shared = np.concatenate(([False], first[1:] == first[:-1]))
+        found[shared] = following[found[shared]]
+        found[first == _NO_TOKEN] = self.most_frequent
+        return found
+
+    @property
+    def most_frequent(self) -> int:
+        """The tag that most training words have."""
+        return int(np.bincount(self.answers("train")).argmax())
+
+    def _entities(self, split: str, word_tags: NDArray[np.int64]) -> list[set[Entity]]:
+        """Returns the entities of each document of a split."""
+        names, bounds = np.array(self.corpus.tags), self.words[split].span_offsets.tolist()
+        return [set(entities(names[word_tags[start:stop]].tolist())) for start, stop in pairwise(bounds)]
+
+    def found_entities(self, split: str, word_tags: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the (documents,) numbers of entities that (words,) tags have right, and of all entities."""
+        answers, found = self._entities(split, self.answers(split)), self._entities(split, word_tags)
+        right = [len(ours & theirs) for ours, theirs in zip(answers, found, strict=True)]
+        return np.array(right), np.array([len(each) for each in answers])
+
+    def scores(self, split: str, predictions: NDArray[np.int64]) -> dict[str, float]:
+        """Returns precision, recall and F1 of entities that are right in kind, start and end, as in CoNLL-2003, and
+        the accuracy of (words,) tags. A tag of no scheme, such as a part of speech, is an entity of one word."""
+        right, total = (int(each.sum()) for each in self.found_entities(split, predictions))
+        predicted = sum(map(len, self._entities(split, predictions)))
+        return {
+            "f1": 2 * right / max(1, total + predicted),
+            "precision": right / max(1, predicted),
+            "recall": right / max(1, total),
+            "accuracy": float((self.answers(split) == predictions).mean()),
+        }
+
+    def evaluate(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> dict[str, float]:
+        """Returns the loss (nats per label) and the ``scores`` of a split."""
+        predictions, loss = self.predict(model, split, batch_tokens)
+        scores = self.scores(split, predictions)
+        return {f"{split}_loss": loss, **{f"{split}_{name}": score for name, score in scores.items()}}
+
+
+def _longest_first(segments: NDArray[np.int64], chosen: list[int]) -> list[int]:
+    return sorted(chosen, key=lambda number: int(segments[number, 0] - segments[number, 1]))
+
+
+def _first_tokens(split: TokenizedSplit) -> NDArray[np.int64]:
+    """Returns the (words,) number in the split of the first token with a character of each word, or ``_NO_TOKEN``."""
+    words: Annotations | None = split.annotations
+    assert words is not None
+    found = [np.zeros(0, dtype=np.int64)]
+    for number, (start, stop) in enumerate(pairwise(split.offsets.tolist())):
+        places, spans = words.places[start:stop], words.spans_of(number)
+        first = np.searchsorted(places[:, 1], spans[:, 0], side="right")
+        begins = np.append(places[:, 0], np.iinfo(np.int32).max)[first]  # a word may come after the last token
+        found.append(np.where(begins < spans[:, 1], start + first, _NO_TOKEN))
+    return np.concatenate(found)
