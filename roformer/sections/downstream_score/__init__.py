@@ -30,7 +30,8 @@ class Metrics:
         loss: on the test split.
         validation: the same metric on the validation split, for a choice between runs.
         majority: the score of the most frequent training label as the answer to everything.
-        predictions, labels: of each test document.
+        predictions, labels: of each test document. With labeled parts: how many of them were found, and how many
+            there are; of a question the F1 of the answer, and 1.
     """
 
     metric: str

@@ -10,12 +10,15 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from roformer.data.sources.glue import GLUE
 from roformer.errors import UserError
+from roformer.results.records import Settings
 from roformer.sections.downstream_score import FAMILY, FloorMetrics, Metrics
 from roformer.sections.downstream_score.floors import floors, texts_of
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.tasks.classification import Classification
 from roformer.tasks.matching import Matching
+from roformer.tasks.question_answering import QuestionAnswering
 from roformer.tasks.regression import Regression, spearman
+from roformer.tasks.token_classification import TokenClassification
 
 Values = NDArray[Any]
 METRICS: dict[str, Callable[[Values, Values], float]] = {
@@ -25,6 +28,7 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
     "spearman": spearman,
 }
 Scored: TypeAlias = Classification | Regression | Matching
+_TASKS_ON_PARTS = ("token_classification", "question_answering")
 
 
 @EVALUATORS.register("downstream_score")
@@ -34,6 +38,9 @@ class DownstreamScore(Evaluator[Scored, Metrics]):
     version = 4
     families = (FAMILY,)
     metrics = Metrics
+
+    def fits(self, config: Settings) -> bool:
+        return config["task"]["name"] not in _TASKS_ON_PARTS
 
     def evaluate(self, run: LoadedRun[Scored]) -> Metrics:
         """Raises ``UserError`` if the metric is F1, and no class is the positive one."""
@@ -53,6 +60,60 @@ class DownstreamScore(Evaluator[Scored, Metrics]):
         )
 
 
+@EVALUATORS.register("entity_score")
+class EntityScore(Evaluator[TokenClassification, Metrics]):
+    """F1 of the entities of the test split."""
+
+    version = 1
+    families = (FAMILY,)
+    metrics = Metrics
+
+    def fits(self, config: Settings) -> bool:
+        return config["task"]["name"] == "token_classification"
+
+    def evaluate(self, run: LoadedRun[TokenClassification]) -> Metrics:
+        task = run.task
+        validated, _ = task.predict(run.model, "validation", self.config.batch_tokens)
+        predictions, loss = task.predict(run.model, "test", self.config.batch_tokens)
+        found, answers = task.found_entities("test", predictions)
+        return Metrics(
+            metric="entity F1",
+            score=task.scores("test", predictions)["f1"],
+            loss=loss,
+            validation=task.scores("validation", validated)["f1"],
+            majority=task.scores("test", np.full_like(predictions, task.most_frequent))["f1"],
+            predictions=tuple(found.tolist()),
+            labels=tuple(answers.tolist()),
+        )
+
+
+@EVALUATORS.register("answer_score")
+class AnswerScore(Evaluator[QuestionAnswering, Metrics]):
+    """SQuAD's F1 of the answers of the test split; the majority class is no answer."""
+
+    version = 1
+    families = (FAMILY,)
+    metrics = Metrics
+
+    def fits(self, config: Settings) -> bool:
+        return config["task"]["name"] == "question_answering"
+
+    def evaluate(self, run: LoadedRun[QuestionAnswering]) -> Metrics:
+        task = run.task
+        validated, _ = task.predict(run.model, "validation", self.config.batch_tokens)
+        predictions, loss = task.predict(run.model, "test", self.config.batch_tokens)
+        scores = task.scores("test", predictions)["f1"]
+        return Metrics(
+            metric="answer F1",
+            score=float(scores.mean()),
+            loss=loss,
+            validation=float(task.scores("validation", validated)["f1"].mean()),
+            majority=float(task.scores("test", [""] * len(predictions))["f1"].mean()),
+            predictions=tuple(scores.tolist()),
+            labels=(1.0,) * len(scores),
+        )
+
+
 @EVALUATORS.register("floors")
 class Floors(Evaluator[Scored, FloorMetrics]):
     """What needs no pretrained model."""
@@ -61,6 +122,9 @@ class Floors(Evaluator[Scored, FloorMetrics]):
     families = (FAMILY,)
     metrics = FloorMetrics
     scope = "data"
+
+    def fits(self, config: Settings) -> bool:
+        return config["task"]["name"] not in _TASKS_ON_PARTS
 
     def evaluate(self, run: LoadedRun[Scored]) -> FloorMetrics:
         _, measure = metric_of(run)
