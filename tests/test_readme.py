@@ -41,6 +41,8 @@ def desk(tmp_path, tiny_runs):
     (my / "corpus").symlink_to(tiny_runs.text)
     (my / "chinese").symlink_to(tiny_runs.text)
     (my / "parallel").symlink_to(tiny_runs.parallel)
+    (my / "entities.jsonl").symlink_to(tiny_runs.tagged)
+    (my / "squad.jsonl").symlink_to(tiny_runs.questions)
     (my / "reviews").mkdir()
     (my / "reviews/all.csv").symlink_to(tiny_runs.labelled)
     words = ["oak", "sea", "pan", "today", "court", "contract", "weather", "law"]
