@@ -3,6 +3,7 @@
 import re
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,14 @@ def test_data_that_are_cut_or_missing(copied):
     assert "cannot read" in refusal(copied)
     file.unlink()
     assert f"in {file}" in refusal(copied)
+
+
+def test_a_size_beyond_the_data():
+    """Catches an attempt to get all memory there is, because of a damaged byte."""
+    index = FIXTURES / "roformer" / "bert_model.ckpt.index"
+    entries = {name: replace(entry, size=2**62) for name, entry in read_index(index).items()}
+    with pytest.raises(UserError, match="it ends too early"):
+        read_tensors(index, entries)
 
 
 def test_folders_that_are_not_one_checkpoint(copied):
