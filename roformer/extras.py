@@ -11,6 +11,7 @@ EXTRA_OF = {
     "datasketch": "copies",
     "jinja2": "report",
     "matplotlib": "report",
+    "gguf": "gguf",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

@@ -92,7 +92,7 @@ def damage(folder: Path) -> str | None:
 def _may_change(name: str) -> bool:
     """Returns whether a file may be added or changed: the digests, what hubs, editors and ``roformer.export`` write, a
     model's card."""
-    return name == DIGESTS or name.startswith((".", "README", "model.onnx"))
+    return name == DIGESTS or name.startswith((".", "README", "model.onnx", "model.gguf"))
 
 
 def has_digests(folder: Path) -> bool:

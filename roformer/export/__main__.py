@@ -2,6 +2,7 @@
 
 python -m roformer.export onnx outputs/mlm-docs-rope-seed1                           # model.onnx in its export
 python -m roformer.export onnx outputs/mlm-docs-rope-seed1 --output site/model.onnx
+python -m roformer.export gguf outputs/mlm-docs-rope-seed1                           # model.gguf
 """
 
 import argparse
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from roformer.cli.command import silence_libraries
 from roformer.cli.errors import one_line_errors
-from roformer.export.onnx import FILE, export_onnx
+from roformer.export import gguf, onnx
 from roformer.runs.folder import find_export
 
 
@@ -19,15 +20,31 @@ def main() -> None:
         prog="python -m roformer.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     formats = parser.add_subparsers(required=True, metavar="FORMAT")
-    onnx = formats.add_parser("onnx", help="for ONNX Runtime and others that read ONNX")
-    onnx.add_argument("path", metavar="PATH", help="the folder of a finished run, or an export")
-    onnx.add_argument("--output", type=Path, metavar="FILE", help=f"default: {FILE} next to the tokenizer")
+    for name, (purpose, default, write) in _FORMATS.items():
+        chosen = formats.add_parser(name, help=purpose)
+        chosen.add_argument("path", metavar="PATH", help="the folder of a finished run, or an export")
+        chosen.add_argument("--output", type=Path, metavar="FILE", help=f"default: {default} next to the tokenizer")
+        chosen.set_defaults(default=default, write=write)
     arguments = parser.parse_args()
     silence_libraries()
     export = find_export(arguments.path)
-    file = arguments.output or export / FILE
-    difference = export_onnx(export, file)
-    print(f"wrote {file}; its logits differ from PyTorch's by up to {difference:.1e} of the largest")
+    file = arguments.output or export / arguments.default
+    print(f"wrote {file}; {arguments.write(export, file)}")
+
+
+def _onnx(export: Path, file: Path) -> str:
+    return f"its logits differ from PyTorch's by up to {onnx.export_onnx(export, file):.1e} of the largest"
+
+
+def _gguf(export: Path, file: Path) -> str:
+    pooling = gguf.export_gguf(export, file)
+    return f"the encoder without its head, as {gguf.ARCHITECTURE} with pooling {pooling}"
+
+
+_FORMATS = {
+    "onnx": ("for ONNX Runtime and others that read ONNX", onnx.FILE, _onnx),
+    "gguf": ("for text embeddings by llama.cpp", gguf.FILE, _gguf),
+}
 
 
 if __name__ == "__main__":

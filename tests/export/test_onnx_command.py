@@ -1,41 +1,17 @@
 """``python -m roformer.export onnx``: what it writes, where, and how it fails."""
 
-import shutil
-import sys
-
 import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from roformer.export import __main__ as command
 from roformer.export import onnx as writer
 from roformer.io import atomic_folder, damage
 from roformer.model import RoFormerForCausalLM, RoFormerForMaskedLM, RoFormerForSequenceClassification
 from roformer.runs.folder import find_export
-from tests.commands import ROOT
+from tests.export.conftest import FINISHED
 
 onnxruntime = pytest.importorskip("onnxruntime")
-
-FINISHED = ROOT / "tests/fixtures/runs_af2503a/finished"
-
-
-@pytest.fixture
-def run(tmp_path):
-    """The folder of a finished run."""
-    return shutil.copytree(FINISHED, tmp_path / "run")
-
-
-@pytest.fixture
-def export(monkeypatch, capsys):
-    """Calls the command; returns what it prints."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
-        command.main()
-        return capsys.readouterr()
-
-    return call
 
 
 def save(model_class, folder, tiny_model, **config):
