@@ -21,7 +21,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks import attention_lengths, end_to_end, preparation, rotation
+from benchmarks import attention_lengths, end_to_end, preparation, quantization, rotation
 from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
 from benchmarks.run import COLUMNS, SCHEMA_VERSION, ratio, remarks, table_rows
 from benchmarks.worker import AS_IT_COMES
@@ -311,6 +311,11 @@ def rotation_table(report: dict[str, Any]) -> str:
     return markdown(rotation.columns(report), rotation.table_rows(report))
 
 
+def quantization_table(report: dict[str, Any]) -> str:
+    """Score, size and CPU time of an export in float32, bfloat16 and int8."""
+    return markdown(quantization.columns(report), quantization.table_rows(report))
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table whose first columns are words and whose others are numbers."""
     numeric = [all(row[column][:1].isdigit() for row in rows) for column in range(len(head))]
@@ -380,6 +385,7 @@ def save(canvas: Figure, file: Path) -> None:
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cases": cases_table, "runs": runs_table, "results": preparation_table, "curves": curves_table,
     "nanoseconds": attention_table, "rotation_seconds": rotation_table,
+    "quantization": quantization_table,
 }  # fmt: skip
 """What a benchmark's output holds -> what tables it."""
 

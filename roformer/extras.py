@@ -22,6 +22,7 @@ EXTRA_OF = {
     "sklearn": "report",
     "statsmodels": "report",
     "tensorboard": "tracking",
+    "torchao": "neighbours",
     "torchmetrics": "questions",
     "trackio": "trackio",
     "wandb": "tracking",
