@@ -1,7 +1,6 @@
-"""What llama.cpp does with a GGUF file of its architecture jina-bert-v3, in NumPy; it is compiled, so CI has none.
+"""What llama.cpp does with a GGUF file of its architecture jina-bert-v3: in NumPy, and, where it is installed, itself.
 
 Source: llama.cpp, src/models/bert.cpp (the graph) and src/llama-vocab.cpp (llm_tokenizer_wpm_session).
-Checked against: llama.cpp itself, by tests/neighbours/test_llama_cpp.py.
 """
 
 import itertools
@@ -12,8 +11,27 @@ import numpy as np
 from gguf import GGUFReader
 
 
-class LlamaCpp:
-    """Tokens and vectors of a file; ``metadata`` holds its keys without the architecture's prefix."""
+class CompiledRuntime:
+    """llama.cpp, by the package llama-cpp-python."""
+
+    tolerance = 2e-3  # GELU is a table of float16
+
+    def __init__(self, file: Path) -> None:
+        from llama_cpp import Llama  # not in CI, which would compile it
+
+        self.llama = Llama(str(file), embedding=True, verbose=False, n_threads=1, n_ctx=0)
+
+    def tokenize(self, text: str) -> list[int]:
+        return self.llama.tokenize(text.encode(), add_bos=True, special=False)
+
+    def embed(self, text: str) -> np.ndarray:
+        return np.array(self.llama.embed(text, normalize=False), dtype=np.float64)
+
+
+class NumpyRuntime:
+    """The same from the file alone; ``metadata`` holds its keys without the architecture's prefix."""
+
+    tolerance = 1e-5
 
     def __init__(self, file: Path) -> None:
         reader = GGUFReader(file)
@@ -50,8 +68,9 @@ class LlamaCpp:
             word = word[length:]
         return pieces
 
-    def embed(self, tokens: list[int]) -> np.ndarray:
-        """Returns the pooled vector (C,) of L tokens."""
+    def embed(self, text: str) -> np.ndarray:
+        """Returns the pooled vector (C,) of a text."""
+        tokens = self.tokenize(text)
         weights, heads = self.weights, self.metadata["attention.head_count"]
         x = weights["token_embd.weight"][tokens]
         if "token_types.weight" in weights:
