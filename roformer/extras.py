@@ -22,7 +22,7 @@ EXTRA_OF = {
     "sklearn": "report",
     "statsmodels": "report",
     "tensorboard": "tracking",
-    "torchao": "neighbours",
+    "torchao": "neighbors",
     "torchmetrics": "questions",
     "trackio": "trackio",
     "wandb": "tracking",

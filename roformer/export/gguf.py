@@ -18,7 +18,6 @@ from roformer.errors import UserError
 from roformer.extras import require
 from roformer.io import atomic_file
 from roformer.model import RoFormerLabConfig, RoFormerModel
-from roformer.position.rope import RotaryPositionEncoding
 
 FILE = "model.gguf"
 ARCHITECTURE = "jina-bert-v3"
@@ -85,15 +84,15 @@ def export_gguf(export: Path, file: Path) -> str:
 
 def tensors(model: RoFormerModel) -> Iterator[tuple[str, Tensor]]:
     """Yields llama.cpp's name and our weights; those of queries and keys in the order of the ``half`` layout."""
-    assert isinstance(model.position, RotaryPositionEncoding)
+    position: Any = model.position  # rope: anything else was refused
     for name, weights in model.state_dict().items():
         module, _, kind = name.rpartition(".")
         if module in _MODULES:
             yield f"{_MODULES[module]}.{kind}", weights
         elif module.startswith("layers."):
             _, layer, module = module.split(".")
-            if module == "query_key_value" and model.position.layout == "interleaved":
-                weights = halved(weights, model.config.num_attention_heads, model.position.rotary_size)
+            if module == "query_key_value" and position.layout == "interleaved":
+                weights = halved(weights, model.config.num_attention_heads, position.rotary_size)
             yield f"blk.{layer}.{_LAYER_MODULES[module]}.{kind}", weights
 
 
@@ -146,7 +145,7 @@ def _tokenizer_misfits(tokenizer: PreTrainedTokenizerFast) -> Iterator[str]:
 
 def _add_sizes(writer: Any, model: RoFormerModel) -> None:
     config = model.config
-    assert isinstance(model.position, RotaryPositionEncoding)
+    position: Any = model.position  # rope: anything else was refused
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -155,8 +154,8 @@ def _add_sizes(writer: Any, model: RoFormerModel) -> None:
     writer.add_layer_norm_eps(config.layer_norm_eps)
     writer.add_causal_attention(False)
     writer.add_token_type_count(max(config.type_vocab_size, 1))  # llama.cpp adds the first type to all tokens
-    writer.add_rope_dimension_count(model.position.rotary_size)
-    writer.add_rope_freq_base(model.position.rope_theta)
+    writer.add_rope_dimension_count(position.rotary_size)
+    writer.add_rope_freq_base(position.rope_theta)
 
 
 def _add_vocabulary(writer: Any, tokenizer: PreTrainedTokenizerFast, rows: int) -> None:
