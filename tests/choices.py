@@ -57,6 +57,7 @@ def honors(backend, encoding):
 
 each_encoding = pytest.mark.parametrize("encoding", POSITION)
 each_backend = pytest.mark.parametrize("backend", SOFTMAX)
+each_backend_with_bias = pytest.mark.parametrize("backend", [name for name in SOFTMAX if honors(name, "alibi")])
 each_linear_backend = pytest.mark.parametrize("linear_backend", LINEAR)
 each_hook = pytest.mark.parametrize("encoding", [pytest.param(name, marks=_marked(name)) for name in POSITION])
 each_hook_and_backend = pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, PagedKeys, 
 from roformer.errors import UserError
 from roformer.model.arrangement import Arrangement
 from roformer.model.configuration import RoFormerLabConfig
-from roformer.model.interop import TransformersInterop
 from roformer.model.layers import RoFormerEmbeddings, RoFormerLayer
 from roformer.model.paged_cache import PagedCache
 from roformer.model.pooling import pool
+from roformer.model.transformers_interop import TransformersInterop
 from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
 
 

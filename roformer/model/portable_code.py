@@ -140,5 +140,6 @@ class _Source:
 
 def _blank(lines: list[str], node: ast.stmt) -> None:
     """Removes a statement; others keep the numbers of their lines."""
-    for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+    first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+    for number in range(first - 1, node.end_lineno or node.lineno):
         lines[number] = ""

@@ -5,7 +5,7 @@ import torch
 
 from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.position import POSITION_ENCODINGS, ModelShape, PositionEncoding
-from tests.choices import each_backend
+from tests.choices import each_backend, each_backend_with_bias
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
 
@@ -61,7 +61,7 @@ def attend(backend, heads, position, mask, layer=0, causal=False, **settings):
     return output.unflatten(-1, (H, D)).transpose(1, 2), weights
 
 
-@each_backend
+@each_backend_with_bias
 @pytest.mark.parametrize("mask", [None, MASK, MASK.bool()], ids=["all", "numbers", "boolean"])
 @pytest.mark.parametrize("layer", [0, 2])
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])
@@ -76,7 +76,7 @@ def test_backend_is_equation_2(backend, heads, bias, mask, layer, causal):
         torch.testing.assert_close(weights, expected_weights)
 
 
-@each_backend
+@each_backend_with_bias
 @pytest.mark.parametrize("shape", [(1, 1), (1, H), (B, 1)])
 def test_bias_may_be_shared_by_batch_or_heads(backend, heads, bias, shape):
     """Catches a bias and a mask that are combined in a shape that fits only one of them."""
@@ -131,7 +131,7 @@ def test_dropout_keeps_the_mean(backend):
     assert (output[..., 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
-@each_backend
+@each_backend_with_bias
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("shape", [(1, 1), (B, H)])
 @pytest.mark.parametrize("causal", [False, True], ids=["encoder", "decoder"])

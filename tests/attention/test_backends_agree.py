@@ -5,7 +5,7 @@ import torch
 
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.position import POSITION_ENCODINGS
-from tests.choices import each_backend, each_hook_and_backend
+from tests.choices import each_backend, each_backend_with_bias, each_hook_and_backend
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
 
@@ -85,7 +85,7 @@ def test_dropout_acts_in_training_only(backend, inputs, tiny_model):
     assert (real(trained[0], inputs) - real(trained[1], inputs)).abs().max() > 0.01
 
 
-@each_backend
+@each_backend_with_bias
 def test_mask_and_bias_fit_into_float16(backend, padded, tiny_model):
     """Catches a mask that overflows, whose nan would spread, and a bias in a type that the kernels refuse."""
     mask = padded["attention_mask"].bool()
@@ -109,7 +109,7 @@ def test_sdpa_gets_a_bias_of_its_own_type(tiny_model, padded, monkeypatch):
     assert set(types) == {(torch.bfloat16, torch.bfloat16)}
 
 
-@each_backend
+@each_backend_with_bias
 def test_each_layer_asks_for_its_own_bias(backend, tiny_model, packed, monkeypatch):
     """Catches a layer number that is always 0, or a layer that does not ask."""
     layers, alibi = [], POSITION_ENCODINGS["alibi"]
