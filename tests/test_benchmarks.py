@@ -1,13 +1,14 @@
 """The benchmarks run, count what they claim to count, and the page shows what they measured."""
 
 import json
+import math
 import sys
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import attention_lengths, end_to_end, random_features, report, rotation, run
+from benchmarks import attention_lengths, end_to_end, quantization, random_features, report, rotation, run
 from benchmarks.contestants import (
     CONTESTANTS,
     OURS,
@@ -285,6 +286,23 @@ def test_rotations_over_transformers(monkeypatch, tmp_path, capsys):
     ratio = seconds["bfloat16, forward"]["half"] / seconds["bfloat16, forward"][rotation.STOCK]
     assert f"{ratio:.2f}" in capsys.readouterr().out
     assert f"{ratio:.2f}" in report.block(report.read(file))
+
+
+def test_quantization_by_hand():
+    """Catches a loss of visible tokens, a change or ratio that is upside down, and times of another unit."""
+    logits = torch.zeros(2, 2, 8)
+    logits[0, 1, 5] = 100.0  # nothing is to be predicted there
+    masked = {"labels": torch.tensor([[3, -100], [-100, 1]])}
+    assert quantization.score(lambda batch: logits, [masked] * 2) == pytest.approx(math.log(8))
+    classes = {"labels": torch.tensor([0, 1, 1])}
+    assert quantization.score(lambda batch: torch.tensor([[1.0, 0.0]] * 3), [classes]) == pytest.approx(1 / 3)
+    plain = {"score": 2.0, "bytes": 4_000_000, "seconds": [1.0, 2.0, 4.0]}
+    small = {"score": 2.5, "bytes": 1_000_000, "seconds": [3.0, 1.0, 2.0]}
+    measured = {"tokens": 10_000, "metric": "MLM loss", "quantization": {quantization.PLAIN: plain, "int8": small}}
+    assert report.table_of(measured)(measured).splitlines()[2:] == [
+        "| PyTorch, float32 | 2.0000 | +0.0000 | 4.00 | 200.0 | 1.00 |",
+        "| int8 | 2.5000 | +0.5000 | 1.00 | 200.0 | 0.50 |",
+    ]
 
 
 @pytest.mark.slow
