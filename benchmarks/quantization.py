@@ -114,7 +114,7 @@ def read(
     held_out = [doc for split, doc in split_documents(corpus.source, **corpus.fractions) if split == "test"]
     if not held_out:
         raise UserError("the data have no test split; set data.test_fraction")
-    chosen = held_out[:: max(1, len(held_out) // documents)][:documents]  # evenly spaced
+    chosen = held_out[:: max(1, len(held_out) // documents)][:documents]  # from all over a large corpus
     rng, batches = np.random.default_rng(0), []
     for start in range(0, len(chosen), _ROWS):
         rows = chosen[start : start + _ROWS]
