@@ -48,11 +48,12 @@ class RoFormerLMHead(nn.Module):
     def __init__(self, config: RoFormerLabConfig) -> None:
         super().__init__()
         size = config.embedding_size or config.hidden_size
+        # an optimizer's state knows parameters by their order: dense comes first
+        transformed = config.use_bias or size != config.hidden_size
+        self.dense = nn.Linear(config.hidden_size, size, bias=config.use_bias) if transformed else nn.Identity()
         if config.use_bias:
             self.activation = ACT2FN[config.hidden_act]
             self.norm = build_norm(config, size)
-        transformed = config.use_bias or size != config.hidden_size
-        self.dense = nn.Linear(config.hidden_size, size, bias=config.use_bias) if transformed else nn.Identity()
         self.decoder = nn.Linear(size, config.vocab_size, bias=config.use_bias)
 
     def forward(self, hidden_states: Tensor) -> Tensor:

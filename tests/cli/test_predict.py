@@ -234,7 +234,7 @@ def test_vectors_are_mean_hidden_states(tiny_runs, tmp_path, task, more):
         (["run", "other.csv", "--text-column", "texts,b"], "on documents of the texts text, given: texts, b; give a"),
         (["pairs", "texts.txt"], "was trained on documents of the texts A, B, given: text; give a table, and as many"),
         (["matching/export", "texts.txt"], "was trained on documents of the texts A, B, C, given: text"),
-        (["nowhere", "texts.txt"], "nowhere does not exist; give the output folder of a finished run, or an export"),
+        (["nowhere", "texts.txt"], "'nowhere' is no folder, and as a name on the hub it cannot be loaded"),
         (["run", "texts.txt", "--output", "a.jsonl", "--format", "csv"], "--output=a.jsonl would hold csv"),
         (["run", "texts.txt", "--encode"], "--encode writes an array: give --output with the name of an .npy file"),
         (["run", "texts.txt", "--max-length", "3"], "--max-length must be at least 8, got 3"),

@@ -80,7 +80,7 @@ def test_a_failing_hub_or_folder_is_reported_in_one_line(tmp_path: Path, monkeyp
         prepare(tmp_path / "empty")
     assert "\n" not in str(caught.value)
 
-    def offline(*args: Any) -> None:
+    def offline(*args: Any, **kwargs: Any) -> None:
         raise OSError("cannot reach the hub\nmore lines")
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", offline)
@@ -100,13 +100,13 @@ def test_a_tokenizer_that_splits_in_python_is_refused(monkeypatch: pytest.Monkey
     inner.pre_tokenizer = PreTokenizer.custom(Jieba())
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
     tokenizer._tokenizer = inner
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: tokenizer)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args, **kwargs: tokenizer)
     with pytest.raises(UserError, match=r"splits words in Python .* use another tokenizer"):
         prepare("some/name")
 
 
 def test_a_slow_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches one without the Rust backend, on which the token cache relies."""
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args: object())
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args, **kwargs: object())
     with pytest.raises(UserError, match=r"not a fast tokenizer"):
         prepare("some/name")

@@ -26,7 +26,7 @@ ROFORMER, BERT = {"model_type": "roformer"}, {"model_type": "bert"}
 LOAD = """
 import json, sys
 from transformers import AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=False)
 assert "roformer" not in sys.modules
 print(json.dumps(tokenizer(json.load(sys.stdin))["input_ids"]))
 """

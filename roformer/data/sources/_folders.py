@@ -76,5 +76,8 @@ def _is_of_this_package(folder: Path) -> bool:
     """Whether this is the cache, the folder of a run, or of results: training within a corpus writes them there."""
     if _CACHE.fullmatch(folder.name) or os.path.isfile(folder / "report" / "comparison.json"):
         return True
-    names = set(os.listdir(folder)) if os.access(folder, os.R_OK) else set()
+    try:
+        names = set(os.listdir(folder))
+    except OSError:  # the walk reports it
+        return False
     return names >= _RUN and not names.isdisjoint(_RUN_THAT_BEGAN)
