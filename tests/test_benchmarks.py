@@ -11,6 +11,7 @@ import torch
 from benchmarks import attention_lengths, end_to_end, quantization, random_features, report, rotation, run
 from benchmarks.contestants import (
     CONTESTANTS,
+    LIBRARY,
     OURS,
     PEERS,
     STOCK,
@@ -77,6 +78,13 @@ def small(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+def test_our_model_as_a_library_object(small):
+    """Catches a plain model that no command can set next to the one that train.py runs."""
+    (case, *_) = small("--work", "training", "--peers", LIBRARY)["cases"]
+    assert {each["contestant"] for each in case["results"]} == {OURS, LIBRARY}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("work", ["training", "inference"])
 def test_a_small_run(small, work, capsys):
     """Catches a benchmark that only works at the sizes it was written at, and a peer that silently drops out."""
@@ -84,7 +92,7 @@ def test_a_small_run(small, work, capsys):
     assert [case["length"] for case in result["cases"]] == [24, None]
     for case in result["cases"]:
         measured = {each["contestant"] for each in case["results"]}
-        assert measured == set(CONTESTANTS)
+        assert measured == {OURS, *PEERS}
         assert case["skipped"] == []
         for each in case["results"]:
             others = len(case["results"]) - 1  # next to each of which ours takes its turns
