@@ -170,7 +170,9 @@ def test_the_page_on_positions_names_the_hooks_of_every_encoding():
     rows = re.findall(r"^\| ([\w, ]+) \| (.*) \|$", page.split("| encodings | hooks |")[1], flags=re.MULTILINE)
     named = {each: set(re.findall(r"`(\w+)`", hooks)) for names, hooks in rows for each in names.split(", ")}
     assert named.pop("randomized") == {"map_positions", "base_encoding"}
-    assert named == {each: set(overridden_hooks(each)) for each in POSITION if each != "randomized"}
+    hooks = {each: overridden_hooks(each) for each in POSITION if each != "randomized"}
+    assert named == {each: hooks[each] for each in named}
+    assert set(map(frozenset, named.values())) == set(hooks.values()), "an encoding of other hooks needs a row"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
