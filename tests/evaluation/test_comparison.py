@@ -382,9 +382,8 @@ def test_seeds_of_another_length_are_told(two_by_two, mlm_results):
 
 def test_reference_first_then_by_loss(mlm_results):
     """Catches alphabetical order, and a reference that moves when another encoding beats it."""
-    results = []
-    for name, loss in (("rope", 9.0), ("alibi", 3.0), ("none", 2.0)):
-        results += mlm_results(loss, [9, 8, 7, 6], position=name)
+    losses = {"rope": 9.0, "alibi": 3.0, "none": 2.0}
+    results = [each for name, loss in losses.items() for each in mlm_results(loss, [9, 8, 7, 6], position=name)]
     assert list(group(compared(results))["encodings"]) == ["rope", "none", "alibi"]
 
 
