@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from transformers import PreTrainedModel
 
 from roformer.errors import UserError
-from roformer.model.interop import ForeignCheckpoint, Model, to_stock  # package only
+from roformer.model.interop import ForeignCheckpoint, Model, to_transformers  # package only
 
 
 class TransformersInterop:
@@ -45,15 +45,17 @@ class TransformersInterop:
         return model.to(checkpoint.dtype).eval()
 
     def to_transformers(self: Model) -> PreTrainedModel:  # package only
-        """Returns transformers' RoFormer with the same head and weights, for up to ``max_position_embeddings`` tokens.
+        """Returns transformers' model with the same head and weights, for up to ``max_position_embeddings`` tokens.
+
+        That is its RoFormer, or its BERT where positions are learned or sinusoidal.
 
         Raises:
-            UserError: if it has no such model: it has rope only, interleaved, with rope_theta 10000 on all channels;
-                layer norms and biases, no pooler; and it classifies by a dense layer of its own.
+            UserError: if it has no such model: its RoFormer has rope only, interleaved, with rope_theta 10000 on all
+                channels; layer norms and biases, no pooler; and it classifies by a dense layer of its own.
         """
         head = self.transformers_head
         if head is None:
             raise UserError(f"{type(self).__name__} has no counterpart in transformers' RoFormer")
         body = "roformer." if head == "Model" else ""
         weights = {f"{body}{name}": weight for name, weight in self.state_dict().items()}
-        return to_stock(self.config, weights, head).to(self.device, self.dtype).train(self.training)
+        return to_transformers(self.config, weights, head).to(self.device, self.dtype).train(self.training)

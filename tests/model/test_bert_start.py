@@ -56,6 +56,44 @@ def test_learned_positions_leave_it_a_bert(head, bert, reports):
     assert not reports()
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_learned_positions_go_back_to_bert(head, bert, tmp_path):
+    """Catches a weight that is lost on the way back, or a class of transformers that cannot read it."""
+    stock = bert(head)
+    read = getattr(ours, f"RoFormer{head}").from_transformers(stock, position=LEARNED)
+    read.to_transformers().save_pretrained(tmp_path)
+    back, loaded = bert_class(head).from_pretrained(tmp_path, output_loading_info=True)
+    assert not {*loaded["missing_keys"], *loaded["unexpected_keys"]}
+    assert_same_outputs(back.eval(), stock, head)
+
+
+@pytest.mark.parametrize("types", [0, 2])
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+def test_a_model_of_ours_becomes_a_bert(position, types, tiny_model):
+    """Catches added positions that no other library can read, although BERT is that model."""
+    model = tiny_model(position, type_vocab_size=types)
+    back = model.to_transformers()
+    assert isinstance(back, BertForMaskedLM)
+    with torch.no_grad():
+        torch.testing.assert_close(back(TOKENS).logits, model(TOKENS).logits, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "settings", "message"),
+    [
+        (RoFormerForMaskedLM, {"embedding_size": 16}, "embedding_size=16"),
+        (RoFormerForMaskedLM, {"use_bias": False}, "use_bias=False"),
+        (RoFormerModel, {"add_pooler": True, "pooler_activation": "linear"}, "pooler_activation=linear"),
+        (ours.RoFormerForSequenceClassification, {}, "pooling=cls, classifier_activation=None|classifier_activation"),
+        (ours.RoFormerForTokenClassification, {"classifier_activation": "gelu"}, "classifier_activation=gelu"),
+    ],
+)
+def test_what_bert_does_not_have_is_refused(model_class, settings, message, tiny_model):
+    """Catches a BERT that silently computes something else."""
+    with pytest.raises(UserError, match=message):
+        tiny_model("learned", model_class=model_class, **settings).to_transformers()
+
+
 def test_the_change_of_positions_is_reported(bert, reports):
     """Catches a model that is used at once, though half of what it knew of order is gone."""
     read = RoFormerForMaskedLM.from_transformers(bert("ForMaskedLM"))

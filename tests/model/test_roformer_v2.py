@@ -145,9 +145,9 @@ def test_the_architecture_survives_a_file(folder, tmp_path):
 def test_stock_cannot_have_it(folder):
     """Catches an export that transformers opens, and then predicts at random: what it does with V2's own files."""
     path, _ = folder()
-    with pytest.raises(UserError, match="norm_type=rms_norm, use_bias=False"):
+    with pytest.raises(UserError, match="norm_type=rms_norm and use_bias=False"):
         RoFormerForMaskedLM.from_transformers(path).to_transformers()
-    with pytest.raises(UserError, match="norm_type=rms_norm, use_bias=False"):
+    with pytest.raises(UserError, match="norm_type=rms_norm and use_bias=False"):
         RoFormerModel.from_transformers(path).to_transformers()
     drawn, loaded = StockRoFormerForMaskedLM.from_pretrained(path, output_loading_info=True)
     assert len(loaded["missing_keys"]) > 20

@@ -295,8 +295,6 @@ def test_an_encoder_decoder_has_no_counterpart(stock):
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("sinusoidal", {}),
-        ("learned", {}),
         ("none", {}),
         ("rope", {"rope_theta": 500_000.0}),
         ("rope", {"layout": "half"}),

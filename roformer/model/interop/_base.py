@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.errors import UserError, one_line
+from roformer.model.configuration import RoFormerLabConfig
 
 Weights = dict[str, Tensor]
 
@@ -42,6 +44,7 @@ _LANGUAGE_MODEL = {
 _PROJECTIONS = ("query", "key", "value")
 _KINDS = ("weight", "bias")
 _POOLER = "pooler.dense"
+_THEIR_BODY = ("embeddings", "encoder.", _POOLER)
 
 _SHARED_SETTINGS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -185,19 +188,41 @@ class ForeignFormat(ABC):
                 if all(name in theirs for name in names):
                     joined = torch.cat([theirs.pop(name) for name in names])
                     ours[f"roformer.layers.{layer}.query_key_value.{kind}"] = joined
-        body = ("embeddings", "encoder.", _POOLER)
-        if surplus := sorted(name for name in theirs if name.startswith(body) and not name.startswith(cls.ignored)):
+        left = [name for name in theirs if name.startswith(_THEIR_BODY) and not name.startswith(cls.ignored)]
+        if left:
             raise UserError(
-                f"'{checkpoint.where}' has weights that its config.json has no place for, such as {surplus[0]}"
+                f"'{checkpoint.where}' has weights that its config.json has no place for, such as {min(left)}"
             )
         return ours
 
     @classmethod
-    def restore(cls, weights: Weights, num_hidden_layers: int, head: str) -> Weights:
+    def shared_settings(cls, config: RoFormerLabConfig) -> dict[str, Any]:
+        """Returns the settings of one of our models by the names of this format.
+
+        Raises:
+            UserError: if the model has a body that BERT's family has not.
+        """
+        operator = issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention)
+        if config.scale_embedding or not config.normalize_embedding or not operator:
+            raise UserError(
+                f"Hugging Face {cls.name} is an encoder with softmax attention and normed embeddings; this model is "
+                "not"
+            )
+        if config.norm_type != "layer_norm" or not config.use_bias:
+            raise UserError(
+                f"Hugging Face {cls.name} has layer norms and biases; this model has norm_type={config.norm_type} and "
+                f"use_bias={config.use_bias}"
+            )
+        settings = {name: getattr(config, name) for name in cls.shared if hasattr(config, name)}
+        return {**settings, "type_vocab_size": max(config.type_vocab_size, 1)}
+
+    @classmethod
+    def restore(cls, config: RoFormerLabConfig, weights: Weights, head: str) -> Weights:
         """Returns our weights by the names of this format, the opposite of ``translate``."""
+        num_hidden_layers = config.num_hidden_layers
         stem = "" if head == "Model" else f"{cls.prefix}."
         theirs = {
-            f"{stem if ours.startswith('roformer.') else ''}{module}.{kind}": weights[f"{ours}.{kind}"]
+            f"{stem if module.startswith(_THEIR_BODY) else ''}{module}.{kind}": weights[f"{ours}.{kind}"]
             for ours, module in cls.modules(num_hidden_layers, head).items()
             for kind in _KINDS
             if f"{ours}.{kind}" in weights
@@ -209,6 +234,9 @@ class ForeignFormat(ABC):
                 parts = weights[f"roformer.layers.{layer}.query_key_value.{kind}"].chunk(3)
                 for name, part in zip(_PROJECTIONS, parts, strict=True):
                     theirs[f"{stem}encoder.layer.{layer}.attention.self.{name}.{kind}"] = part
+        if not config.type_vocab_size:  # every model of transformers adds one
+            types = torch.zeros(1, config.embedding_size or config.hidden_size)
+            theirs[f"{stem}embeddings.token_type_embeddings.weight"] = types
         return theirs
 
     @classmethod

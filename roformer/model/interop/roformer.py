@@ -5,12 +5,10 @@ Source: transformers, models/roformer/modeling_roformer.py.
 
 from typing import Any, ClassVar
 
-import torch
 import transformers
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import RoFormerConfig as StockConfig
 
-from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.interop._base import ForeignFormat, Weights
@@ -81,10 +79,7 @@ def to_stock(config: RoFormerLabConfig, weights: Weights, head: str) -> PreTrain
     """
     settings = _stock_settings(config, head)
     stock: PreTrainedModel = getattr(transformers, f"RoFormer{head}")(StockConfig(**settings))
-    restored = StockRoFormer.restore(weights, config.num_hidden_layers, head)
-    if not config.type_vocab_size:  # it always adds one
-        stem = "" if head == "Model" else f"{StockRoFormer.prefix}."
-        restored[f"{stem}embeddings.token_type_embeddings.weight"] = torch.zeros(1, config.embedding_size or 0)
+    restored = StockRoFormer.restore(config, weights, head)
     stock.load_state_dict({**stock.state_dict(), **restored})  # it keeps its own table of angles
     return stock
 
@@ -95,19 +90,10 @@ def _stock_settings(config: RoFormerLabConfig, head: str) -> dict[str, Any]:
             f"Hugging Face RoFormer has no equivalent of position {config.position}; it has rope only, "
             "interleaved, with rope_theta 10000 on all channels"
         )
-    operator = issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention)
-    if config.scale_embedding or not config.normalize_embedding or not operator:
-        raise UserError(
-            "Hugging Face RoFormer is an encoder with softmax attention and normed embeddings; this model is not"
-        )
-    if config.norm_type != "layer_norm" or not config.use_bias or config.add_pooler:
-        raise UserError(
-            "Hugging Face RoFormer has layer norms and biases, and no pooler; this model has "
-            f"norm_type={config.norm_type}, use_bias={config.use_bias} and add_pooler={config.add_pooler}"
-        )
-    settings = {name: getattr(config, name) for name in StockRoFormer.shared if hasattr(config, name)}
+    if config.add_pooler:
+        raise UserError("Hugging Face RoFormer has no pooler; this model has add_pooler=True")
+    settings = StockRoFormer.shared_settings(config)
     settings.update(embedding_size=config.embedding_size, rotary_value=config.rotary_value)
-    settings["type_vocab_size"] = max(config.type_vocab_size, 1)
     return {**settings, **_stock_head(config, head)}
 
 
