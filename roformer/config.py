@@ -57,6 +57,7 @@ class TrainerConfig:
         precision: ``bf16`` autocast, ``fp32``, or ``auto``: whichever a short measurement finds faster.
         logging_steps, save_steps: steps between lines in ``metrics.jsonl``, and between checkpoints.
         eval_steps: steps between evaluations on the validation split; None means once an epoch.
+        eval_on_start: evaluate before the first step as well: what the weights of ``init_from`` can do.
         keep_checkpoints: older checkpoints are deleted.
         average_checkpoints: export the mean of the weights in so many last checkpoints; 1 means the last state.
         early_stopping_patience: evaluations without a better metric before training stops; None never stops, and
@@ -79,6 +80,7 @@ class TrainerConfig:
     precision: str
     logging_steps: int
     eval_steps: int | None
+    eval_on_start: bool
     save_steps: int
     keep_checkpoints: int
     average_checkpoints: int

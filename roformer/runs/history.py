@@ -15,7 +15,7 @@ Tree = dict[str, Any]
 # Settings of the trainer that are younger than version 0.1, with what its runs did.
 _YOUNGER = {
     "average_checkpoints": 1, "nonfinite": "stop", "nonfinite_limit": 10, "save_minutes": None, "max_minutes": None,
-    "timeout_minutes": 2.0, "auto_batch": False,
+    "timeout_minutes": 2.0, "auto_batch": False, "eval_on_start": False,
 }  # fmt: skip
 
 # Settings of tasks and sources that are younger than version 0.1, by name.

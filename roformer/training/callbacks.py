@@ -214,7 +214,7 @@ class SaveCheckpoints(Callback):
         yield
 
     def after_step(self, trainer: "Trainer") -> None:
-        if trainer.state.step % self.save_steps == 0 or trainer.is_done or self._is_time(trainer):
+        if trainer.is_saved(trainer.state.step) or trainer.is_done or self._is_time(trainer):
             with trainer.meter.paused():
                 trainer.checkpoints.save(trainer.state.step)
             self.saved = time.monotonic()

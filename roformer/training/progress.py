@@ -1,7 +1,5 @@
 """What the terminal shows of a run."""
 
-import math
-
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -38,11 +36,10 @@ class ProgressBar:
 
     def show(self, line: dict[str, float]) -> None:
         """Shows a line of ``metrics.jsonl``."""
-        loss, speed = (line.get(key, math.nan) for key in ("loss", "tokens_per_second"))
-        numbers = f"loss {loss:.3f}  {speed:,.0f} tokens/s"
-        self._progress.update(self._bar, numbers=numbers)
-        validation = "  ".join(f"{key} {value:.4f}" for key, value in line.items() if key.startswith("validation"))
+        trained = "loss" in line  # not before the first step, nor where every batch was skipped
+        numbers = [f"loss {line['loss']:.3f}", f"{line['tokens_per_second']:,.0f} tokens/s"] if trained else []
+        self._progress.update(self._bar, numbers="  ".join(numbers))
+        validation = [f"{key} {value:.4f}" for key, value in line.items() if key.startswith("validation")]
         if validation:
-            self.console.print(
-                f"{self.name}  step {line['step']}/{self.total}  {numbers}  {validation}", soft_wrap=True, markup=False
-            )
+            text = "  ".join([self.name, f"step {line['step']}/{self.total}", *numbers, *validation])
+            self.console.print(text, soft_wrap=True, markup=False)

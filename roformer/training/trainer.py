@@ -69,12 +69,8 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         parts: dict[str, Stateful] = {"training": self.state, "scheduler": self.scheduler, "meter": self.meter}
         self.recovery = Recovery(trainer.nonfinite, limit=trainer.nonfinite_limit)
-        self.checkpoints = Checkpoints(
-            folder,
-            TrainingState(self.unwrapped_model, self.optimizer, parts),
-            keep=trainer.keep_checkpoints,
-            is_regular=lambda step: step % trainer.save_steps == 0 or step == self.max_steps,
-        )
+        saved = TrainingState(self.unwrapped_model, self.optimizer, parts)
+        self.checkpoints = Checkpoints(folder, saved, keep=trainer.keep_checkpoints, is_regular=self.is_saved)
         if config.load_optimizer_state and not folder.checkpoints:
             load_optimizer_state(self.optimizer, model, str(config.init_from), config.optimizer["name"])
 
@@ -91,6 +87,10 @@ class Trainer:
     def is_evaluated(self, step: int) -> bool:
         """Whether the model is evaluated after a step."""
         return step % self.eval_steps == 0 or step == self.max_steps
+
+    def is_saved(self, step: int) -> bool:
+        """Whether a step has a checkpoint that is kept."""
+        return step > 0 and (step % self.config.trainer.save_steps == 0 or step == self.max_steps)
 
     def is_logged(self, step: int) -> bool:
         """Whether ``metrics.jsonl`` has a line of a step."""
@@ -122,7 +122,7 @@ class Trainer:
     def _loop(self) -> bool:
         """Trains to the end, or to numbers that are not finite; returns whether it was the end."""
         state, meter = self.state, self.meter
-        if state.log_is_pending:
+        if state.log_is_pending or (state.step == 0 and self.config.trainer.eval_on_start):
             state.log_is_pending = False
             self._end_step()
         meter.restart_clock()
