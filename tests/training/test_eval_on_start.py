@@ -2,13 +2,14 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
-
 import torch
 
+from roformer.sections.learning_speed.measure import LearningSpeed
 from roformer.tasks.mlm import MaskedLanguageModeling
-from tests.tiny_runs import metrics, optimizer_state, weights
+from tests.tiny_runs import evaluation, metrics, optimizer_state, weights
 
 START = "trainer.eval_on_start=true"
 
@@ -28,6 +29,9 @@ def test_the_first_line_is_that_of_the_initial_weights(tiny_runs, finished, tmp_
     assert (first["step"], first["tokens"]) == (0, 0)
     assert first["validation_loss"] == pytest.approx(metrics(finished)[-1]["validation_loss"], abs=1e-5)
     assert "run  step 0/8  validation_loss" in capsys.readouterr().out
+    curve = LearningSpeed(evaluation([run])).evaluate(SimpleNamespace(folder=run))
+    assert curve.steps == (0, 4, 8)
+    assert curve.seconds[0] == 0 < curve.seconds[1] < curve.seconds[2]
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step_00000004", "step_00000008"]
 
 
