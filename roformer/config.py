@@ -258,11 +258,16 @@ def overridden_keys(overrides: Iterable[str]) -> frozenset[str]:
     return frozenset(override.partition("=")[0].lstrip("+~") for override in overrides)
 
 
+_NAMES_NO_DATA = {"data.glue_task"}  # it says which of several
+
+
 def _with_stand_ins(raw: DictConfig, overridden: Collection[str]) -> DictConfig:
     """Returns the settings with their ``stand_ins`` (conf/debug/smoke.yaml) in place of groups not overridden."""
-    settings, chosen = raw.copy(), {key.partition(".")[0] for key in overridden}
+    settings, chosen = raw.copy(), {key.partition(".")[0] for key in {*overridden} - _NAMES_NO_DATA}
     with open_dict(settings):
         all_stand_ins = settings.pop("stand_ins", {})
+        if all_stand_ins:
+            settings.task.name = raw.task.name  # resolved: GLUE's depends on the data, which may be replaced
         for group in all_stand_ins.keys() - chosen:
             stand_in = all_stand_ins[group].get(settings[group].name, all_stand_ins[group].get("otherwise"))
             if stand_in is not None:

@@ -61,6 +61,8 @@ def test_each_recipe_runs_with_nothing_given(offline, tmp_path, recipe):
         (["experiment=paper/mlm", "tokenizer=bytes"], {"name": "sentences"}, "bytes"),
         (["experiment=paper/mlm", "tokenizer.path=my"], {"name": "sentences"}, "pretrained"),
         (["experiment=paper/glue"], {"name": "sentences", "texts": 2}, "wordpiece"),
+        (["experiment=paper/glue", "data.glue_task=stsb"], {"name": "sentences", "texts": 2}, "wordpiece"),
+        (["experiment=paper/glue", "data.glue_task=rte", "data.path=my"], {"name": "glue", "path": "my"}, "wordpiece"),
         (["experiment=paper/chinese/stage1", "data.path=my"], {"name": "text", "path": "my"}, "words"),
         (["experiment=synthetic/recall"], {"name": "recall", "documents": 1000, "length": 62}, "wordpiece"),
         (["experiment=synthetic/recall", "data.documents=7"], {"name": "recall", "documents": 7}, "wordpiece"),
@@ -72,6 +74,13 @@ def test_what_the_command_line_names_is_kept(overrides, data, tokenizer):
     config = TrainConfig.compose("debug=smoke", *overrides)
     assert config.data.items() >= data.items()
     assert config.tokenizer["name"] == tokenizer
+
+
+@pytest.mark.parametrize(("task", "kind"), [("stsb", "regression"), ("rte", "classification")])
+def test_the_task_is_that_of_the_data_that_are_replaced(task, kind):
+    """Catches STS-B tried as a classification, because generated sentences are no GLUE task."""
+    config = TrainConfig.compose("debug=smoke", "experiment=paper/glue", f"data.glue_task={task}")
+    assert config.task["name"] == kind
 
 
 @pytest.mark.parametrize("recipe", FOR_EVALUATION)
