@@ -78,15 +78,25 @@ def _check_positions(position_ids: Tensor, batch: int, length: int) -> None:
         raise UserError(f"position_ids must be ({batch}, {length}), got {tuple(position_ids.shape)}")
 
 
+def bounds_of_documents(position_ids: Tensor | None) -> Tensor | None:
+    """Returns the (documents + 1,) cumulative lengths of the documents in one row (1, T) whose positions start again
+    at 0; None for other positions, and in a compiled graph, whose shapes cannot depend on them."""
+    if position_ids is None or len(position_ids) > 1 or torch.compiler.is_compiling():
+        return None
+    bounds = (position_ids[0, 1:] == 0).nonzero()[:, 0] + 1
+    if position_ids.is_floating_point() or not len(bounds):
+        return None
+    return F.pad(F.pad(bounds, (1, 0)), (0, 1), value=position_ids.shape[1])
+
+
 def _documents(position_ids: Tensor, causal: bool) -> tuple[Tensor | None, Tensor | None]:
     """Returns the cumulative lengths of the documents in a row whose positions start again at 0, as padding-free
     collators pack them; for several rows a (B, L, L) mask instead; neither where no position starts again."""
     starts = position_ids == 0
     if position_ids.is_floating_point() or not (torch.compiler.is_compiling() or bool(starts[:, 1:].any())):
         return None, None
-    if len(position_ids) == 1 and not torch.compiler.is_compiling():
-        bounds = starts[0, 1:].nonzero()[:, 0] + 1
-        return F.pad(F.pad(bounds, (1, 0)), (0, 1), value=position_ids.shape[1]), None
+    if (bounds := bounds_of_documents(position_ids)) is not None:
+        return bounds, None
     numbers = starts.cumsum(dim=1)
     mask = numbers[:, :, None] == numbers[:, None, :]
     return None, mask.tril() if causal else mask

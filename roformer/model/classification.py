@@ -13,6 +13,7 @@ from transformers.modeling_outputs import MultipleChoiceModelOutput, SequenceCla
 from transformers.utils.generic import can_return_tuple
 
 from roformer.errors import UserError
+from roformer.model.arrangement import bounds_of_documents
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.encoder import RoFormerModel, RoFormerPreTrainedModel
 from roformer.model.pooling import mean_of_parts, pool
@@ -101,6 +102,8 @@ class RoFormerForSequenceClassification(RoFormerClassifier):
             **kwargs,
         )
         documents = kwargs.get("cu_seq_lens_q") if cu_seqlens is None else cu_seqlens
+        if documents is None and attention_mask is None:
+            documents = bounds_of_documents(position_ids)
         logits = self.classify(pool(outputs.last_hidden_state, self.config.pooling, attention_mask, documents))
         if cu_windows is not None:
             logits = mean_of_parts(logits, cu_windows)

@@ -2,9 +2,9 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, GenerationConfig, PretrainedConfig
 from transformers.activations import ACT2FN
 from transformers.utils import logging
 
@@ -73,7 +73,8 @@ class RoFormerLabConfig(PretrainedConfig):
         use_bias: biases in all layers and in the output; RoFormerV2 has none.
         use_cache: a decoder that is given no labels returns a cache of its keys and values.
 
-    A person's typing error is refused; a key that another program wrote into ``config.json`` is kept, with a warning.
+    A person's typing error is refused; a key that another program wrote into ``config.json`` is kept, with a warning,
+    and a null there stands for the default.
 
     Raises:
         UserError: if a key is unknown or a value is impossible.
@@ -116,7 +117,7 @@ class RoFormerLabConfig(PretrainedConfig):
     use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
-    eos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
     decoder_start_token_id: int | None = None
     tie_word_embeddings: bool = True
 
@@ -138,15 +139,19 @@ class RoFormerLabConfig(PretrainedConfig):
         A file is written by other programs, too: keys that mean nothing here stay in the configuration, and a warning
         names them.
         """
-        stored = current_model_config(config_dict)
+        given = current_model_config(config_dict)
+        stored = {key: value for key, value in given.items() if value is not None or key not in _NEVER_NULL}
         foreign = {key: stored.pop(key) for key in list(stored) if not cls._knows(key)}
+        for key in foreign.keys() & _OF_GENERATION:  # which transformers keeps in another file
+            del foreign[key]
         for key in foreign:
             hint = did_you_mean(key, _own_settings())
             logger.warning_once(f"config.json: {cls.__name__} has no setting '{key}'{hint}")
         read = super().from_dict(stored, **kwargs)
         config = read[0] if isinstance(read, tuple) else read
         for key, value in foreign.items():
-            setattr(config, key, value)
+            if cls._may_set(key):
+                setattr(config, key, value)
         return read
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # package only
@@ -165,8 +170,10 @@ class RoFormerLabConfig(PretrainedConfig):
         return self._attn_implementation_internal
 
     @_attn_implementation.setter
-    def _attn_implementation(self, value: str | None) -> None:
-        """Called where somebody names an ``attn_implementation``, which then chooses the backend."""
+    def _attn_implementation(self, value: str | dict[str, str] | None) -> None:
+        """Called where somebody names an ``attn_implementation``, which then chooses the backend; a dictionary has the
+        one of the whole model under the name ""."""
+        value = value.get("") if isinstance(value, dict) else value
         self._attn_implementation_internal = value
         if value is not None:
             self.choose_attention(value)
@@ -213,7 +220,14 @@ class RoFormerLabConfig(PretrainedConfig):
 
     @classmethod
     def _knows(cls, key: str) -> bool:
-        return key in _own_settings() | _FRAMEWORK_KEYS or key.startswith("_") or hasattr(_PLAIN, key)
+        known = key in _own_settings() | _FRAMEWORK_KEYS or key.startswith("_")
+        return known or (hasattr(_PLAIN, key) and cls._may_set(key))
+
+    @classmethod
+    def _may_set(cls, key: str) -> bool:
+        """Whether this is the name of no method, and of no property that is only read."""
+        attribute = getattr(cls, key, None)
+        return not callable(attribute) and (not isinstance(attribute, property) or attribute.fset is not None)
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         for key in kwargs:
@@ -261,5 +275,9 @@ def _own_settings() -> set[str]:
 
 
 _PLAIN = PretrainedConfig()
+_OF_GENERATION = vars(GenerationConfig()).keys()
+_NEVER_NULL = {
+    name for name, annotation in RoFormerLabConfig.__annotations__.items() if type(None) not in get_args(annotation)
+}
 
 AutoConfig.register(RoFormerLabConfig.model_type, RoFormerLabConfig)  # package only

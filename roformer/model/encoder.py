@@ -49,13 +49,16 @@ class RoFormerPreTrainedModel(TransformersInterop, PreTrainedModel):
     def _can_set_attn_implementation(cls) -> bool:
         return True
 
-    def set_attn_implementation(self, attn_implementation: str, **kwargs: Any) -> None:
+    def set_attn_implementation(self, attn_implementation: str | dict[str, str], **kwargs: Any) -> None:
         """Chooses another attention for a finished model; see ``RoFormerLabConfig.choose_attention``."""
         super().set_attn_implementation(attn_implementation, **kwargs)
-        self.config.choose_attention(attn_implementation)
+        of_whole = attn_implementation.get("") if isinstance(attn_implementation, dict) else attn_implementation
+        if of_whole is None:
+            return
+        self.config.choose_attention(of_whole)
         for module in self.modules():
             if isinstance(module, RoFormerModel):
-                module.choose_attention(attn_implementation)
+                module.choose_attention(of_whole)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -80,6 +83,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
     """The encoder, or with ``config.is_decoder`` the decoder, without a head."""
 
     transformers_head = "Model"
+    accepts_loss_kwargs = False  # it has no loss
 
     def __init__(self, config: RoFormerLabConfig) -> None:
         if config.is_encoder_decoder:

@@ -37,8 +37,8 @@ class PagedCache:
             UserError: if the encoding adds to scores or values, or turns an earlier key anew when the text grows.
             TypeError: for a keyword that transformers gives to no model, as Python does for any other function.
         """
-        for name in keywords:
-            if name not in _WITHOUT_EFFECT | _READ | {"cache"}:
+        for name, value in keywords.items():
+            if value is not None and name not in _WITHOUT_EFFECT | _READ | {"cache"}:
                 hint = did_you_mean(name, ("attention_mask", "token_type_ids", "position_ids", "cu_seqlens", "labels"))
                 raise TypeError(f"forward() got an unexpected keyword argument '{name}'{hint}")
         if (cache := keywords.get("cache")) is None:

@@ -4,6 +4,7 @@ Shapes: B batch, S length of the source, L of the target, N predicted tokens, V 
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -73,6 +74,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         past_key_values: EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         sparse_prediction: bool | None = None,
@@ -89,6 +91,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
                 default made from the labels.
             decoder_attention_mask: (B, L), 0 at padding; with a cache, of its tokens as well.
             labels: (B, L) the target, -100 at padding.
+            token_type_ids: (B, S), of the source; all 0 by default.
             past_key_values: cache of the target's tokens before these, which are added to it.
             use_cache: return a cache if none was given; by default ``config.use_cache``, with labels none.
             sparse_prediction: compute logits only where there are labels: (N, V).
@@ -98,14 +101,15 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
 
         Returns:
             loss in nats per predicted token (if there are labels; smoothed in training), logits, cache, encoder state.
+
+        Raises:
+            UserError: if the inputs are packed, or contradict each other.
         """
-        if encoder_outputs is None:
-            asked = {name: kwargs.get(name) for name in ("output_attentions", "output_hidden_states")}
-            encoder_outputs = self.encoder(
-                input_ids, attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **asked
-            )
-        if isinstance(encoder_outputs, tuple):
-            encoder_outputs = BaseModelOutput(*encoder_outputs)
+        _refuse_packed(attention_mask, kwargs)
+        outputs_of_both = ("output_attentions", "output_hidden_states")
+        asked = {name: given_or(kwargs.pop(name, None), getattr(self.config, name)) for name in outputs_of_both}
+        source = (input_ids, attention_mask, token_type_ids)
+        encoder_outputs = self._encoded(encoder_outputs, *source, inputs_embeds=inputs_embeds, **asked)
         if given_or(use_cache, self.config.use_cache and labels is None) and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())
         if decoder_input_ids is None and decoder_inputs_embeds is None:
@@ -118,6 +122,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
             encoder_hidden_states=encoder_outputs.last_hidden_state,
             encoder_attention_mask=attention_mask,
             return_dict=True,
+            **asked,
             **kwargs,
         )
         logits, loss = self._predict(outputs.last_hidden_state, labels, sparse_prediction, num_items_in_batch)
@@ -132,6 +137,11 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
             encoder_hidden_states=encoder_outputs.hidden_states,
             encoder_attentions=encoder_outputs.attentions,
         )
+
+    def _encoded(self, given: Any, *source: Tensor | None, **keywords: Any) -> BaseModelOutput:
+        """Returns the encoder's output, unless it was given."""
+        outputs = self.encoder(*source, return_dict=True, **keywords) if given is None else given
+        return BaseModelOutput(*outputs) if isinstance(outputs, tuple | list) else outputs
 
     def _predict(
         self,
@@ -162,6 +172,17 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
             raise UserError("set decoder_start_token_id in the configuration: the token that every target begins with")
         shifted = F.pad(labels[:, :-1], (1, 0), value=start)
         return shifted.masked_fill(shifted == IGNORE_INDEX, self.config.pad_token_id or 0)
+
+
+def _refuse_packed(attention_mask: Tensor | None, keywords: Mapping[str, Any]) -> None:
+    """Raises ``UserError`` for documents in one row, of which a target would read all sources."""
+    for name in ("position_ids", "cu_seqlens", "cu_seq_lens_q"):
+        if keywords.get(name) is not None:
+            raise UserError(f"an encoder-decoder takes one padded source and target per row; leave {name} out")
+    if attention_mask is not None and attention_mask.dim() != 2:
+        raise UserError(
+            f"attention_mask of an encoder-decoder must be (batch, length), got {tuple(attention_mask.shape)}"
+        )
 
 
 def _config_of(config: RoFormerLabConfig, **changes: bool | int | None) -> RoFormerLabConfig:

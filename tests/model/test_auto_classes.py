@@ -8,7 +8,14 @@ import transformers
 from transformers.models.auto import modeling_auto
 
 from roformer.errors import UserError
-from roformer.model import RoFormerLabConfig
+from roformer.model import (
+    RoFormerForCausalLM,
+    RoFormerForConditionalGeneration,
+    RoFormerForMaskedLM,
+    RoFormerForSequenceClassification,
+    RoFormerLabConfig,
+)
+from tests.tiny_models import build_tiny_model
 
 AUTO = sorted(
     name
@@ -21,22 +28,32 @@ OURS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    from tests.tiny_models import build_tiny_model
+EXPORTS = {
+    "encoder": (RoFormerForMaskedLM, {}, OURS),
+    "classifier": (RoFormerForSequenceClassification, {"num_labels": 1, "pooling": "mean"}, OURS),
+    "decoder": (
+        RoFormerForCausalLM,
+        {"is_decoder": True, "pooling": "mean"},
+        OURS - {"AutoModelForMaskedLM", "AutoModelForPreTraining"} | {"AutoModelForCausalLM"},
+    ),
+}
 
+
+@pytest.fixture(scope="module", params=EXPORTS)
+def export(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
-    model = build_tiny_model()
+    model_class, settings, fitting = EXPORTS[request.param]
+    model = build_tiny_model(model_class=model_class, **settings)
     model.save_pretrained(folder)
-    return folder, model
+    return folder, model, fitting
 
 
 @pytest.mark.parametrize("name", AUTO)
 def test_auto_class_gives_our_model_or_none(name, export):
     """Catches the lookup by a class name that another package has as well: it gave a model with random weights."""
-    folder, model = export
+    folder, model, fitting = export
     auto = getattr(modeling_auto, name)
-    if name not in OURS:
+    if name not in fitting:
         with pytest.raises((ValueError, UserError), match=r"RoFormerLab|is_decoder|is_encoder_decoder"):
             auto.from_pretrained(folder)
         return
@@ -52,8 +69,12 @@ def test_no_auto_mapping_knows_our_configuration_by_name():
     assert not hasattr(transformers, RoFormerLabConfig.__name__)
 
 
-def test_body_of_an_encoder_decoder_is_refused(tiny_model, sizes):
+@pytest.mark.parametrize("name", AUTO)
+def test_parts_of_an_encoder_decoder_are_refused(name, sizes):
     """Catches a body whose weights would all be missing from the checkpoint."""
-    config = RoFormerLabConfig(**sizes, is_encoder_decoder=True)
-    with pytest.raises(UserError, match="AutoModelForSeq2SeqLM"):
-        transformers.AutoModel.from_config(config)
+    auto, config = getattr(modeling_auto, name), RoFormerLabConfig(**sizes, is_encoder_decoder=True, pooling="mean")
+    if name == "AutoModelForSeq2SeqLM":
+        assert type(auto.from_config(config)) is RoFormerForConditionalGeneration
+        return
+    with pytest.raises((ValueError, UserError), match=r"AutoModelForSeq2SeqLM|RoFormerLab|is_decoder"):
+        auto.from_config(config)

@@ -6,14 +6,19 @@ from torch.nn import functional as F
 from transformers import (
     AttentionInterface,
     AutoModelForMaskedLM,
+    BertConfig,
     ContinuousBatchingConfig,
     DataCollatorWithFlattening,
     GenerationConfig,
 )
+from transformers import BertForSequenceClassification as StockClassifier
 
 from roformer.attention import ATTENTION_BACKENDS
 from roformer.errors import UserError
 from roformer.model import (
+    RoFormerForCausalLM,
+    RoFormerForConditionalGeneration,
+    RoFormerForMaskedLM,
     RoFormerForMultipleChoice,
     RoFormerForQuestionAnswering,
     RoFormerForSequenceClassification,
@@ -24,47 +29,95 @@ from roformer.model import (
 from tests.choices import each_encoding
 
 TOKENS = torch.arange(24).view(2, 12)
-HEADS = [
-    RoFormerForMultipleChoice,
-    RoFormerForQuestionAnswering,
-    RoFormerForSequenceClassification,
-    RoFormerForTokenClassification,
-    RoFormerModel,
-    None,
-]
-each_head = pytest.mark.parametrize("head", HEADS, ids=lambda head: getattr(head, "__name__", "RoFormerForMaskedLM"))
+TARGET = {"decoder_input_ids": TOKENS[:, :5]}
+NUMBERS = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
+HEADS = {  # settings, inputs, labels
+    RoFormerModel: ({}, {}, None),
+    RoFormerForMaskedLM: ({}, {}, {"labels": TOKENS}),
+    RoFormerForCausalLM: ({"is_decoder": True}, {}, {"labels": TOKENS}),
+    RoFormerForConditionalGeneration: (
+        {"is_encoder_decoder": True, "decoder_start_token_id": 2}, TARGET, {"labels": TOKENS[:, 1:6]},
+    ),
+    RoFormerForSequenceClassification: ({"num_labels": 3}, {}, {"labels": torch.tensor([2, 0])}),
+    RoFormerForTokenClassification: ({"num_labels": 3}, {}, {"labels": TOKENS % 3}),
+    RoFormerForMultipleChoice: ({}, {}, {"labels": torch.tensor([1, 0])}),
+    RoFormerForQuestionAnswering: (
+        {}, {}, {"start_positions": torch.tensor([1, 2]), "end_positions": torch.tensor([4, 2])},
+    ),
+}  # fmt: skip
+each_head = pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
 
 
-def inputs_of(head):
-    return TOKENS.view(1, 2, 12) if head is RoFormerForMultipleChoice else TOKENS
+@pytest.fixture
+def built(tiny_model):
+    """Builds a model with a head; returns it with its inputs."""
+
+    def build(head, **settings):
+        own, more, _ = HEADS[head]
+        tokens = torch.stack((TOKENS, TOKENS.flip(1)), dim=1) if head is RoFormerForMultipleChoice else TOKENS
+        return tiny_model(model_class=head, **{**own, **settings}), {"input_ids": tokens, **more}
+
+    return build
 
 
 @each_head
-def test_tuple_on_request(head, tiny_model):
+def test_tuple_on_request(head, built):
     """Catches a head that knows no return_dict: PEFT and CrossEncoder pass it to every model."""
-    model, tokens = tiny_model(model_class=head), inputs_of(head)
-    outputs = model(tokens, return_dict=True)
-    first = outputs[0]
-    assert isinstance(model(tokens, return_dict=False), tuple)
-    torch.testing.assert_close(model(tokens, return_dict=False)[0], first)
+    model, inputs = built(head)
+    first = model(**inputs, return_dict=True)[0]
+    assert isinstance(model(**inputs, return_dict=False), tuple)
+    torch.testing.assert_close(model(**inputs, return_dict=False)[0], first)
     model.config.return_dict = False
-    assert isinstance(model(tokens), tuple)
+    assert isinstance(model(**inputs), tuple)
 
 
 @each_head
-def test_typing_error_is_no_argument(head, tiny_model):
+def test_typing_error_is_no_argument(head, built):
     """Catches keywords that vanish: a misspelt mask would change nothing and be missed."""
+    model, inputs = built(head)
     with pytest.raises(TypeError, match="'atention_mask'; did you mean 'attention_mask'"):
-        tiny_model(model_class=head)(inputs_of(head), atention_mask=torch.ones(2, 12))
+        model(**inputs, atention_mask=torch.ones(2, 12))
 
 
 @each_head
-def test_what_transformers_gives_to_every_model_is_taken(head, tiny_model):
-    """Catches a TypeError for arguments that mean nothing to this model."""
-    model, tokens = tiny_model(model_class=head), inputs_of(head)
-    expected = model(tokens)[0]
-    given = model(tokens, use_cache=False, seq_idx=None, max_length_q=12, output_hidden_states=False)[0]
-    torch.testing.assert_close(given, expected)
+def test_what_transformers_gives_to_every_model_is_taken(head, built):
+    """Catches a TypeError for arguments that mean nothing to this model, or that nobody has given."""
+    model, inputs = built(head)
+    expected = model(**inputs)[0]
+    given = {"use_cache": False, "seq_idx": None, "max_length_q": 12, "output_hidden_states": False, "head_mask": None}
+    torch.testing.assert_close(model(**inputs, **given)[0], expected)
+    model(**inputs, output_hidden_states=True, output_attentions=True)
+
+
+@pytest.mark.parametrize("head", [head for head in HEADS if HEADS[head][2]], ids=lambda head: head.__name__)
+def test_losses_of_the_parts_of_a_batch_add_up(head, built):
+    """Catches a head that ignores num_items_in_batch, which transformers.Trainer gives to each part of a batch."""
+    model, inputs = built(head)
+    inputs = {**{key: value for key, value in inputs.items() if key not in TARGET}, **HEADS[head][2]}
+    items = next(iter(HEADS[head][2].values())).numel() - (2 if head is RoFormerForCausalLM else 0)
+    parts = [{key: value[row : row + 1] for key, value in inputs.items()} for row in range(2)]
+    total = sum(model(**part, num_items_in_batch=torch.tensor(items)).loss for part in parts)
+    torch.testing.assert_close(total, model(**inputs).loss)
+    assert model.accepts_loss_kwargs
+
+
+def test_a_body_has_no_loss_to_share(tiny_model):
+    """Catches transformers.Trainer with a compute_loss_func, which would give num_items_in_batch to a body."""
+    assert not tiny_model(model_class=RoFormerModel).accepts_loss_kwargs
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+@pytest.mark.parametrize("flash", [False, True], ids=["positions", "cumulative lengths"])
+def test_padding_free_batch_has_a_class_for_each_document(pooling, flash, tiny_model):
+    """Catches documents that see only their own tokens, and then are classified as one."""
+    model = tiny_model(model_class=RoFormerForSequenceClassification, num_labels=3, pooling=pooling)
+    documents = [torch.arange(1, 8), torch.arange(20, 21), torch.arange(30, 42)]
+    batch = DataCollatorWithFlattening(return_flash_attn_kwargs=flash)(
+        [{"input_ids": document.tolist()} for document in documents]
+    )
+    batch.pop("labels")
+    alone = torch.cat([model(document[None]).logits for document in documents])
+    torch.testing.assert_close(model(**batch).logits, alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
@@ -99,17 +152,35 @@ def test_positions_that_jump_or_are_fractions_isolate_nothing(tiny_model):
         assert (changed - first).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("name", "backend"), [("eager", "eager"), ("sdpa", "sdpa"), ("flex_attention", "kernel")])
-def test_attn_implementation_chooses_the_backend(name, backend, tiny_model, tmp_path):
+@each_head
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("eager", "eager"),
+        ({"": "eager"}, "eager"),
+        ("sdpa", "sdpa"),
+        ("paged|sdpa", "sdpa"),
+        ("flex_attention", "kernel"),
+        (None, "blocked"),
+        ({"another": "eager"}, "blocked"),
+    ],
+    ids=str,
+)
+def test_attn_implementation_chooses_the_backend(head, name, backend, built, tmp_path):
     """Catches an argument of everybody's scripts that raises, or that is taken and changes nothing."""
-    tiny_model(attention_backend="blocked").save_pretrained(tmp_path)
-    model = AutoModelForMaskedLM.from_pretrained(tmp_path, attn_implementation=name)
+
+    def backends(model):
+        return {type(module.backend) for module in model.modules() if hasattr(module, "backend")}
+
+    built(head, attention_backend="blocked")[0].save_pretrained(tmp_path)
+    model = head.from_pretrained(tmp_path, attn_implementation=name)
     assert model.config.attention_backend == backend
-    assert {type(layer.backend) for layer in model.roformer.layers} == {ATTENTION_BACKENDS[backend]}
-    model = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    assert backends(model) == {ATTENTION_BACKENDS[backend]}
+    model = head.from_pretrained(tmp_path)
     assert model.config.attention_backend == "blocked"
     model.set_attn_implementation(name)
-    assert {type(layer.backend) for layer in model.roformer.layers} == {ATTENTION_BACKENDS[backend]}
+    assert model.config.attention_backend == backend
+    assert backends(model) == {ATTENTION_BACKENDS[backend]}
 
 
 def test_kernel_of_the_interface_computes_attention(tiny_model, tmp_path):
@@ -147,19 +218,29 @@ def test_what_an_attention_cannot_be_is_refused(config, name, message, sizes):
 
 
 @pytest.mark.parametrize(
-    ("num_labels", "labels", "loss"),
+    ("num_labels", "problem", "labels"),
     [
-        (1, torch.tensor([0.3, 1.2]), lambda logits, labels: F.mse_loss(logits[:, 0], labels)),
-        (3, torch.rand(2, 3).round(), F.binary_cross_entropy_with_logits),
-        (3, torch.tensor([2, 0]), F.cross_entropy),
+        (1, None, torch.tensor([0.3, 1.2])),
+        (1, None, torch.tensor([[0.3], [1.2]], dtype=torch.float64)),
+        (1, None, torch.tensor([1, 0])),
+        (3, None, NUMBERS.round()),
+        (3, None, torch.tensor([2, 0])),
+        (3, None, torch.tensor([[2], [0]])),
+        (3, "regression", NUMBERS),
+        (3, "multi_label_classification", NUMBERS),
+        (1, "multi_label_classification", NUMBERS[:, :1]),
     ],
-    ids=["regression", "several labels", "one label"],
+    ids=str,
 )
-def test_labels_say_what_the_problem_is(num_labels, labels, loss, tiny_model):
-    """Catches a loss that differs from that of transformers' classifiers where no problem_type is given."""
-    model = tiny_model(model_class=RoFormerForSequenceClassification, num_labels=num_labels)
+def test_labels_say_what_the_problem_is(num_labels, problem, labels, tiny_model):
+    """Catches a loss that differs from that of transformers' own classifiers, which are asked here."""
+    settings = {"num_labels": num_labels, "problem_type": problem}
+    model = tiny_model(model_class=RoFormerForSequenceClassification, **settings)
+    stock = StockClassifier(BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1,
+                                       intermediate_size=4, **settings)).eval()  # fmt: skip
     outputs = model(TOKENS, labels=labels)
-    torch.testing.assert_close(outputs.loss, loss(outputs.logits, labels))
+    stock.classifier.register_forward_hook(lambda *_: outputs.logits)
+    torch.testing.assert_close(outputs.loss, stock(torch.ones(2, 3).long(), labels=labels).loss, check_dtype=False)
 
 
 def test_loss_of_tokens_and_of_answers(tiny_model):
@@ -215,6 +296,16 @@ def test_cache_by_default_but_not_with_labels(tiny_model):
     assert model(TOKENS).past_key_values.get_seq_length() == 12
     assert model(TOKENS, labels=TOKENS).past_key_values is None
     assert tiny_model(is_decoder=True, use_cache=False)(TOKENS).past_key_values is None
+
+
+def test_static_cache_of_an_encoder_decoder(built):
+    """Catches a mask of the whole cache that the decoder cannot read, and keys of the source that are lost."""
+    model, _ = built(RoFormerForConditionalGeneration)
+    mask = F.pad(torch.ones(2, 9, dtype=torch.long), (0, 3))
+    settings = {"attention_mask": mask, "max_new_tokens": 6, "eos_token_id": None, "pad_token_id": 0}
+    for more in ({"do_sample": False}, {"do_sample": False, "num_beams": 3}):
+        expected = model.generate(TOKENS, **settings, **more)
+        assert torch.equal(model.generate(TOKENS, cache_implementation="static", **settings, **more), expected)
 
 
 @each_encoding

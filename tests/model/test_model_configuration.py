@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 from transformers import AutoConfig
 
-from roformer import RoFormerLabConfig, RoFormerModel
+from roformer import RoFormerForMaskedLM, RoFormerLabConfig, RoFormerModel
 from roformer.errors import UserError
 from tests.choices import each_encoding
 
@@ -108,10 +109,54 @@ def test_file_of_another_program_is_read(sizes, tmp_path, caplog):
     assert "'atention_backend'; did you mean 'attention_backend'" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("use_cache", None),
+        ("hidden_dropout_prob", None),
+        ("problem_type", None),
+        ("quantization_config", None),
+        ("rope_scaling", None),
+        ("id2label", None),
+        ("eos_token_id", [1, 2]),
+        ("torch_dtype", "float32"),
+        ("_name_or_path", "somewhere"),
+        ("_attn_implementation", "sdpa"),
+        ("transformers_version", "4.30.0"),
+        ("sentence_transformers", {"version": "5.0", "more": [{"deep": None}]}),
+        ("generation_config", {"max_length": 3}),
+        ("max_length", 20),
+        ("shape", [1, 2]),
+        ("attention", "full"),
+        ("use_return_dict", True),
+        ("to_dict", 1),
+        ("class", "x"),
+        ("", 0),
+    ],
+)
+def test_any_key_of_a_file_leaves_the_model_as_it_was(key, value, tiny_model, tmp_path):
+    """Catches a null, a name of an older transformers, or one that is a method or property here, that ends in a
+    traceback or changes the model, on loading or after it is saved again."""
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "given")
+    file = tmp_path / "given" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), key: value}), encoding="utf-8")
+    loaded = RoFormerForMaskedLM.from_pretrained(tmp_path / "given").eval()
+    loaded.save_pretrained(tmp_path / "again")
+    again = RoFormerForMaskedLM.from_pretrained(tmp_path / "again").eval()
+    tokens = torch.arange(12)[None]
+    for each in (loaded, again):
+        assert torch.equal(each(tokens).logits, model(tokens).logits)
+        assert each.config.use_cache is True
+
+
 def test_nothing_is_taken_from_a_person_that_a_file_may_hold(sizes):
     """Catches strictness that was given up where somebody types."""
-    with pytest.raises(UserError, match="no setting 'somebodys'"):
-        RoFormerLabConfig(**sizes, somebodys=1)
+    for name in ("somebodys", "shape", "to_dict"):
+        with pytest.raises(UserError, match=f"no setting '{name}'"):
+            RoFormerLabConfig(**sizes, **{name: 1})
+    with pytest.raises(UserError, match="use_cache=None is not possible"):
+        RoFormerLabConfig(**sizes, use_cache=None)
     assert RoFormerLabConfig(**sizes, use_cache=False, problem_type="regression").use_cache is False
 
 

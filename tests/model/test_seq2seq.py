@@ -208,14 +208,75 @@ def test_saved_and_loaded(encoding, seq2seq, sources, targets, tmp_path):
     assert loaded.decoder.embeddings.word_embeddings.weight is table
 
 
-def test_source_may_be_encoded_before(seq2seq, sources, targets):
-    """Catches an encoder that runs again, and a mask that is lost on the way."""
+@pytest.mark.parametrize("form", [tuple, list, BaseModelOutput])
+def test_source_may_be_encoded_before(form, seq2seq, sources, targets):
+    """Catches an encoder that runs again, a form of its output that is not read, and a mask that is lost."""
     model = seq2seq()
-    encoded = BaseModelOutput(last_hidden_state=model.encoder(**sources).last_hidden_state)
+    encoded = model.encoder(**sources).last_hidden_state
+    encoded = BaseModelOutput(encoded) if form is BaseModelOutput else form([encoded])
     model.encoder.forward = None
     given = model(encoder_outputs=encoded, attention_mask=sources["attention_mask"], labels=targets)
     model.encoder.__dict__.pop("forward")
     torch.testing.assert_close(given.logits, model(**sources, labels=targets).logits)
+
+
+def test_embeddings_instead_of_tokens(seq2seq, sources, targets):
+    """Catches embeddings of the target, as PEFT gives them, that are refused or not read."""
+    model, target = seq2seq(), targets.clamp(min=0)
+    expected = model(**sources, decoder_input_ids=target).logits
+    embed, mask = model.get_input_embeddings(), sources["attention_mask"]
+    given = {"inputs_embeds": embed(sources["input_ids"]), "decoder_inputs_embeds": embed(target)}
+    torch.testing.assert_close(model(**given, attention_mask=mask).logits, expected)
+    torch.testing.assert_close(model(**sources, decoder_inputs_embeds=embed(target)).logits, expected)
+    with pytest.raises(UserError, match="either input_ids or inputs_embeds"):
+        model(**sources, decoder_input_ids=target, decoder_inputs_embeds=embed(target))
+
+
+@pytest.mark.parametrize("by", ["argument", "configuration"])
+@pytest.mark.parametrize("backend", SOFTMAX)
+def test_weights_and_hidden_states_of_both_parts(backend, by, seq2seq, sources, targets):
+    """Catches weights of one part only, or of another attention than the one that is named."""
+    model, asked = seq2seq(attention_backend=backend), {"output_hidden_states": True}
+    if by == "configuration":
+        model.config.output_hidden_states = True
+    outputs = model(**sources, labels=targets, output_attentions=True, **(asked if by == "argument" else {}))
+    shapes = {
+        "encoder_attentions": (2, (3, 4, 7, 7)),
+        "decoder_attentions": (3, (3, 4, 5, 5)),
+        "cross_attentions": (3, (3, 4, 5, 7)),
+        "encoder_hidden_states": (3, (3, 7, 32)),
+        "decoder_hidden_states": (4, (3, 5, 32)),
+    }
+    assert {key: (len(outputs[key]), tuple(outputs[key][0].shape)) for key in shapes} == shapes
+    assert not outputs.cross_attentions[0][1, :, :, 4:].any()
+    future = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    assert not outputs.decoder_attentions[0][:, :, future].any()
+    assert model(**sources, labels=targets, output_hidden_states=False).decoder_hidden_states is None
+
+
+def test_token_types_are_those_of_the_source(seq2seq, sources, targets):
+    """Catches token types of the source that are added to the target."""
+    model = seq2seq(type_vocab_size=2)
+    types = torch.ones_like(sources["input_ids"])
+    encoded = model.encoder(**sources, token_type_ids=types)
+    expected = model(encoder_outputs=encoded, attention_mask=sources["attention_mask"], labels=targets).logits
+    torch.testing.assert_close(model(**sources, token_type_ids=types, labels=targets).logits, expected)
+    assert (model(**sources, labels=targets).logits - expected).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"position_ids": torch.zeros(3, 7).long()}, "leave position_ids out"),
+        ({"cu_seqlens": torch.tensor([0, 5])}, "leave cu_seqlens out"),
+        ({"cu_seq_lens_q": torch.tensor([0, 5])}, "leave cu_seq_lens_q out"),
+        ({"attention_mask": torch.ones(3, 7, 7).bool()}, r"must be \(batch, length\), got \(3, 7, 7\)"),
+    ],
+)
+def test_packed_pairs_are_refused(given, named, seq2seq, sources, targets):
+    """Catches documents of a padding-free batch that see each other in the encoder, in silence."""
+    with pytest.raises(UserError, match=named):
+        seq2seq()(**{**sources, **given}, labels=targets)
 
 
 def test_translations_may_be_long(seq2seq):
