@@ -106,11 +106,13 @@ LABELS = {
     "truth": ([True, 1], "the label 1 is a number, earlier ones are each true or false"),
     "lists": ([["a"], ["b"]], "contains list instead of a label"),
     "objects": ([{"a": 1}, {"b": 1}], "contains dict instead of a label"),
-    "NaN": ([float("nan"), 1.0], "contains nan instead of a label"),
+    "infinity": ([float("inf"), 1.0], "contains inf instead of a label"),
+    "half of a character": (["a\ud800", "b"], "column 'label' contains half of a character"),
     "hidden": ([0, 1, -1], "label '-1' of 20 documents usually stands for a hidden one"),
     "blanks": (["a", " a", "b"], "labels ' a' (20 documents) and 'a' (20 documents) would be two classes"),
     "points": ([1, 1.0, 2], "labels '1' (20 documents) and '1.0' (20 documents) would be two classes"),
-    "empty": (["", "a"], "'', the label of 30 documents, is no class"),
+    "empty": (["", " ", None, float("nan"), "a"], "('a'); skipped: 48 rows without text or label"),
+    "the word nan": (["nan", "a"], "'nan', the label of 30 documents, is no class"),
     "one": (["a"], "classification needs two labels or more, the data has 1"),
 }
 

@@ -70,6 +70,37 @@ def test_empty_and_missing_cells_are_left_out(tmp_path: Path, suffix: str) -> No
     assert list(labeled(path).documents()) == [Document("one, two", label="a")]
 
 
+@pytest.mark.parametrize("suffix", [*WRITERS, ".tsv", ".arrow"])
+def test_blank_cells_of_every_format_are_missing(tmp_path: Path, suffix: str) -> None:
+    """Catches a class '' or ' ' or 'nan', and a text that is a number in one format and missing in another."""
+    rows = [("x", "a"), ("y", " "), ("z", ""), (" ", "a"), ("", "b"), ("w", "b")]
+    frame = pandas.DataFrame(rows, columns=["text", "label"])
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".tsv":
+        frame.to_csv(path, index=False, sep="\t")
+    elif suffix == ".arrow":
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, pa.Schema.from_pandas(frame)) as stream:
+            stream.write_table(pa.Table.from_pandas(frame))
+    else:
+        WRITERS[suffix](frame, path)
+    source = labeled(path)
+    assert list(source.documents()) == [Document("x", label="a"), Document("w", label="b")]
+    assert source.skipped == {"rows without text or label": 4}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
+def test_nan_is_missing(tmp_path: Path, suffix: str) -> None:
+    """Catches a class 'nan' of rows whose label pandas did not know, and a refusal of their texts."""
+    numbers = [{"text": "x", "label": 1.0}, {"text": "y", "label": float("nan")}]
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.table({"text": ["x", "y"], "label": pa.array([1.0, float("nan")], from_pandas=False)}), path)
+    else:
+        lines = [json.dumps(row) for row in [*numbers, {"text": float("nan"), "label": 2.0}]]
+        path.write_text("\n".join(lines) if suffix == ".jsonl" else f"[{','.join(lines)}]")
+    assert list(labeled(path).documents()) == [Document("x", label="1.0")]
+
+
 def test_labels_become_strings(tmp_path: Path) -> None:
     """Catches integer classes that sort or compare otherwise than the rest of the package expects."""
     pandas.DataFrame({"text": ["x", "y"], "label": [10, 9]}).to_parquet(tmp_path / "a.parquet")
@@ -176,6 +207,7 @@ MISTAKES = {
         lambda root: write(root, {"a.csv": "text\nfirst, second"}),
         r"line 2: 2 instead of 1 fields",
     ),
+    "csv header": (lambda root: write(root, {"a.csv": "\n\ntexts\nx"}), r"did you mean 'texts'"),
     "csv short": (lambda root: write(root, {"a.csv": "text,label\nx"}), r"line 2: 1 instead of 2 fields; add what"),
     "csv twice": (lambda root: write(root, {"a.csv": "text,text\nx,y"}), r"a\.csv has two columns named 'text'"),
     "empty csv": (lambda root: write(root, {"a.csv": ""}), r"its files contain no text"),

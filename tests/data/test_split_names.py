@@ -64,9 +64,39 @@ def test_doubtful_splits_are_reported(tmp_path: Path) -> None:
     (doubt,) = text(write(tmp_path / "b", "reviews.csv", "reviews_test.csv")).doubts()
     assert "reviews_test.csv is divided like any other file; if it is a split" in doubt
     assert text(write(tmp_path / "c", "readme.txt", "train.txt", "test_00-of-01.txt", "test.de.txt")).doubts() == []
+    assert text(write(tmp_path / "d", "test-1.txt", "train-2.txt")).doubts() == []
+    (doubt,) = text(write(tmp_path / "e", "test-driven design.txt", "dev-ops.txt", "training plans.txt")).doubts()
+    assert "dev-ops.txt and 2 more are taken for a split for the name (validation); rename" in doubt
     assert WithoutRepeated(titles, FRACTIONS).doubts() == titles.doubts()
     part = {"name": "text", "path": str(tmp_path / "a"), "text_column": "text"}
     assert SOURCES.build({"name": "mixture", "sources": [part, part]}).doubts() == titles.doubts() * 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("heldout.csv", "train.csv"),
+        ("validate.csv", "train.csv", "test.csv"),
+        ("unknown.csv", "train.csv"),
+        ("testset.csv", "trainset.csv"),
+        ("testData.csv", "trainData.csv"),
+        ("eval/a.csv", "train/a.csv"),
+        ("my_test/a.csv", "my_train/a.csv"),
+        ("eval/a.txt", "train/a.txt"),
+        ("evaluation/pos/a.txt", "train/pos/a.txt"),
+    ],
+)
+def test_a_split_of_another_name_is_reported(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Catches a held-out file, or a folder of them, that is trained on without a word."""
+    (doubt,) = (labeled if "pos" in names[0] else text)(write(tmp_path, *names)).doubts()
+    assert f"{names[0]} " in doubt
+    assert "divided like any other file; if it is a split, let its name begin with train" in doubt
+
+
+def test_common_words_are_no_splits(tmp_path: Path) -> None:
+    """Catches a doubt about every file whose name holds the letters of a split."""
+    for place, names in enumerate([("latest.csv", "contest.csv"), ("label=test/a.csv", "label=b/a.csv")]):
+        assert text(write(tmp_path / str(place), *names)).doubts() == []
 
 
 def test_pairs_of_files_may_hold_the_split_inside(tmp_path: Path) -> None:
@@ -127,6 +157,16 @@ def test_unfinished_files_of_other_programs_are_not_read(tmp_path: Path) -> None
     source = text(write(tmp_path, *names))
     assert list(splits(source)) == ["part-0.csv"]
     assert source.unread_files() == {".csv files": 2}
+
+
+def test_files_that_may_hold_documents_are_counted(tmp_path: Path) -> None:
+    """Catches shards in another compression, or tables of another kind, that are skipped without a word."""
+    unread = ("a.jsonl.lz4", "b.tar.gz", "c.zip", "d.v2.xlsx", "e.csv.bak", "f.jsonl.part", "g.csv~", "h.TXT.zip")
+    others = ("a.csv.md5", ".a.csv.crc", "readme.md", "notes.pdf", "x.py")
+    source = text(write(tmp_path, "a.csv", *unread, *others))
+    assert list(splits(source)) == ["a.csv"]
+    endings = (".jsonl.lz4", ".tar.gz", ".zip", ".xlsx", ".csv.bak", ".jsonl.part", ".csv", ".TXT.zip")
+    assert source.unread_files() == {f"{ending} files": 1 for ending in endings}
 
 
 def test_runs_results_and_caches_are_no_documents(tmp_path: Path) -> None:

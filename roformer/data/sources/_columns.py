@@ -50,9 +50,16 @@ def with_fields(row: Row, columns: Sequence[str]) -> Row:
     return row
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a cell is null, NaN (which pandas writes for it) or blank."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def cell_text(value: Any, where: str) -> str | None:
-    """Returns the text of a cell, or None if it is null or blank; raises UserError if it is not text."""
-    if value is None:
+    """Returns the text of a cell, or None if it is missing; raises UserError if it is not text."""
+    if is_missing(value):
         return None
     if not isinstance(value, str):
         raise UserError(f"{where} contains {type(value).__name__} instead of text: {str(value)[:60]!r}")
@@ -62,16 +69,16 @@ def cell_text(value: Any, where: str) -> str | None:
         raise UserError(
             f"{where} contains half of a character, {value[error.start]!a}, at {error.start}; replace it"
         ) from error
-    return value if value.strip() else None
+    return value
 
 
 def cell_label(value: Any, where: str) -> str | None:
-    """Returns the label in a cell, or None if it is null; raises UserError if it is neither text nor a number."""
-    if value is None:
-        return None
-    if not isinstance(value, str | int | float):
+    """Returns the label in a cell, or None if it is missing; raises UserError if it is neither text nor a number."""
+    if isinstance(value, str) or is_missing(value):
+        return cell_text(value, where)
+    if not isinstance(value, int | float):
         raise UserError(f"{where} contains {type(value).__name__} instead of a label: {str(value)[:60]!r}")
-    if isinstance(value, float) and not math.isfinite(value):
+    if not math.isfinite(value):
         raise UserError(f"{where} contains {value} instead of a label; give those rows a label, or null")
     return str(value)
 

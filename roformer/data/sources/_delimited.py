@@ -31,7 +31,7 @@ def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[R
             file, delimiter=separator, strict=True, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
         )
         try:
-            header = next(rows, [])
+            header = next((row for row in rows if row), [])  # blank lines may come before it
             if header:
                 _check_header(path, columns, header, separator, quotes=quotes)
             places = [header.index(column) for column in columns if header]

@@ -25,12 +25,14 @@ from roformer.data.sources._columns import Columns, Row
 from roformer.data.sources._folders import Listing, Parts, list_folder
 from roformer.data.sources._opening import COMPRESSED, USUAL, TextFormat, open_text, suffix_of
 from roformer.data.sources._saved_datasets import without_metadata
-from roformer.data.sources._split_names import doubtful, split_named, splits_named_inside
+from roformer.data.sources._split_names import doubtful_titles, overlooked, split_named, splits_named_inside
 from roformer.data.sources._tables import READERS, is_table, read_rows
 from roformer.errors import UserError
 
 CACHE_VERSION = 1  # raise it when the same files would yield other documents
 SampleBy = Literal["line", "paragraph", "document"]
+_OTHER_KINDS = {".7z", ".avro", ".feather", ".lz4", ".ods", ".orc", ".rar", ".tar", ".tgz", ".xls", ".xlsx", ".zip"}
+_ABOUT_FILES = {".asc", ".crc", ".dvc", ".md5", ".sha1", ".sha256", ".sig", ".swp"}
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -190,15 +192,18 @@ def _is_copy(parts: Parts, chosen: Collection[Parts]) -> bool:
 
 def _unread(left: Iterable[Parts], kinds_read: Kinds) -> Counter[str]:
     """Counts files that may hold documents, by kind."""
-    suffixes = {*kinds_read.tables, *kinds_read.texts}
-    names = (Path(parts[-1]) for parts in left)
-    kinds = ["".join(name.suffixes[-2:]) if name.suffix in (*COMPRESSED, ".zip") else name.suffix for name in names]
-    return Counter(f"{kind} files" for kind in kinds if suffixes & set(Path(f"x{kind.lower()}").suffixes))
+    hold_documents = {*kinds_read.tables, *kinds_read.texts, *_OTHER_KINDS, *COMPRESSED}
+    found: Counter[str] = Counter()
+    for endings in (Path(parts[-1].rstrip("~")).suffixes for parts in left):
+        first = next((place for place, ending in enumerate(endings) if ending.lower() in hold_documents), None)
+        if first is not None and endings[-1].lower() not in _ABOUT_FILES:
+            found[f"{''.join(endings[first:])} files"] += 1
+    return found
 
 
 def _with_splits(root: Path, chosen: list[Parts], unread: Counter[str], *, texts: bool) -> LocalCorpus:
     """Returns the corpus of these files, each with the split that its name or a folder assigns."""
-    files, doubts = {}, []
+    files, doubts = {}, list[str | None]()
     folders: dict[Parts, list[str]] = {}
     for parts in chosen:
         folders.setdefault(parts[:-1], []).append(parts[-1])
@@ -206,13 +211,14 @@ def _with_splits(root: Path, chosen: list[Parts], unread: Counter[str], *, texts
         inside = splits_named_inside(names)
         own = {name: split_named(name) or inside.get(name) for name in names}
         of_folder = next(filter(None, map(split_named, folder)), None)
-        if not of_folder and (doubt := doubtful(own, texts=texts)):
-            doubts.append(doubt)
+        if texts and not of_folder:
+            doubts.append(doubtful_titles(own))
         for name, split in own.items():
             parts = (*folder, name)
             file = LocalFile(root.joinpath(*parts), parts, of_folder or split)
             files[parts] = replace(file, sample_by="paragraph") if split else file
-    return LocalCorpus([files[parts] for parts in chosen], unread, doubts)
+    doubts.append(overlooked({parts: files[parts].split for parts in chosen}, texts=texts))
+    return LocalCorpus([files[parts] for parts in chosen], unread, [doubt for doubt in doubts if doubt])
 
 
 def files_key(files: Iterable[tuple[str, Path]]) -> list[list[object]]:

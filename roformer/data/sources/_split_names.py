@@ -5,6 +5,11 @@ from collections.abc import Mapping
 
 _BEGINS = re.compile(r"(?:split=)?(train|validation|valid|val|dev|test)(?:ing)?(?![a-z])", re.IGNORECASE)
 _HOLDS = re.compile(r"(?<![a-z])(train|validation|valid|val|dev|test|evaluation|eval)(?:ing)?(?![a-z])", re.IGNORECASE)
+_MEANS = re.compile(
+    r"(train|valid|validat|val|dev|devel|develop|test|eval|evaluat|heldout|holdout)(ing|ion|e|ment|set|data|split)?",
+    re.IGNORECASE,
+)
+_WORD_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")  # of "trainData", too
 _WORD = re.compile(r"[^\W\d_]{3,}")  # longer than "of" or a language
 _SPLITS = {"train": "train", "test": "test"}  # every other name means validation
 _EVALUATION = {"eval", "evaluation"}
@@ -31,28 +36,43 @@ def splits_named_inside(names: list[str]) -> dict[str, str]:
     return splits if len(words) == len(names) and "train" in splits.values() else {}
 
 
-def doubtful(names: Mapping[str, str | None], *, texts: bool) -> str | None:
-    """Returns what is doubtful about the splits of the files in one folder, or None.
+def doubtful_titles(names: Mapping[str, str | None]) -> str | None:
+    """Returns which documents in one folder may have a split for their title, or None.
 
     Args:
         names: name -> split that was assigned.
-        texts: whether the files are documents, whose names may be titles.
     """
-    if len(names) < 2 or None not in names.values():
+    begun = [name for name, split in names.items() if split and _BEGINS.match(name)]
+    titles = [name for name in begun if _WORD.search(_BEGINS.sub("", name.split(".")[0]))]
+    if len(names) < 2 or not titles:
         return None
-    titles = [name for name, split in names.items() if split and _WORD.search(_BEGINS.sub("", name.split(".")[0]))]
-    if texts and titles:
-        return (
-            f"{titles[0]} {_and(len(titles) - 1)}taken for a split for the name ({names[titles[0]]}), while files "
-            "next to it have none; rename what is a document"
-        )
-    inside = [name for name, split in names.items() if not split and _HOLDS.search(name)]
-    if not texts and inside:
-        return (
-            f"{inside[0]} {_and(len(inside) - 1)}divided like any other file; if it is a split, let its name begin "
-            "with train, validation or test"
-        )
-    return None
+    others = ", while files next to it have none" if None in names.values() else ""
+    return (
+        f"{titles[0]} {_and(len(titles) - 1)}taken for a split for the name ({names[titles[0]]}){others}; rename what "
+        "is a document"
+    )
+
+
+def overlooked(splits: Mapping[tuple[str, ...], str | None], *, texts: bool) -> str | None:
+    """Returns which files without a split may be one, or None.
+
+    Args:
+        splits: folders and name of a file -> split that was assigned.
+        texts: whether the files are documents, whose names may be titles; of them only folders count.
+    """
+    doubted = [parts for parts, split in splits.items() if not split]
+    if texts or len(doubted) == len(splits):
+        doubted = [parts for parts in doubted if any(map(_means_split, parts[:-1] if texts else parts))]
+    if len(splits) < 2 or not doubted:
+        return None
+    return (
+        f"{'/'.join(doubted[0])} {_and(len(doubted) - 1)}divided like any other file; if it is a split, let its name "
+        "begin with train, validation or test"
+    )
+
+
+def _means_split(name: str) -> bool:
+    return "=" not in name and any(map(_MEANS.fullmatch, _WORD_OF_NAME.findall(name)))
 
 
 def _and(more: int) -> str:

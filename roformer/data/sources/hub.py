@@ -150,11 +150,13 @@ class HubSource(Source):
         found = self._with_text(_checked_rows(where, rows, columns), where)
         if self.label_column is not None:
             for texts, row in found:
-                label = row[self.label_column]
-                if label is None or (names and label == -1):  # a hidden one; as a number, -1 is an ordinary label
+                given = row[self.label_column]
+                hidden = names and given == -1  # as a number, -1 is an ordinary label
+                label = None if hidden else cell_label(given, f"{where}, column '{self.label_column}'")
+                if label is None:
                     self.skipped["rows without a label"] += 1
                 else:
-                    yield texts, names[label] if names else cell_label(label, f"{where}, column '{self.label_column}'")
+                    yield texts, names[given] if names else label
             return
         documents = (texts for texts, _ in found)
         if self.document_start is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from roformer.data.cache import content_key
 from roformer.data.sources._base import SOURCES, Document, Span
-from roformer.data.sources._columns import cell_text
+from roformer.data.sources._columns import cell_label, cell_text
 from roformer.data.sources._local_files import Kinds, LocalFile, find_files, local_files_key
 from roformer.data.sources._local_source import LocalSource
 from roformer.data.sources._opening import TextFormat, open_text
@@ -139,8 +139,8 @@ class TaggedSource(LocalSource):
         return None if cell_text(text, f"{where}, 'tokens'") is None else (text, spans)
 
     def _tag(self, tag: Any, where: str) -> str:
-        if self.tag_names is None and isinstance(tag, str) and tag:
-            return tag
+        if self.tag_names is None and isinstance(tag, str) and (name := cell_text(tag, f"{where}, a tag")):
+            return name
         if self.tag_names is None:
             raise UserError(f"{where}: {tag!r} is no name of a tag; list the names of the numbers in data.tag_names")
         try:
@@ -185,16 +185,17 @@ def _words_with_entities(text: str, entities: Any, where: str) -> tuple[Span, ..
 def _checked(text: str, entities: Any, where: str) -> Iterator[Span]:
     for entity in entities if isinstance(entities, list) else [entities]:
         try:
-            start, end, label = (entity[key] for key in ("start", "end", "label"))
-            is_sound = 0 <= start < end <= len(text) and bool(text[start:end].strip()) and bool(str(label).strip())
+            start, end = (entity[key] for key in ("start", "end"))
+            is_sound = 0 <= start < end <= len(text) and bool(text[start:end].strip())
+            label = cell_label(entity["label"], f"{where}, the entity {str(entity)[:80]},")
         except (TypeError, KeyError):
-            is_sound = False
-        if not is_sound:
+            is_sound, label = False, None
+        if not is_sound or label is None:
             raise UserError(
                 f"{where}: the entity {str(entity)[:80]} needs start, end (exclusive, in characters of the text, of "
                 f"which there are {len(text):,}) and label"
             )
-        yield Span(start, end, str(label))
+        yield Span(start, end, label)
 
 
 def _words(text: str, start: int, end: int) -> list[tuple[int, int]]:
