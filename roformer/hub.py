@@ -1,6 +1,7 @@
 """Folders of the Hugging Face hub."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 from roformer.errors import UserError, one_line
@@ -19,8 +20,11 @@ def is_hub_name(given: str) -> bool:
     return not local and _NAME.fullmatch(given) is not None
 
 
+@cache
 def download(given: str) -> Path:
     """Returns the folder of a model of the hub, from the cache where it is there: settings, tokenizer and weights.
+
+    Asks the hub once: a branch that moves must not give a run the settings of one state and the weights of another.
 
     Args:
         given: ``owner/name``, or ``owner/name@revision``: a branch, a tag or a commit.

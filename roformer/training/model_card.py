@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 import roformer
 from roformer.data import SOURCES
 from roformer.model.portable_code import FILE
 from roformer.runs.metrics import Line
+from roformer.tasks import Task
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
@@ -20,6 +22,8 @@ _USES = {
     "RoFormerForCausalLM": ("text-generation", "AutoModelForCausalLM"),
     "RoFormerForConditionalGeneration": ("translation", "AutoModelForSeq2SeqLM"),
     "RoFormerForSequenceClassification": ("text-classification", "AutoModelForSequenceClassification"),
+    "RoFormerForTokenClassification": ("token-classification", "AutoModelForTokenClassification"),
+    "RoFormerForQuestionAnswering": ("question-answering", "AutoModelForQuestionAnswering"),
 }
 """Model -> task on the hub, and Auto class."""
 
@@ -66,7 +70,7 @@ errors, for bias, or for texts of its training data that it repeats.
 def model_card(trainer: "Trainer") -> str:
     """Returns the card of the model that a run exports, from the run's own records."""
     lines, task = trainer.folder.metrics(), trainer.task
-    pipeline_tag, auto_class = _USES.get(task.model_class.__name__, ("feature-extraction", "AutoModel"))
+    pipeline_tag, auto_class = _USES[task.model_class.__name__]
     results = _results(trainer, lines)
     text = _TEXT.format(
         name=trainer.folder.path.name,
@@ -78,7 +82,7 @@ def model_card(trainer: "Trainer") -> str:
         file=FILE,
         facts="\n".join(f"| {name} | {value} |" for name, value in _facts(trainer, lines).items()),
         command=trainer.folder.provenance["command"],
-        results=_table(results),
+        results=_table(results, task),
         tokens=trainer.state.tokens,
     )
     return str(ModelCard(f"---\n{_metadata(trainer, pipeline_tag, results).to_yaml()}\n---\n{text}"))
@@ -151,17 +155,29 @@ def _results(trainer: "Trainer", lines: list[Line]) -> dict[str, float]:
     return {key.removeprefix(prefix): float(f"{line[key]:.6g}") for key in line if key.startswith(prefix)}
 
 
-def _table(results: Mapping[str, float]) -> str:
+def _table(results: Mapping[str, float], task: Task) -> str:
     if not results:
         return "This mean of checkpoints was not evaluated in training."
-    rows = [f"| {metric} | {value:.4g} |" for metric, value in results.items()]
+    rows = [f"| {metric} | {value:.4g} | {_interval(metric, value, task)} |" for metric, value in results.items()]
     head = [
-        "On the validation split, in training; one run, so without an interval.",
+        "On the validation split, which also chose the best state if there was early stopping. Of one run: an",
+        "interval is over the documents, and is known where the accuracy and their number give it.",
         "",
-        "| metric | value |",
-        "|---|---:|",
+        "| metric | value | 95 % interval |",
+        "|---|---:|---:|",
     ]
     return "\n".join([*head, *rows])
+
+
+def _interval(metric: str, value: float, task: Task) -> str:
+    """Returns what ``evaluate.py`` gives for the accuracy of one run over documents; nothing for other metrics."""
+    if metric != "accuracy" or task.family != "classification":
+        return ""
+    from roformer.results.intervals import accuracy_interval  # needs scikit-learn, as the task does
+
+    documents = len(task.corpus.splits["validation"])
+    found = accuracy_interval(np.arange(documents) < round(value * documents))
+    return f"{found.low:.4g} to {found.high:.4g}"
 
 
 def _dataset(data: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Names and keys are those of its versions 2 to 5, which version 6 reads as well.
 import json
 from pathlib import Path
 
-from roformer.model import RoFormerLabConfig
+from roformer.model import RoFormerForSequenceClassification, RoFormerLabConfig
 from roformer.tasks import Task
 
 _POOLING = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken"}
@@ -23,7 +23,8 @@ def write_sentence_embedding(folder: Path, task: Task, config: RoFormerLabConfig
     """
     if config.is_encoder_decoder:
         return
-    pooling = "mean" if task.family == "language_modeling" else config.pooling
+    reads_one = issubclass(task.model_class, RoFormerForSequenceClassification)
+    pooling = config.pooling if reads_one else "mean"
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": _FOLDER, "type": "sentence_transformers.models.Pooling"},

@@ -14,9 +14,11 @@ from huggingface_hub import HfApi, ModelCard
 from transformers import AutoModel, AutoTokenizer
 
 from roformer.errors import UserError
-from roformer.evaluation.harness import evaluate
+from roformer.evaluation.harness import evaluate, load_run
+from roformer.evaluation.runs import find_runs
 from roformer.io import DIGESTS
 from roformer.model.portable_code import FILE
+from roformer.results.intervals import accuracy_interval
 from roformer.runs import RunFolder
 from roformer.training.warm_start import WarmStart
 from tests.documentation import python_blocks
@@ -28,6 +30,8 @@ TASKS = {
     "causal_lm": ("text-generation", "AutoModelForCausalLM", "mean"),
     "classification": ("text-classification", "AutoModelForSequenceClassification", "cls"),
     "translation": ("translation", "AutoModelForSeq2SeqLM", None),
+    "token_classification": ("token-classification", "AutoModelForTokenClassification", "mean"),
+    "question_answering": ("question-answering", "AutoModelForQuestionAnswering", "mean"),
 }
 WITHOUT_PACKAGE = f"import sys; sys.path[:0] = {[path for path in sys.path if path.endswith('site-packages')]}\n"
 PLANTED = "import pathlib; pathlib.Path({marker!r}).touch()\n"
@@ -39,6 +43,8 @@ def finished_run(tiny_runs, task):
     more = {
         "translation": (*lower, "trainer.average_checkpoints=1"),
         "classification": ("task.pooling=cls", "trainer.early_stopping_patience=null"),
+        "token_classification": ("trainer.early_stopping_patience=null",),
+        "question_answering": ("trainer.early_stopping_patience=null",),
     }.get(task, ())
     return tiny_runs.train(tiny_runs.folder / f"shared-{task}", *more, task=task)
 
@@ -94,6 +100,24 @@ def test_the_card_is_of_the_state_that_is_exported(tiny_runs, tmp_path):
 
     mean = tiny_runs.train(tmp_path / "mean", "trainer.average_checkpoints=2")
     assert ModelCard.load(mean / "export/README.md").data.eval_results is None
+
+
+def test_an_accuracy_of_documents_has_the_interval_of_the_report(tiny_runs):
+    """Catches an interval over another number of documents, or of a metric whose parts the card does not know."""
+    run = finished_run(tiny_runs, "classification")
+    rows = dict(
+        re.findall(r"^\| (loss|accuracy|macro_f1) \| \S+ \|(.*)\|$", (run / "export/README.md").read_text(), re.M)
+    )
+    (found,), _ = find_runs([str(run)])
+    loaded = load_run(found)
+    predictions, _ = loaded.task.predict(loaded.model, "validation")
+    expected = accuracy_interval(predictions == loaded.task.answers("validation"))
+    assert {metric: interval.strip() for metric, interval in rows.items()} == {
+        "accuracy": f"{expected.low:.4g} to {expected.high:.4g}", "loss": "", "macro_f1": "",
+    }  # fmt: skip
+    assert "0 to" not in rows["accuracy"]
+    others = (finished_run(tiny_runs, "mlm") / "export/README.md").read_text()
+    assert re.search(r"^\| accuracy \| \S+ \|  \|$", others, re.M)  # of tokens, which depend on each other
 
 
 def test_owners_edit_the_card(tiny_runs, tmp_path):
@@ -165,7 +189,7 @@ def test_it_is_shared_over_the_hub(tiny_runs, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["mlm", "causal_lm", "classification"])
+@pytest.mark.parametrize("task", [task for task in TASKS if TASKS[task][2]])
 def test_sentence_transformers_pools_as_the_task_does(tiny_runs, task, caplog):
     """Catches a new mean pooling, with a warning, in place of what the run trained."""
     sentence_transformers = pytest.importorskip("sentence_transformers")
