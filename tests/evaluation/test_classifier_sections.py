@@ -191,3 +191,24 @@ def test_the_curve_is_that_of_the_run(run, compared):
     curve = summary(content, "fine_tuning")["curves"]["rope"]
     assert curve["steps"] == [line["step"] for line in evaluated]
     assert curve["mean"] == pytest.approx([line["validation_loss"] for line in evaluated])
+
+
+def test_the_pictures_show_the_numbers_of_the_tables(compared):
+    """Catches axes that are swapped, an encoding or a class at another's place, and a diagonal of something else."""
+    _, content, comparison = compared()
+    blocks = [block for part in page_parts(comparison, in_page_order()) for block in part.blocks]
+    drawn = {block.name: block.draw(900).axes[0] for block in blocks if isinstance(block, Figure)}
+    diagonal, curve = (line.get_xydata().tolist() for line in drawn["reliability"].lines[:2])
+    assert diagonal == [[0, 0], [1, 1]]
+    bins = summary(content, "calibration")["encodings"]["rope"]["bins"]
+    assert curve == [[each["confidence"], each["share_right"]] for each in bins]
+    assert len(bins) > 2
+    counts = np.array(summary(content, "confusion")["counts"])
+    shades = np.zeros((3, 3))
+    for square in drawn["confusion"].patches:
+        column, row = (round(place + 0.5) for place in square.get_xy())
+        shades[row, column] = square.get_alpha()
+    assert shades == pytest.approx(0.75 * counts / counts.sum(axis=1, keepdims=True))
+    for axis, name in ((drawn["confusion"].xaxis, "Predicted class"), (drawn["confusion"].yaxis, "True class")):
+        assert axis.get_label_text() == name
+        assert [label.get_text() for label in axis.get_ticklabels()] == ["forest", "kitchen", "sea"]
