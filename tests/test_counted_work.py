@@ -43,12 +43,12 @@ class Counting(TorchDispatchMode):
         return operation(*arguments, **(named or {}))
 
 
-def step(backend="blocked", position="rope", layers=LAYERS):
+def step(backend="blocked", position="rope", layers=LAYERS, **settings):
     """Returns what a forward and a backward pass count, on packed documents; an eighth of the tokens is predicted."""
     config = RoFormerLabConfig(
         vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=HEADS,
         intermediate_size=4 * WIDTH, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-        position={"name": position}, attention_backend=backend,
+        position={"name": position, **settings}, attention_backend=backend,
     )  # fmt: skip
     model = RoFormerForMaskedLM(config).train()
     tokens = torch.arange(TOKENS)[None] % VOCABULARY
@@ -94,6 +94,14 @@ def test_operations_of_a_rotation():
     """Catches a rotation that is written out in real numbers: eight passes over the queries instead of three."""
     more = sum(step().calls.values()) - sum(step(position="none").calls.values())
     assert more <= 12 * LAYERS
+
+
+def test_halves_are_rotated_in_real_numbers():
+    """Catches complex numbers for pairs that do not lie next to each other: they are copied there and back, and a
+    compiler cannot fuse them."""
+    counted = step(layout="half")
+    assert not [name for name in counted.calls if "complex" in name]
+    assert sum(counted.calls.values()) - sum(step(position="none").calls.values()) <= 34 * LAYERS
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from roformer.model import (
 from tests.choices import each_encoding
 
 TOKENS = torch.arange(24).view(2, 12)
+DOCUMENTS = [torch.arange(1, 8), torch.arange(20, 21), torch.arange(30, 42)]
 TARGET = {"decoder_input_ids": TOKENS[:, :5]}
 NUMBERS = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
 HEADS = {  # settings, inputs, labels
@@ -106,18 +107,20 @@ def test_a_body_has_no_loss_to_share(tiny_model):
     assert not tiny_model(model_class=RoFormerModel).accepts_loss_kwargs
 
 
+def padding_free(flash):
+    """The documents in one row, as transformers packs them: bounded by positions, or by cumulative lengths alone."""
+    collate = DataCollatorWithFlattening(return_flash_attn_kwargs=flash)
+    batch = collate([{"input_ids": document.tolist()} for document in DOCUMENTS])
+    return {key: value for key, value in batch.items() if key != "labels" and not (flash and key == "position_ids")}
+
+
 @pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
 @pytest.mark.parametrize("flash", [False, True], ids=["positions", "cumulative lengths"])
 def test_padding_free_batch_has_a_class_for_each_document(pooling, flash, tiny_model):
     """Catches documents that see only their own tokens, and then are classified as one."""
     model = tiny_model(model_class=RoFormerForSequenceClassification, num_labels=3, pooling=pooling)
-    documents = [torch.arange(1, 8), torch.arange(20, 21), torch.arange(30, 42)]
-    batch = DataCollatorWithFlattening(return_flash_attn_kwargs=flash)(
-        [{"input_ids": document.tolist()} for document in documents]
-    )
-    batch.pop("labels")
-    alone = torch.cat([model(document[None]).logits for document in documents])
-    torch.testing.assert_close(model(**batch).logits, alone, atol=1e-5, rtol=0)
+    alone = torch.cat([model(document[None]).logits for document in DOCUMENTS])
+    torch.testing.assert_close(model(**padding_free(flash)).logits, alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("is_decoder", [False, True], ids=["encoder", "decoder"])
@@ -125,12 +128,8 @@ def test_padding_free_batch_has_a_class_for_each_document(pooling, flash, tiny_m
 def test_padding_free_batch_isolates_documents(is_decoder, flash, tiny_model):
     """Catches documents that see each other in transformers' own padding-free batches."""
     model = tiny_model(is_decoder=is_decoder)
-    documents = [torch.arange(1, 8), torch.arange(20, 21), torch.arange(30, 42)]
-    collate = DataCollatorWithFlattening(return_flash_attn_kwargs=flash)
-    batch = collate([{"input_ids": document.tolist()} for document in documents])
-    batch.pop("labels")
-    alone = torch.cat([model(document[None]).logits[0] for document in documents])
-    torch.testing.assert_close(model(**batch).logits[0], alone, atol=1e-5, rtol=0)
+    alone = torch.cat([model(document[None]).logits[0] for document in DOCUMENTS])
+    torch.testing.assert_close(model(**padding_free(flash)).logits[0], alone, atol=1e-5, rtol=0)
 
 
 def test_rows_whose_positions_start_again_isolate_documents(tiny_model):

@@ -1,5 +1,9 @@
 """Weights & Biases: online with a key, offline and silent without, and never a reason to stop a run."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from roformer.trackers import TRACKERS, wandb
@@ -22,6 +26,39 @@ def test_wandb_works_without_a_key_or_a_network(commands, tiny_runs, tmp_path):
     assert b"validation_loss" in content
     assert b"hidden_size" in content
     assert metrics(run)[-1]["step"] == 8
+
+
+START = """
+import sys
+from pathlib import Path
+from accelerate import PartialState
+from roformer.trackers import TRACKERS, wandb
+PartialState()
+wandb._CONNECT_SECONDS = 2
+tracker = TRACKERS.build({"name": "wandb", "project": "p"})
+tracker.start(Path(sys.argv[1]), run_id="0123", config={"seed": 1})
+tracker.log({"a_metric": 0.5}, step=1)
+tracker.finish()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "nonsense"])
+def test_a_start_that_fails_is_a_line_and_no_more(tmp_path, mode):
+    """Catches the library's own service, which holds the id of the run after a failed start."""
+    environment = {**os.environ, **OFFLINE, "HOME": str(tmp_path), "WANDB_API_KEY": "0" * 40, "WANDB_MODE": mode}
+    environment = {name: value for name, value in environment.items() if value is not None}
+    command = [sys.executable, "-c", START, str(tmp_path / "run")]
+    (tmp_path / "run").mkdir()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert done.stdout.startswith("wandb cannot be reached (")
+    if mode == "online":
+        assert done.stdout.count("\n") == 1
+        (stored,) = tmp_path.glob("run/wandb/offline-run-*/run-*.wandb")
+        assert b"a_metric" in stored.read_bytes()
+    else:
+        assert "WandB cannot start (" in done.stdout
 
 
 class FakeWandB:
