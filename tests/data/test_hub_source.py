@@ -49,6 +49,19 @@ def test_splits_and_class_names_are_kept(tmp_path: Path, streaming: bool) -> Non
     ]  # fmt: skip
 
 
+def test_missing_labels_and_lists_are_no_classes(tmp_path: Path) -> None:
+    """Catches a class '' or "['a']" of a dataset without names of its classes."""
+    for name, labels in {"blank": ["a", "", " ", None, "b"], "lists": [["a"], ["b"]]}.items():
+        (tmp_path / name).mkdir()
+        data = datasets.Dataset.from_dict({"text": list("vwxyz")[: len(labels)], "label": labels})
+        data.to_parquet(tmp_path / name / "train.parquet")
+    source = hub(tmp_path / "blank", label_column="label")
+    assert [(document.text, document.label) for document in source.documents()] == [("v", "a"), ("z", "b")]
+    assert source.skipped == {"rows without a label": 3}
+    with pytest.raises(UserError, match="column 'label' contains list instead of a label"):
+        list(hub(tmp_path / "lists", label_column="label").documents())
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_long_rows_are_cut_and_other_folders_left_alone(tmp_path: Path, streaming: bool) -> None:
     """Catches a cut that loses or changes characters, and a copy in another folder that is read as well."""

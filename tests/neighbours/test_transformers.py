@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -67,6 +68,46 @@ def test_loss_does_not_depend_on_accumulation(mlm, texts, tmp_path):
         trainer.train()
         losses.append([line["loss"] for line in trainer.state.log_history if "loss" in line])
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=2e-4, rtol=0)
+
+
+TARGETS = {
+    "AutoModelForCausalLM": [{"labels": [1, 2, 3, 4]}, {"labels": [-100, 5, 6]}],
+    "AutoModelForMultipleChoice": [{"labels": 0}, {"labels": 1}],
+    "AutoModelForQuestionAnswering": [{"start_positions": 0, "end_positions": 2}] * 2,
+    "AutoModelForSeq2SeqLM": [{"labels": [5, 6]}, {"labels": [7, 8]}],
+    "AutoModelForSequenceClassification": [{"labels": 0}, {"labels": 1}],
+    "AutoModelForTokenClassification": [{"labels": [0, 1, -100, 1]}, {"labels": [1, 1, 0]}],
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_head_is_trained_in_parts_saved_and_loaded(name, mlm, causal, seq2seq, tmp_path):
+    """Catches a head whose loss is the mean of means, or that cannot be loaded once the trainer has saved it."""
+    export = {"AutoModelForCausalLM": causal, "AutoModelForSeq2SeqLM": seq2seq}.get(name, mlm)
+    inputs = [[1, 2, 3, 4], [5, 6, 7]] if "Token" in name or "Causal" in name else [[1, 2, 3], [4, 5, 6]]
+    if "Choice" in name:
+        inputs = [[row, row[::-1]] for row in inputs]
+    parts = [{"input_ids": torch.tensor([row]), **{key: torch.tensor([value]) for key, value in target.items()}}
+             for row, target in zip(inputs, TARGETS[name], strict=True)]  # fmt: skip
+    auto, steps = getattr(transformers, name), {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    model = auto.from_pretrained(export, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, label_smoothing=0)
+    trainer = Trainer(
+        model,
+        arguments(tmp_path / "trainer", **{**steps, "max_steps": 1}),
+        train_dataset=parts,
+        data_collator=lambda chosen: chosen[0],
+    )
+    first = 1 if "Causal" in name else 0  # no token precedes the first one
+    counted = [part["labels"].view(1, -1)[:, first:] != -100 for part in parts if "labels" in part]
+    items = sum(int(each.sum()) for each in counted) or None
+    with torch.no_grad():
+        losses = [model(**part, num_items_in_batch=items).loss for part in parts]
+    expected = sum(losses) if items else sum(losses) / 2
+    trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(float(expected), abs=1e-4)
+    trainer.save_model(tmp_path / "saved")
+    again = auto.from_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(again(**parts[0]).loss, model.eval()(**parts[0]).loss)
 
 
 def test_classifier_with_another_number_of_labels(mlm, texts, tmp_path):
