@@ -26,6 +26,9 @@ from roformer.tokenizer.pretrained import load_tokenizer
 # What fine-tuning may change of a checkpoint's model; the shapes of its weights fix the rest.
 _FREE_MODEL_SETTINGS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
+# Weights of heads that fine-tuning may draw anew. A language model needs the head of its checkpoint.
+_NEW_HEADS = ("classifier.", "qa_outputs.")
+
 # Of a scaling: the checkpoint's training length, in tokens.
 _TRAINED_LENGTH = "original_max_position_embeddings"
 
@@ -117,7 +120,7 @@ class WarmStart:
             )
         _check_types(folder, {name for name, _ in model.named_parameters()})
         absent = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
-        if unexpected := sorted(key for key in absent if not key.startswith("classifier.")):
+        if unexpected := sorted(key for key in absent if not key.startswith(_NEW_HEADS)):
             raise UserError(f"{folder} has no fitting weights for {unexpected[0]}, which {type(model).__name__} needs")
         return model
 

@@ -13,8 +13,9 @@ from transformers import RoFormerForMaskedLM as StockRoFormer
 
 from roformer.errors import UserError
 from roformer.io import DIGESTS
+from roformer.tasks import TASKS
 from roformer.tasks.factory import build_task
-from roformer.training.warm_start import build_model, fit_to_checkpoint
+from roformer.training.warm_start import WarmStart, build_model, fit_to_checkpoint
 from tests.tiny_runs import TinyRuns, metrics, weights
 
 
@@ -71,6 +72,14 @@ def test_encoder_tokenizer_and_positions_come_along(start_from, pretrained, expo
     assert (config.position["name"], config.position["base"]) == ("sinusoidal", 500)
     assert tokenizer.get_vocab() == AutoTokenizer.from_pretrained(pretrained / "export").get_vocab()
     assert model.config.num_labels == 3
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].family in ("classification", "downstream")])
+def test_every_fine_tuning_task_starts_from_a_language_model(pretrained, name):
+    """Catches a task whose head is refused, since the checkpoint has no weights for it."""
+    tokenizer = AutoTokenizer.from_pretrained(pretrained / "export")
+    model = WarmStart(str(pretrained)).load(TASKS[name].model_class, {}, tokenizer)
+    torch.testing.assert_close(encoder_of(model.state_dict()), encoder_of(weights(pretrained)), rtol=0, atol=0)
 
 
 def test_the_head_depends_on_the_seed(start_from, pretrained):
