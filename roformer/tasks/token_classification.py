@@ -10,23 +10,21 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data.annotations import Annotations
-from roformer.data.collators import pack
 from roformer.data.packing import FRAME_TOKENS, cut_documents
-from roformer.data.sampler import batches_by_length
-from roformer.data.tags import OUTSIDE, Entity, continued, entities
+from roformer.data.tags import Entity, entities
 from roformer.data.token_store import TokenizedCorpus, TokenizedSplit
 from roformer.errors import UserError
 from roformer.model import RoFormerForTokenClassification
 from roformer.ops.cross_entropy import IGNORE_INDEX
-from roformer.runtime.inference import evaluating
 from roformer.tasks._base import TASKS, Batch, Task
-
-_NO_TOKEN = -1
+from roformer.tasks.segments import classified_tokens, framed, longest_first
+from roformer.tasks.word_tokens import NO_TOKEN, token_labels, tokens_of_words, word_tags
 
 
 @TASKS.register("token_classification")
 class TokenClassification(Task):
-    """Predicts the tag of each word at its first token; other tokens have no label.
+    """Predicts the tag of each word at its first token. Its other tokens learn the tag that continues it, so that tags
+    of tokens, as transformers' pipelines read them, have no gaps.
 
     Scores are about the words of the data, whatever the tokenizer makes of them. Where a token covers several words,
     as in Chinese text that is tagged by character, its label is the tag of the first of them in an entity. Its
@@ -64,9 +62,12 @@ class TokenClassification(Task):
                 "task=token_classification needs tagged words with two tags or more: data=tagged with data.path"
             )
         self.words = {name: split.annotations for name, split in corpus.splits.items() if split.annotations}
-        self.first_tokens = {name: _first_tokens(split) for name, split in corpus.splits.items()}
+        self.word_tokens = {name: _word_tokens(split) for name, split in corpus.splits.items()}
         self._check_tags()
-        self.token_labels = {name: self._token_labels(name) for name in corpus.splits}
+        self.token_labels = {
+            name: token_labels(len(split.tokens), self.word_tokens[name], self.answers(name), corpus.tags)
+            for name, split in corpus.splits.items()
+        }
         self.segments = {
             name: cut_documents(split.offsets, max_length - FRAME_TOKENS) for name, split in corpus.splits.items()
         }
@@ -85,16 +86,6 @@ class TokenClassification(Task):
     def answers(self, split: str) -> NDArray[np.int64]:
         """Returns the (words,) tags of a split as indices into the corpus's ``tags``."""
         return self.words[split].spans[:, 2]
-
-    def _token_labels(self, split: str) -> NDArray[np.int64]:
-        """Returns the (tokens,) labels of a split; ``IGNORE_INDEX`` at tokens that begin no word."""
-        labels = np.full(len(self.corpus.splits[split].tokens), IGNORE_INDEX, dtype=np.int64)
-        tags, first = self.answers(split), self.first_tokens[split]
-        in_entity = np.array([tag != OUTSIDE for tag in self.corpus.tags])[tags]
-        for chosen in (~in_entity, in_entity):  # entities win, and of these the first word
-            words = np.flatnonzero(chosen & (first != _NO_TOKEN))[::-1]
-            labels[first[words]] = tags[words]
-        return labels
 
     def model_settings(self) -> dict[str, Any]:
         tags = self.corpus.tags
@@ -120,43 +111,33 @@ class TokenClassification(Task):
         return max(1, sum(int((labels[start:stop] != IGNORE_INDEX).sum()) for start, stop in spans))
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
-        return self._collate("train", self.batch_row_numbers(step, batch_size)[share::shares])
+        chosen = self.batch_row_numbers(step, batch_size)[share::shares]
+        inputs = self._collate("train", longest_first(self.segments["train"], chosen))
+        return Batch(inputs, inputs["input_ids"].shape[1])
 
-    def _collate(self, split: str, segments: list[int]) -> Batch:
-        """Concatenates segments, longest first: attention batches segments of equal length."""
-        spans = self.segments[split][_longest_first(self.segments[split], segments)]
-        cls, sep, none = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id], [IGNORE_INDEX]
-        tokens = self.corpus.splits[split].tokens
-        inputs = pack([np.concatenate([cls, tokens[start:stop], sep]) for start, stop in spans])
-        parts = [part for start, stop in spans for part in (none, self.token_labels[split][start:stop], none)]
-        labels = torch.from_numpy(np.concatenate(parts))[None]
-        return Batch({**inputs, "labels": labels}, inputs["input_ids"].shape[1])
+    def _collate(self, split: str, segments: NDArray[np.int64]) -> dict[str, Any]:
+        inputs = framed(self.corpus.splits[split].tokens, segments, self.tokenizer)
+        none = [IGNORE_INDEX]
+        parts = [part for start, stop in segments for part in (none, self.token_labels[split][start:stop], none)]
+        return {**inputs, "labels": torch.from_numpy(np.concatenate(parts))[None]}
 
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[NDArray[np.int64], float]:
         """Returns the (words,) predicted tags of a split, and the mean loss per label in nats."""
-        segments, labels = self.segments[split], self.token_labels[split]
-        found, loss = np.zeros(len(labels), dtype=np.int64), 0.0
+        labels = self.token_labels[split]
         items = max(1, int((labels != IGNORE_INDEX).sum()))
-        with evaluating(model) as on_device:
-            for batch in batches_by_length(segments[:, 1] - segments[:, 0] + FRAME_TOKENS, batch_tokens):
-                inputs = self._collate(split, batch).inputs
-                outputs = model(**on_device(inputs), num_items_in_batch=items)
-                loss += outputs.loss.item()
-                predicted = outputs.logits[0].argmax(-1).cpu().numpy()
-                spans = segments[_longest_first(segments, batch)]
-                for (start, stop), begin in zip(spans, inputs["cu_seqlens"].tolist(), strict=False):
-                    found[start:stop] = predicted[begin + 1 : begin + 1 + stop - start]
+        found, _, loss = classified_tokens(
+            model,
+            len(labels),
+            self.segments[split],
+            lambda segments: {**self._collate(split, segments), "num_items_in_batch": items},
+            batch_tokens,
+        )
         return self.word_tags(split, found), loss
 
     def word_tags(self, split: str, token_tags: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the (words,) tags that the tags of a split's tokens mean."""
-        tags, first = list(self.corpus.tags), self.first_tokens[split]
-        following = np.array([tags.index(next(filter(tags.__contains__, (continued(tag), tag)))) for tag in tags])
-        found = token_tags[first]
-        shared = np.concatenate(([False], first[1:] == first[:-1]))
-        found[shared] = following[found[shared]]
-        found[first == _NO_TOKEN] = self.most_frequent
-        return found
+        first = self.word_tokens[split][:, 0]
+        return word_tags(token_tags, first, self.corpus.tags, elsewhere=self.most_frequent)
 
     @property
     def most_frequent(self) -> int:
@@ -193,18 +174,12 @@ class TokenClassification(Task):
         return {f"{split}_loss": loss, **{f"{split}_{name}": score for name, score in scores.items()}}
 
 
-def _longest_first(segments: NDArray[np.int64], chosen: list[int]) -> list[int]:
-    return sorted(chosen, key=lambda number: int(segments[number, 0] - segments[number, 1]))
-
-
-def _first_tokens(split: TokenizedSplit) -> NDArray[np.int64]:
-    """Returns the (words,) number in the split of the first token with a character of each word, or ``_NO_TOKEN``."""
+def _word_tokens(split: TokenizedSplit) -> NDArray[np.int64]:
+    """Returns the (words, 2) numbers in the split of the tokens of each word, as ``tokens_of_words`` does."""
     words: Annotations | None = split.annotations
     assert words is not None
-    found = [np.zeros(0, dtype=np.int64)]
+    found = [np.zeros((0, 2), dtype=np.int64)]
     for number, (start, stop) in enumerate(pairwise(split.offsets.tolist())):
-        places, spans = words.places[start:stop], words.spans_of(number)
-        first = np.searchsorted(places[:, 1], spans[:, 0], side="right")
-        begins = np.append(places[:, 0], np.iinfo(np.int32).max)[first]  # a word may come after the last token
-        found.append(np.where(begins < spans[:, 1], start + first, _NO_TOKEN))
+        tokens = tokens_of_words(words.places[start:stop], words.spans_of(number)[:, :2])
+        found.append(np.where(tokens == NO_TOKEN, NO_TOKEN, start + tokens))
     return np.concatenate(found)

@@ -12,6 +12,7 @@ from roformer.data.tags import entities
 from roformer.errors import UserError
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks.factory import build_task
+from roformer.tasks.word_tokens import NO_TOKEN, token_labels, tokens_of_words
 from tests.tiny_runs import metrics
 
 
@@ -28,23 +29,32 @@ def words_of(task, split):
         yield annotations.text(number), [(start, end, tags[tag]) for start, end, tag in spans]
 
 
-def test_the_first_token_of_a_word_has_its_tag(make_task):
-    """Catches tags of the wrong word, on each part of a word, or on [CLS]."""
+def test_tokens_have_the_tags_of_their_words(make_task):
+    """Catches tags of the wrong word, B- on each part of a word, a gap in an entity, and a label on [CLS]."""
     task = make_task("token_classification", "tokenizer.vocab_size=110")  # words have several tokens
     split, texts = task.corpus.splits["train"], list(words_of(task, "train"))
     offsets, several = split.offsets.tolist(), 0
     for number, (_, words) in enumerate(texts):
         labels = task.token_labels["train"][offsets[number] : offsets[number + 1]]
         places = split.annotations.places[offsets[number] : offsets[number + 1]].tolist()
-        tag_at = {start: tag for start, _, tag in words}
-        expected = [tag_at.get(start) for start, _ in places]
-        found = [None if label == IGNORE_INDEX else task.corpus.tags[label] for label in labels.tolist()]
-        assert found == expected
-        several += found.count(None)
+        expected = []
+        for begin, _ in places:
+            (start, tag), *_ = [(start, tag) for start, end, tag in words if start <= begin < end]
+            expected.append(tag if begin == start else tag.replace("B-", "I-"))
+            several += begin > start and tag != "O"
+        assert [task.corpus.tags[label] for label in labels.tolist()] == expected
     assert several > 10
     inputs = task.batch(0, 4, share=0, shares=1).inputs
     special = torch.isin(inputs["input_ids"], torch.tensor([task.tokenizer.cls_token_id, task.tokenizer.sep_token_id]))
     assert (inputs["labels"][special] == IGNORE_INDEX).all()
+
+
+def test_a_word_without_a_token_has_no_label():
+    """Catches the tag of a word that the tokenizer drops, on every other token."""
+    places, words = np.array([[0, 1], [4, 6], [6, 8]]), np.array([[0, 1], [2, 3], [4, 8]])
+    of_words = tokens_of_words(places, words)
+    assert of_words.tolist() == [[0, 1], [NO_TOKEN, NO_TOKEN], [1, 3]]
+    assert token_labels(3, of_words, np.array([2, 0, 0]), ["B-A", "I-A", "O"]).tolist() == [2, 0, 1]
 
 
 class Table(nn.Module):
@@ -66,7 +76,7 @@ def test_predictions_come_back_in_the_order_of_the_words(task, batch_tokens):
     model, split = Table(len(task.corpus.tags)), task.corpus.splits["test"]
     predictions, loss = task.predict(model, "test", batch_tokens)
     logits = model.logits[torch.from_numpy(split.tokens.astype(np.int64))]
-    assert predictions.tolist() == logits.argmax(-1)[task.first_tokens["test"]].tolist()
+    assert predictions.tolist() == logits.argmax(-1)[task.word_tokens["test"][:, 0]].tolist()
     labels = torch.from_numpy(task.token_labels["test"])
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert (np.diff(task.segments["test"]) <= 30).all()
