@@ -32,8 +32,8 @@ _PROBED_TOKENS = 1000  # of the vocabulary
 _NOT_TOKENS = ("post_processor", "decoder", "padding", "truncation")  # parts of a tokenizer.json
 
 
-class _Tokens(NamedTuple):
-    """Ids of the tokens of a text and, if they are needed, their places in it."""
+class Tokens(NamedTuple):
+    """Ids of the tokens of a text and, if they are needed, their places in it, in characters."""
 
     ids: list[int]
     places: list[Place]
@@ -112,7 +112,7 @@ def vocabulary_size(tokenizer: PreTrainedTokenizerFast) -> int:
 
 def _encoded(
     documents: Iterator[tuple[str, Document]],
-    encode: dict[bool, Callable[[list[str]], list[_Tokens]]],
+    encode: dict[bool, Callable[[list[str]], list[Tokens]]],
     tokenizer: PreTrainedTokenizerFast,
 ) -> Iterator[tuple[str, Document, list[int], list[Place]]]:
     """Yields documents with their tokens and, if they have spans, the places of the tokens; tokenizes the next batch
@@ -121,7 +121,7 @@ def _encoded(
     with progress_bar() as progress, ThreadPoolExecutor(1) as pool:
         bar = progress.add_task("tokenizing", total=None)
         batch: list[tuple[str, Document]] = []
-        encodings: Future[list[_Tokens]] | None = None
+        encodings: Future[list[Tokens]] | None = None
         while True:
             following = list(islice(documents, _BATCH))
             needs_places = any(document.spans is not None for _, document in following)
@@ -149,17 +149,22 @@ def token_encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
     return lambda texts: [tokens.ids for tokens in encode(texts)]
 
 
-def _encoder(tokenizer: PreTrainedTokenizerFast, *, needs_places: bool) -> Callable[[list[str]], list[_Tokens]]:
+def place_encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[list[str]], list[Tokens]]:
+    """Returns the function that maps texts to the ids and places of all their tokens, as ``token_encoder`` does."""
+    return _encoder(tokenizer, needs_places=True)
+
+
+def _encoder(tokenizer: PreTrainedTokenizerFast, *, needs_places: bool) -> Callable[[list[str]], list[Tokens]]:
     """Returns the function that maps texts to their tokens, as ``token_encoder`` does."""
     split, control = _splitter(tokenizer, needs_places=needs_places), _control_tokens(tokenizer)
     unknown = [] if tokenizer.unk_token_id is None else [tokenizer.unk_token_id]
 
-    def ordinary(tokens: _Tokens) -> _Tokens:
+    def ordinary(tokens: Tokens) -> Tokens:
         if control.isdisjoint(tokens.ids):
             return tokens
         replaced = [unknown if each in control else [each] for each in tokens.ids]
         places = [place for place, ids in zip(tokens.places, replaced, strict=False) for _ in ids]
-        return _Tokens([token for ids in replaced for token in ids], places)
+        return Tokens([token for ids in replaced for token in ids], places)
 
     return lambda texts: [ordinary(tokens) for tokens in split(texts)]
 
@@ -171,7 +176,7 @@ def _control_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
 
 def _splitter(
     tokenizer: PreTrainedTokenizerFast, *, needs_places: bool = False
-) -> Callable[[list[str]], list[_Tokens]]:
+) -> Callable[[list[str]], list[Tokens]]:
     """Returns the function that maps texts to the tokens that the tokenizer itself gives them."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # an earlier call may have left this state behind
@@ -179,15 +184,15 @@ def _splitter(
     backend.encode_special_tokens = True  # splits a literal "[SEP]" in a document like any other text
     encode = partial(backend.encode_batch if needs_places else backend.encode_batch_fast, add_special_tokens=False)
     if not isinstance(tokenizer, RoFormerTokenizer):
-        return lambda texts: [_Tokens(each.ids, each.offsets if needs_places else []) for each in encode(texts)]
+        return lambda texts: [Tokens(each.ids, each.offsets if needs_places else []) for each in encode(texts)]
 
-    def by_sentence(texts: list[str]) -> list[_Tokens]:
+    def by_sentence(texts: list[str]) -> list[Tokens]:
         # the splitter's time per word grows with the length of its input; no word spans a sentence end
         sentences = [_SENTENCE_END.split(text) for text in texts]
         encodings = iter(encode([sentence for of_text in sentences for sentence in of_text]))
         found = []
         for of_text in sentences:
-            tokens, start = _Tokens([], []), 0
+            tokens, start = Tokens([], []), 0
             for sentence in of_text:
                 encoding = next(encodings)
                 tokens.ids.extend(encoding.ids)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Windows:
 
 
 def plan_windows(
-    tokens: NDArray[np.unsignedinteger],
+    tokens: NDArray[np.integer[Any]],
     offsets: NDArray[np.int64],
     separator: int,
     *,

@@ -65,6 +65,8 @@ class RoFormerLabConfig(PretrainedConfig):
         pooling: what a classifier reads: ``cls``, the first token, ``last``, the last one, or ``mean`` over all.
         long_documents: what a classifier was trained to read of documents longer than its tokenizer's
             ``model_max_length``: their ``head``, ``head_tail``, or ``windows``.
+        answers: how a model for questions was trained to read contexts and to answer: ``max_question_length`` and
+            ``stride``, ``max_answer_length`` (tokens), and whether an answer ``may_be_empty``; None if unknown.
         classifier_activation: name of an activation: a dense layer and this come before the classifier, as in
             transformers' RoFormer; None for a linear classifier.
         add_pooler: the body has BERT's pooler as well: a dense layer and ``pooler_activation`` on the first token.
@@ -109,6 +111,7 @@ class RoFormerLabConfig(PretrainedConfig):
     attention_settings: dict[str, Any] | None = None
     pooling: Pooling = "cls"
     long_documents: LongDocuments = "head"
+    answers: dict[str, Any] | None = None
     classifier_activation: str | None = None
     add_pooler: bool = False
     pooler_activation: str = "tanh"

@@ -1,8 +1,10 @@
-"""``roformer-predict``: labels, values or vectors for new texts, by the model of a run.
+"""``roformer-predict``: labels, values, entities, answers or vectors for new texts, by the model of a run.
 
 roformer-predict outputs/classification-docs_topics-rope-seed1 texts.txt            # a text per line; CSV to stdout
 roformer-predict outputs/my-run reviews.csv --text-column review --output labels.csv
 cat texts.txt | roformer-predict outputs/my-run/export - --format jsonl
+roformer-predict outputs/my-tagger texts.txt --output entities.jsonl
+roformer-predict outputs/my-reader questions.csv --output answers.csv               # columns question and context
 roformer-predict outputs/mlm-docs-rope-seed1 texts.txt --encode --output vectors.npy
 """
 
@@ -20,7 +22,7 @@ from roformer.errors import UserError, is_out_of_memory
 from roformer.extras import naming_extras
 
 if TYPE_CHECKING:
-    from roformer.predict.scorer import Export
+    from roformer.predict.export import Export
 
 _CHUNK = 1024  # texts held at once
 _SHORTEST = 8  # tokens: [CLS], and of three texts one token and a [SEP] each
@@ -57,43 +59,56 @@ def predict(arguments: argparse.Namespace) -> None:
         UserError: for arguments that do not fit each other, the model or the texts.
     """
     from roformer.predict import writers  # seconds of imports, which --help need not wait for
-    from roformer.predict.scorer import Export, Scorer
+    from roformer.predict._base import Reading
+    from roformer.predict.export import Export
+    from roformer.predict.predictors import predictor_of
+    from roformer.predict.scorer import Encoder
 
-    output, form = arguments.output, _form(arguments)
+    output = arguments.output
+    _check(arguments)
     writers.check_output(output, overwrite=arguments.overwrite)
     silence_libraries()
     export = Export(arguments.run)
-    chunks = _chunks(export, arguments)
-    scorer = Scorer(
-        export,
-        vectors=arguments.encode,
-        max_length=arguments.max_length,
-        precision=arguments.precision,
-        batch_tokens=arguments.batch_tokens,
-    )
+    reading = Reading(arguments.max_length, arguments.precision, arguments.batch_tokens)
     if arguments.encode:
+        chunks, encoder = _chunks(export, arguments), Encoder(export, reading)
         with writers.vectors(output, export.stored["hidden_size"]) as array:
             for chunk in chunks:
-                array.append(scorer.score(chunk)[:, 0])
+                array.append(encoder.vectors(chunk))
         return
-    task, names = export.task, export.names
+    kind = predictor_of(export)
+    form = _form(arguments, kind.formats)
+    chunks, predictor = _chunks(export, arguments), kind(export, reading)
     with writers.rows(output, form) as writer:
         for chunk in chunks:
-            writer.write([task.statement(logits, names) for logits in scorer.score(chunk)])
+            writer.write(predictor.statements(chunk))
 
 
-def _form(arguments: argparse.Namespace) -> str:
-    """Returns ``npy``, ``csv`` or ``jsonl``; raises ``UserError`` for options that contradict each other."""
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises ``UserError`` for options that contradict each other, or are out of range."""
     if arguments.batch_tokens < 1:
         raise UserError(f"--batch-tokens must be at least 1, got {arguments.batch_tokens}")
     if arguments.max_length is not None and arguments.max_length < _SHORTEST:
         raise UserError(f"--max-length must be at least {_SHORTEST}, got {arguments.max_length}")
     suffix = arguments.output.suffix.lower() if arguments.output else ""
-    if arguments.encode:
-        if suffix != ".npy" or arguments.format:
-            raise UserError("--encode writes an array: give --output with the name of an .npy file, and no --format")
-        return "npy"
-    form = str(arguments.format or ("jsonl" if suffix == ".jsonl" else "csv"))
+    if arguments.encode and (suffix != ".npy" or arguments.format):
+        raise UserError("--encode writes an array: give --output with the name of an .npy file, and no --format")
+
+
+def _form(arguments: argparse.Namespace, formats: Sequence[str]) -> str:
+    """Returns the format of predictions; raises ``UserError`` where the output has another name, or cannot hold it.
+
+    Args:
+        arguments: of the command line.
+        formats: those that can hold a prediction, the default first.
+    """
+    suffix = arguments.output.suffix.lower() if arguments.output else ""
+    form = str(arguments.format or ("jsonl" if suffix == ".jsonl" else "csv" if suffix == ".csv" else formats[0]))
+    if form not in formats:
+        raise UserError(
+            f"{arguments.run} finds entities, several per text, which a row of {form} cannot hold; write {formats[0]} "
+            f"(--format {formats[0]}, --output *.{formats[0]})"
+        )
     if suffix not in ("", f".{form}"):
         raise UserError(f"--output={arguments.output} would hold {form}; name it *.{form}, or choose another --format")
     return form

@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data.annotations import Annotations
-from roformer.data.sampler import batches_by_length
 from roformer.data.token_store import TokenizedCorpus, TokenizedSplit
 from roformer.data.windows import FRAME_TOKENS, plan_windows
 from roformer.errors import UserError
 from roformer.extras import require
 from roformer.model import RoFormerForQuestionAnswering
-from roformer.runtime.inference import evaluating
 from roformer.tasks._base import TASKS, Batch, Task
+from roformer.tasks.answers import NO_ANSWER, Answers, QuestionWindows
 
-_NO_ANSWER = 0  # both ends at [CLS]
 _CJK = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
 
 
@@ -64,15 +62,19 @@ class QuestionAnswering(Task):
         self.check({**lengths, "max_answer_length": max_answer_length})
         if corpus.texts != 2 or corpus.splits["train"].annotations is None:
             raise UserError("task=question_answering needs questions about texts: data=questions with data.path")
-        self.max_tokens, self.max_answer_length = max_length, max_answer_length
+        self.max_tokens = max_length
         separator = int(tokenizer.sep_token_id)
-        self.windows = {
-            name: plan_windows(split.tokens, split.offsets, separator, **lengths)
+        self.questions = {
+            name: QuestionWindows(
+                split.tokens, plan_windows(split.tokens, split.offsets, separator, **lengths), tokenizer
+            )
             for name, split in corpus.splits.items()
         }
         self.answer_tokens = {name: _answer_tokens(split) for name, split in corpus.splits.items()}
-        self.rows = len(self.windows["train"])
-        self.has_unanswerable = not np.diff(self.texts("train").span_offsets).all()
+        self.rows = len(self.questions["train"].windows)
+        self.max_answer_length = max_answer_length
+        self.may_be_empty = not np.diff(self.texts("train").span_offsets).all()
+        self.reading = {"max_question_length": max_question_length, "stride": stride}
 
     @classmethod
     def check(cls, settings: dict[str, Any]) -> None:
@@ -81,6 +83,12 @@ class QuestionAnswering(Task):
             if settings[key] < 1:
                 raise UserError(f"task.{key} must be at least 1, got {settings[key]}")
         room = settings["max_length"] - settings["max_question_length"] - FRAME_TOKENS
+        if room < 1:
+            raise UserError(
+                f"task.max_length={settings['max_length']} leaves no room for a context after "
+                f"task.max_question_length={settings['max_question_length']} and {FRAME_TOKENS} special tokens; raise "
+                "it, or lower task.max_question_length"
+            )
         if not 0 <= settings["stride"] < room:
             raise UserError(
                 f"task.stride must be at least 0 and below {room}, the tokens of a context in a window (max_length - "
@@ -93,73 +101,49 @@ class QuestionAnswering(Task):
         assert annotations is not None  # all splits have some, or none has
         return annotations
 
+    def model_settings(self) -> dict[str, Any]:
+        answering = {"max_answer_length": self.max_answer_length, "may_be_empty": self.may_be_empty}
+        return {"answers": {**self.reading, **answering}}
+
     def num_items(self, step: int, batch_size: int) -> int:
         return batch_size
 
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
-        return self._collate("train", self.batch_row_numbers(step, batch_size)[share::shares])
+        numbers = self.batch_row_numbers(step, batch_size)[share::shares]
+        return Batch(self._collate("train", numbers), int(self.questions["train"].lengths()[numbers].sum()))
 
-    def _collate(self, split: str, numbers: list[int]) -> Batch:
-        """Pads [CLS] question [SEP] part of the context [SEP] at the right."""
-        windows, tokens = self.windows[split], self.corpus.splits[split].tokens
-        lengths = windows.lengths()[numbers]
-        input_ids = np.full((len(numbers), lengths.max()), self.tokenizer.pad_token_id, dtype=np.int64)
-        ends = np.full((len(numbers), 2), _NO_ANSWER, dtype=np.int64)
-        cls, sep = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
-        for row, number in enumerate(numbers):
-            question, context = (
-                tokens[start:stop] for start, stop in (windows.questions[number], windows.contexts[number])
-            )
-            input_ids[row, : lengths[row]] = np.concatenate([cls, question, sep, context, sep])
-            ends[row] = self._ends(split, number)
-        return Batch(
-            {
-                "input_ids": torch.from_numpy(input_ids),
-                "attention_mask": (torch.arange(lengths.max()) < torch.from_numpy(lengths)[:, None]).long(),
-                "start_positions": torch.from_numpy(ends[:, 0]),
-                "end_positions": torch.from_numpy(ends[:, 1]),
-            },
-            int(lengths.sum()),
-        )
+    def _collate(self, split: str, numbers: list[int]) -> dict[str, Any]:
+        ends = np.array([self._ends(split, number) for number in numbers])
+        return {
+            **self.questions[split].inputs(numbers),
+            "start_positions": torch.from_numpy(ends[:, 0]),
+            "end_positions": torch.from_numpy(ends[:, 1]),
+        }
 
     def _ends(self, split: str, number: int) -> tuple[int, int]:
         """Returns the places in a window of the first and the last token of the first answer, if it is whole there."""
-        windows = self.windows[split]
+        windows = self.questions[split].windows
         (start, stop), (first, last) = windows.contexts[number], self.answer_tokens[split][windows.documents[number]]
         if not start <= first <= last < stop:
-            return _NO_ANSWER, _NO_ANSWER
-        offset = self._context_start(split, number) - start
+            return NO_ANSWER, NO_ANSWER
+        offset = self.questions[split].context_start(number) - start
         return int(offset + first), int(offset + last)
-
-    def _context_start(self, split: str, number: int) -> int:
-        """Returns the place of the context in a window: after [CLS], the question and [SEP]."""
-        start, stop = self.windows[split].questions[number]
-        return int(stop - start) + 2
 
     def predict(self, model: nn.Module, split: str, batch_tokens: int = 8192) -> tuple[list[str], float]:
         """Returns the predicted answer of each document of a split, and the mean loss per window in nats."""
-        windows, texts = self.windows[split], self.texts(split)
-        count, loss = len(self.corpus.splits[split]), 0.0
-        best, empty = np.full(count, -np.inf), np.full(count, np.inf)
-        answers = np.zeros((count, 2), dtype=np.int64)  # in characters
-        with evaluating(model) as on_device:
-            for batch in batches_by_length(windows.lengths(), batch_tokens, padded=True):
-                outputs = model(**on_device(self._collate(split, batch).inputs), num_items_in_batch=len(windows))
-                loss += outputs.loss.item()
-                starts, ends = outputs.start_logits.float().cpu(), outputs.end_logits.float().cpu()
-                for row, number in enumerate(batch):
-                    document, (start, stop) = windows.documents[number], windows.contexts[number]
-                    empty[document] = min(empty[document], float(starts[row, 0] + ends[row, 0]))
-                    if start == stop:
-                        continue
-                    inside = slice(offset := self._context_start(split, number), offset + int(stop - start))
-                    score, first, last = best_part(starts[row, inside], ends[row, inside], self.max_answer_length)
-                    if score > best[document]:
-                        best[document] = score
-                        answers[document] = texts.places[start + first, 0], texts.places[start + last, 1]
-        if self.has_unanswerable:
-            answers[empty > best] = 0
-        return [texts.text(number)[start:end] for number, (start, end) in enumerate(answers)], loss
+        questions, texts = self.questions[split], self.texts(split)
+        answers = Answers(
+            questions,
+            len(self.corpus.splits[split]),
+            max_answer_length=self.max_answer_length,
+            may_be_empty=self.may_be_empty,
+        )
+        items = len(questions.windows)
+        loss = answers.find(
+            model, lambda numbers: {**self._collate(split, numbers), "num_items_in_batch": items}, batch_tokens
+        )
+        places = answers.places(texts.places).tolist()
+        return [texts.text(number)[start:end] for number, (start, end) in enumerate(places)], loss
 
     def answers(self, split: str) -> list[list[str]]:
         """Returns the right answers of each document of a split; one empty answer where it is unanswerable."""
@@ -202,19 +186,6 @@ def _answer_tokens(split: TokenizedSplit) -> NDArray[np.int64]:
             last = np.searchsorted(places[:, 0], spans[0, 1], side="left") - 1
             found[number] = (start + first, start + last) if first <= last else -1
     return found
-
-
-def best_part(starts: Tensor, ends: Tensor, max_length: int) -> tuple[float, int, int]:
-    """Returns the highest sum of a start's and an end's score, and the places of both.
-
-    Args:
-        starts, ends: (length,) scores of each token.
-        max_length: maximum number of tokens from the start to the end.
-    """
-    padded = nn.functional.pad(ends, (0, max_length - 1), value=-torch.inf)
-    sums = starts[:, None] + padded.unfold(0, max_length, 1)  # (length, max_length): by start and length
-    start, more = divmod(int(sums.argmax()), max_length)
-    return float(sums[start, more]), start, start + more
 
 
 def _words(text: str) -> str:

@@ -18,7 +18,7 @@ from roformer.model import RoFormerForTokenClassification
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.tasks._base import TASKS, Batch, Task
 from roformer.tasks.segments import classified_tokens, framed, longest_first
-from roformer.tasks.word_tokens import NO_TOKEN, token_labels, tokens_of_words, word_tags
+from roformer.tasks.word_tokens import NO_TOKEN, token_labels, tokens_of_words, with_continuing, word_tags
 
 
 @TASKS.register("token_classification")
@@ -36,7 +36,8 @@ class TokenClassification(Task):
         classifier_dropout: dropout before the head.
 
     Raises:
-        UserError: if the data has no tagged words, or fewer than two tags, or a tag is not in the train split.
+        UserError: if the data has no tagged words, or fewer than two tags, or a tag is not in the train split, nor
+            continues one that is.
     """
 
     title, unit, family = "Token classification", "word", "downstream"
@@ -61,11 +62,12 @@ class TokenClassification(Task):
             raise UserError(
                 "task=token_classification needs tagged words with two tags or more: data=tagged with data.path"
             )
+        self.tags = with_continuing(corpus.tags)
         self.words = {name: split.annotations for name, split in corpus.splits.items() if split.annotations}
         self.word_tokens = {name: _word_tokens(split) for name, split in corpus.splits.items()}
         self._check_tags()
         self.token_labels = {
-            name: token_labels(len(split.tokens), self.word_tokens[name], self.answers(name), corpus.tags)
+            name: token_labels(len(split.tokens), self.word_tokens[name], self.answers(name), self.tags)
             for name, split in corpus.splits.items()
         }
         self.segments = {
@@ -74,13 +76,13 @@ class TokenClassification(Task):
         self.rows = len(self.segments["train"])
 
     def _check_tags(self) -> None:
-        known = set(self.answers("train").tolist())
-        for split in self.corpus.splits:
-            if unknown := set(self.answers(split).tolist()) - known:
-                there = ", ".join(self.corpus.tags[each] for each in sorted(known))
+        names = self.corpus.tags
+        used = {split: {names[tag] for tag in set(self.answers(split).tolist())} for split in self.corpus.splits}
+        for split, of_split in used.items():
+            if unknown := of_split - set(with_continuing(sorted(used["train"]))):
                 raise UserError(
-                    f"tag '{self.corpus.tags[min(unknown)]}' of the {split} split is not in the train split (tags "
-                    f"there: {there}); change the data or its split"
+                    f"tag '{min(unknown)}' of the {split} split is not in the train split (tags there: "
+                    f"{', '.join(sorted(used['train']))}); change the data or its split"
                 )
 
     def answers(self, split: str) -> NDArray[np.int64]:
@@ -88,7 +90,7 @@ class TokenClassification(Task):
         return self.words[split].spans[:, 2]
 
     def model_settings(self) -> dict[str, Any]:
-        tags = self.corpus.tags
+        tags = self.tags
         return {
             "id2label": dict(enumerate(tags)),
             "label2id": {tag: number for number, tag in enumerate(tags)},
@@ -137,7 +139,9 @@ class TokenClassification(Task):
     def word_tags(self, split: str, token_tags: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the (words,) tags that the tags of a split's tokens mean."""
         first = self.word_tokens[split][:, 0]
-        return word_tags(token_tags, first, self.corpus.tags, elsewhere=self.most_frequent)
+        found = word_tags(token_tags, first, self.tags)
+        found[first == NO_TOKEN] = self.most_frequent
+        return found
 
     @property
     def most_frequent(self) -> int:
@@ -146,7 +150,7 @@ class TokenClassification(Task):
 
     def _entities(self, split: str, word_tags: NDArray[np.int64]) -> list[set[Entity]]:
         """Returns the entities of each document of a split."""
-        names, bounds = np.array(self.corpus.tags), self.words[split].span_offsets.tolist()
+        names, bounds = np.array(self.tags), self.words[split].span_offsets.tolist()
         return [set(entities(names[word_tags[start:stop]].tolist())) for start, stop in pairwise(bounds)]
 
     def found_entities(self, split: str, word_tags: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -25,6 +25,12 @@ def tokens_of_words(places: NDArray[np.integer], words: NDArray[np.integer]) -> 
     return np.where((begins < words[:, 1])[:, None], np.stack([first, after], axis=1), NO_TOKEN)
 
 
+def with_continuing(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the tags, and after them those that continue one and are no tag of the data: an entity of one word may
+    have several tokens."""
+    return tuple(dict.fromkeys([*names, *map(continued, names)]))
+
+
 def token_labels(
     tokens: int, of_words: NDArray[np.int64], tags: NDArray[np.int64], names: Sequence[str]
 ) -> NDArray[np.int64]:
@@ -37,7 +43,7 @@ def token_labels(
         tokens: their number.
         of_words: as ``tokens_of_words`` returns them.
         tags: (words,) tags of the words, as indices into ``names``.
-        names: of the tags.
+        names: of the tags, with those that continue them.
     """
     labels = np.full(tokens, IGNORE_INDEX, dtype=np.int64)
     has_token = of_words[:, 0] != NO_TOKEN
@@ -51,25 +57,21 @@ def token_labels(
     return labels
 
 
-def word_tags(
-    token_tags: NDArray[np.int64], first: NDArray[np.int64], names: Sequence[str], *, elsewhere: int
-) -> NDArray[np.int64]:
+def word_tags(token_tags: NDArray[np.int64], first: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
     """Returns the (words,) tags that the tags of tokens mean: those of their first tokens. Where a token has several
     words, the tag of the first of them is continued.
 
     Args:
         token_tags: (tokens,) as indices into ``names``.
-        first: (words,) number of the first token of each word, or ``NO_TOKEN``.
-        names: of the tags.
-        elsewhere: the tag of words without a token.
+        first: (words,) number of the first token of each word, in their order.
+        names: of the tags, with those that continue them.
     """
     found = token_tags[first]
-    shared = np.concatenate(([False], first[1:] == first[:-1]))
+    shared = np.diff(first, prepend=-2) == 0
     found[shared] = _following(names)[found[shared]]
-    found[first == NO_TOKEN] = elsewhere
     return found
 
 
 def _following(names: Sequence[str]) -> NDArray[np.int64]:
-    """Returns for each tag the one that continues it, if there is one, or else itself."""
-    return np.array([names.index(next(filter(names.__contains__, (continued(name), name)))) for name in names])
+    """Returns for each tag the one that continues it."""
+    return np.array([names.index(continued(name)) for name in names])

@@ -20,7 +20,7 @@ from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
 from roformer.evaluation.runs import find_runs
 from roformer.predict import __main__ as command
-from roformer.predict import scorer
+from roformer.predict import _base
 from roformer.predict.__main__ import main, parse, predict
 from roformer.runtime.choice import Choice
 from tests.tiny_runs import ROOT
@@ -278,9 +278,9 @@ def test_the_precision_is_that_of_the_run(run_of, tmp_path, monkeypatch):
     """Catches bf16 for a run in float32, an option that nobody reads, and an export whose precision is not chosen."""
     (tmp_path / "texts.txt").write_text("a")
     used, asked = [], []
-    monkeypatch.setattr(scorer, "autocast", lambda precision, device: used.append(precision) or nullcontext())
+    monkeypatch.setattr(_base, "autocast", lambda precision, device: used.append(precision) or nullcontext())
     measured = lambda given, **_: asked.append(given) or Choice("bf16" if given == "auto" else given)  # noqa: E731
-    monkeypatch.setattr(scorer, "choose_precision", measured)
+    monkeypatch.setattr(_base, "choose_precision", measured)
     alone = shutil.copytree(run_of / "export", tmp_path / "copy")
     for arguments in ([run_of], [run_of, "--precision", "bf16"], [alone]):
         answers(tmp_path, arguments[0], tmp_path / "texts.txt", *arguments[1:])

@@ -10,8 +10,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from roformer.data.windows import plan_windows
 from roformer.errors import UserError
+from roformer.tasks.answers import best_part
 from roformer.tasks.factory import build_task
-from roformer.tasks.question_answering import best_part
 from tests.tiny_models import build_tiny_model
 from tests.tiny_runs import metrics
 
@@ -47,8 +47,8 @@ def test_windows_cover_the_context(length, stride):
 
 def test_a_window_is_framed_and_knows_the_answer(task):
     """Catches an answer that is off by the question, an answer that a window cuts, and padding that is read."""
-    numbers = list(range(len(task.windows["train"])))
-    inputs = task._collate("train", numbers).inputs
+    numbers = list(range(len(task.questions["train"].windows)))
+    inputs = task._collate("train", numbers)
     special, found = task.tokenizer, set()
     for number, ids, mask, start, end in zip(numbers, *(each.tolist() for each in inputs.values()), strict=True):
         length = sum(mask)
@@ -59,7 +59,7 @@ def test_a_window_is_framed_and_knows_the_answer(task):
         assert length <= 32
         if start:
             assert middle < start <= end < last
-            document = int(task.windows["train"].documents[number])
+            document = int(task.questions["train"].windows.documents[number])
             answer = special.decode(ids[start : end + 1]).replace(" ", "")
             if "[UNK]" not in answer:
                 assert answer.lower() in {each.lower() for each in task.answers("train")[document]}
@@ -167,7 +167,7 @@ def test_scores_are_those_of_squad(task, monkeypatch, prediction, answers, f1, e
     [
         ("task.stride=17", r"task\.stride must be at least 0 and below 17, the tokens of a context in a window"),
         ("task.stride=-1", r"task\.stride must be at least 0"),
-        ("task.max_question_length=30", r"task\.stride must be at least 0 and below -1"),
+        ("task.max_question_length=30", r"task\.max_length=32 leaves no room for a context after .*=30"),
         ("task.max_answer_length=0", r"task\.max_answer_length must be at least 1, got 0"),
     ],
 )

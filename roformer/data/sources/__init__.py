@@ -4,10 +4,12 @@ from roformer.data.sources._base import SOURCES, SPLITS, Document, Source, Span
 from roformer.data.sources._inputs import STDIN, read_inputs, text_columns
 from roformer.data.sources._synthetic import LabeledWords, SyntheticSource
 from roformer.data.sources._tables import is_table
+from roformer.data.sources.questions import QUESTION_COLUMNS
 
 SOURCES.discover(__path__, __name__)
 
 __all__ = [
+    "QUESTION_COLUMNS",
     "SOURCES",
     "SPLITS",
     "STDIN",

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from roformer.data.sources._columns import cell_text, columns_of
-from roformer.data.sources._opening import open_text, suffix_of
+from roformer.data.sources._opening import TextFormat, open_text, suffix_of
 from roformer.data.sources._tables import READERS, is_table, read_rows
 from roformer.data.sources.glue import GLUE
+from roformer.data.sources.questions import QUESTION_COLUMNS, squad
+from roformer.data.words import joined
 from roformer.errors import UserError
 
 STDIN = "-"
@@ -18,12 +20,14 @@ def text_columns(data: Mapping[str, Any]) -> list[str]:
     """Returns the columns from which data settings read the texts of a document; ``text`` where they name none."""
     if data["name"] == "glue":
         return list(GLUE[data["glue_task"]].columns)
+    if data["name"] == "questions":
+        return list(QUESTION_COLUMNS)
     return columns_of(data.get("text_column") or "text")
 
 
 def read_inputs(path: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yields the texts of each input, in order: of every row of a table, or the only one of every line. What is null
-    or blank is an empty text.
+    or blank is an empty text. A list of words is the text that they make.
 
     Args:
         path: a table or a .txt file, compressed or not, or "-" for standard input.
@@ -40,8 +44,9 @@ def read_inputs(path: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
         found = "is no file" if file.exists() else "does not exist"
         raise UserError(f"{path} {found} (give a file, relative to {Path.cwd()}, or - for standard input)")
     if is_table(file):
-        for number, row in enumerate(read_rows(file, columns), 1):
-            cells = (cell_text(row[column], f"{file}, row {number}, column '{column}'") for column in columns)
+        rows = squad(file, TextFormat()) if tuple(columns) == QUESTION_COLUMNS else None
+        for number, row in enumerate(rows or read_rows(file, columns), 1):
+            cells = (cell_text(_text(row[column]), f"{file}, row {number}, column '{column}'") for column in columns)
             yield tuple(cell or "" for cell in cells)
     elif suffix_of(file) == ".txt":
         with open_text(file) as lines:
@@ -49,6 +54,10 @@ def read_inputs(path: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
     else:
         supported = ", ".join([".txt", *READERS])
         raise UserError(f"{path} has an unsupported file type (supported: {supported}, or - for standard input)")
+
+
+def _text(cell: Any) -> Any:
+    return joined(cell)[0] if isinstance(cell, list) and all(isinstance(word, str) for word in cell) else cell
 
 
 def _input(line: str) -> tuple[str, ...]:

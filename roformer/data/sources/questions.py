@@ -15,7 +15,7 @@ from roformer.data.sources._opening import TextFormat, open_text, suffix_of
 from roformer.errors import UserError
 
 CACHE_VERSION = 1  # raise it when the same files would yield other documents
-_COLUMNS = ("question", "context", "answers")
+QUESTION_COLUMNS = ("question", "context")
 _KINDS = Kinds((".json", ".jsonl", ".ndjson", ".parquet", ".arrow"), ())
 
 
@@ -46,9 +46,11 @@ class QuestionsSource(LocalSource):
     def documents(self) -> Iterator[Document]:
         empty = True
         for file in self.files:
-            for number, row in enumerate(_squad(file.path, self.form) or file.rows(_COLUMNS, self.form), 1):
+            for number, row in enumerate(
+                squad(file.path, self.form) or file.rows((*QUESTION_COLUMNS, "answers"), self.form), 1
+            ):
                 where = f"{file.path}, question {number}"
-                question, context = (cell_text(row[key], f"{where}, '{key}'") for key in ("question", "context"))
+                question, context = (cell_text(row[key], f"{where}, '{key}'") for key in QUESTION_COLUMNS)
                 if question is None or context is None:
                     self.skipped["rows without question or context"] += 1
                     continue
@@ -59,7 +61,7 @@ class QuestionsSource(LocalSource):
             raise UserError(f"no documents in data.path={self.path}: its files contain no question with a context")
 
 
-def _squad(path: Path, form: TextFormat) -> Iterator[dict[str, Any]] | None:
+def squad(path: Path, form: TextFormat) -> Iterator[dict[str, Any]] | None:
     """Returns the questions of a file in the format of SQuAD, or None if it is of another one."""
     if suffix_of(path) != ".json":
         return None

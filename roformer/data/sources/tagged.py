@@ -1,6 +1,5 @@
 """Your own text with tagged words: CoNLL files, or JSON with tokens and tags, or with entities in a text."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from roformer.data.sources._local_files import Kinds, LocalFile, find_files, loc
 from roformer.data.sources._local_source import LocalSource
 from roformer.data.sources._opening import TextFormat, open_text
 from roformer.data.tags import OUTSIDE, iob2
+from roformer.data.words import joined, words_of
 from roformer.errors import UserError
 
 CACHE_VERSION = 1  # raise it when the same files would yield other documents
@@ -19,9 +19,6 @@ _KINDS = Kinds(
     (".jsonl", ".ndjson", ".json", ".parquet", ".arrow"), (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bmes")
 )
 _TAG_KEYS = ("tags", "ner_tags")
-_CJK = "\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-_IS_CJK = re.compile(f"[{_CJK}]")
-_WORD = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])\w)+|\S")
 
 
 @SOURCES.register("tagged")
@@ -114,7 +111,10 @@ class TaggedSource(LocalSource):
         for number, row in enumerate(file.rows(None, self.form), 1):
             where = f"{file.path}, row {number}"
             if "tokens" not in row and "entities" not in row:
-                raise UserError(f"{where} has neither 'tokens' nor 'entities' (it has: {', '.join(row) or 'nothing'})")
+                raise UserError(
+                    f"{where} has neither 'tokens' nor 'entities' (it has: {', '.join(row) or 'nothing'}); name its "
+                    "columns 'tokens' and 'tags', or 'text' and 'entities'"
+                )
             if "tokens" not in row:
                 text = cell_text(row.get("text"), f"{where}, 'text'")
                 found = None if text is None else (text, _words_with_entities(text, row["entities"], where))
@@ -132,7 +132,10 @@ class TaggedSource(LocalSource):
             raise UserError(f"{where} has no '{keys[0]}' (it has: {', '.join(row)}); set data.tag_column")
         words, tags = row["tokens"], row[key]
         if not isinstance(words, list) or not isinstance(tags, list) or len(words) != len(tags):
-            raise UserError(f"{where}: 'tokens' and '{key}' must be lists of equal length")
+            sizes = [f"{len(each)} items" if isinstance(each, list) else type(each).__name__ for each in (words, tags)]
+            raise UserError(
+                f"{where}: 'tokens' and '{key}' must be lists of equal length, got {sizes[0]} and {sizes[1]}"
+            )
         if strange := [word for word in words if not isinstance(word, str) or not word]:
             raise UserError(f"{where}: {strange[0]!r} in 'tokens' is no word; remove it with its tag")
         text, spans = _tagged_text(words, [self._tag(tag, where) for tag in tags])
@@ -155,14 +158,9 @@ class TaggedSource(LocalSource):
 
 def _tagged_text(words: Sequence[str], tags: Sequence[str]) -> tuple[str, tuple[Span, ...]]:
     """Returns the text of a sentence, and its words with their tags of IOB2."""
-    by_character = all(len(word) == 1 for word in words) and any(map(_IS_CJK.match, words))
-    text, spans = "", []
-    for word, tag in zip(words, iob2(tags), strict=True):
-        if text and not by_character and not (_IS_CJK.match(text[-1]) and _IS_CJK.match(word)):
-            text += " "
-        spans.append(Span(len(text), len(text) + len(word), tag))
-        text += word
-    return text, tuple(spans)
+    text, starts = joined(words)
+    tagged = zip(starts, words, iob2(tags), strict=True)
+    return text, tuple(Span(start, start + len(word), tag) for start, word, tag in tagged)
 
 
 def _words_with_entities(text: str, entities: Any, where: str) -> tuple[Span, ...]:
@@ -175,11 +173,11 @@ def _words_with_entities(text: str, entities: Any, where: str) -> tuple[Span, ..
     for entity in sorted(_checked(text, entities, where)):
         if entity.start < before:
             raise UserError(f"{where}: the entity at {entity.start} overlaps another one; keep one of them")
-        spans += [Span(*word, OUTSIDE) for word in _words(text, before, entity.start)]
-        places = _words(text, entity.start, entity.end)
+        spans += [Span(*word, OUTSIDE) for word in words_of(text, before, entity.start)]
+        places = words_of(text, entity.start, entity.end)
         spans += [Span(*word, f"{'I' if number else 'B'}-{entity.tag}") for number, word in enumerate(places)]
         before = entity.end
-    return (*spans, *(Span(*word, OUTSIDE) for word in _words(text, before, len(text))))
+    return (*spans, *(Span(*word, OUTSIDE) for word in words_of(text, before, len(text))))
 
 
 def _checked(text: str, entities: Any, where: str) -> Iterator[Span]:
@@ -196,7 +194,3 @@ def _checked(text: str, entities: Any, where: str) -> Iterator[Span]:
                 f"which there are {len(text):,}) and label"
             )
         yield Span(start, end, label)
-
-
-def _words(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    return [match.span() for match in _WORD.finditer(text, start, end)]
