@@ -1,5 +1,5 @@
 """``roformer-describe``: print how many documents, characters and tokens a corpus has, how long its documents are, and
-how its labels are distributed.
+how its labels or tags are distributed.
 
 roformer-describe data=docs_topics
 roformer-describe data=text data.path=my/folder tokenizer.vocab_size=4096
@@ -8,9 +8,11 @@ roformer-describe data=docs +near_copies=0.8    # evaluated documents whose shin
 """
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
+from numpy.typing import NDArray
 from omegaconf import DictConfig, open_dict
 
 from roformer.cli.command import command
@@ -38,11 +40,20 @@ def describe(corpus: TokenizedCorpus) -> str:
             f"  tokens per document: {percentiles}",
         ]
         if split.labels is not None:
-            counts = np.bincount(split.labels, minlength=len(corpus.label_names))
-            labels = [f"{name} {count}" for name, count in zip(corpus.label_names, counts, strict=True)]
-            more = [f"and {len(labels) - _LISTED_LABELS:,} more"] if len(labels) > _LISTED_LABELS else []
-            lines.append(f"  labels: {', '.join([*labels[:_LISTED_LABELS], *more])}")
+            lines.append(f"  labels: {_counts(split.labels, corpus.label_names)}")
+        if split.annotations is not None:
+            without = int((np.diff(split.annotations.span_offsets) == 0).sum())
+            ending = f"; documents without one: {without:,}" if without else ""
+            lines.append(f"  tags: {_counts(split.annotations.spans[:, 2], corpus.tags)}{ending}")
     return "\n".join([*lines, *(f"warning: {each}" for each in corpus.warnings), f"cached in {corpus.folder}"])
+
+
+def _counts(numbers: NDArray[np.int64], names: Sequence[str]) -> str:
+    """Returns how often each name occurs, by the numbers of those that do."""
+    counts = np.bincount(numbers, minlength=len(names))
+    found = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    more = [f"and {len(found) - _LISTED_LABELS:,} more"] if len(found) > _LISTED_LABELS else []
+    return ", ".join([*found[:_LISTED_LABELS], *more])
 
 
 def describe_batch(task: Task, number: int, batch_size: int) -> str:

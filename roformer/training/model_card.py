@@ -39,7 +39,7 @@ from transformers import {auto_class}, AutoTokenizer
 folder = "."  # where this file lies; on the hub, the name of the repository
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {auto_class}.from_pretrained(folder, trust_remote_code=True)
-print({call}(**tokenizer("Some text", return_tensors="pt")))
+print({call}(**tokenizer({texts}, return_tensors="pt")))
 ```
 
 `trust_remote_code=True` runs `{file}`, which is made of the sources of roformer-lab (Apache-2.0). Where
@@ -79,6 +79,7 @@ def model_card(trainer: "Trainer") -> str:
         version=roformer.__version__,
         auto_class=auto_class,
         call="model.generate" if pipeline_tag in ("text-generation", "translation") else "model",
+        texts='"A question?", "Some text"' if pipeline_tag == "question-answering" else '"Some text"',
         file=FILE,
         facts="\n".join(f"| {name} | {value} |" for name, value in _facts(trainer, lines).items()),
         command=trainer.folder.provenance["command"],

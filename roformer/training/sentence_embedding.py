@@ -23,8 +23,7 @@ def write_sentence_embedding(folder: Path, task: Task, config: RoFormerLabConfig
     """
     if config.is_encoder_decoder:
         return
-    reads_one = issubclass(task.model_class, RoFormerForSequenceClassification)
-    pooling = config.pooling if reads_one else "mean"
+    pooling = config.pooling if issubclass(task.model_class, RoFormerForSequenceClassification) else "mean"
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": _FOLDER, "type": "sentence_transformers.models.Pooling"},

@@ -18,6 +18,12 @@ from roformer.tokenizer import TOKENIZERS
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def make_corpus(tiny_runs):
+    """Builds the corpus of a tiny run."""
+    return lambda task: build_task(tiny_runs.config("unused", task=task)).corpus
+
+
 def describe(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "roformer.cli.describe", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -48,6 +54,19 @@ def test_many_labels_are_not_all_listed(tmp_path: Path) -> None:
     text = roformer.cli.describe.describe(TokenizedCorpus({"train": split}, labels, 1, (), "f", tmp_path))
     assert "l000 1, l001 1" in text
     assert "l149 1, and 50 more\n" in text
+
+
+def test_tags_are_counted(make_corpus):
+    """Catches a corpus of entities about which one learns nothing, and unanswerable questions that nobody counts."""
+    corpus, texts = make_corpus("token_classification"), make_corpus("question_answering")
+    found = corpus.splits["test"].annotations.spans[:, 2].tolist()
+    counts = ", ".join(f"{tag} {found.count(number)}" for number, tag in enumerate(corpus.tags))
+    assert f"\n  tags: {counts}\n" in roformer.cli.describe.describe(corpus)
+    questions = texts.splits["test"].annotations
+    without = len(texts.splits["test"]) - len(questions.spans)
+    assert without > 0
+    expected = f"\n  tags: answer {len(questions.spans)}; documents without one: {without}\n"
+    assert expected in roformer.cli.describe.describe(texts)
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ TASKS = {
     "mlm": ("fill-mask", "AutoModelForMaskedLM", "mean"),
     "causal_lm": ("text-generation", "AutoModelForCausalLM", "mean"),
     "classification": ("text-classification", "AutoModelForSequenceClassification", "cls"),
+    "token_classification": ("token-classification", "AutoModelForTokenClassification", "mean"),
+    "question_answering": ("question-answering", "AutoModelForQuestionAnswering", "mean"),
     "translation": ("translation", "AutoModelForSeq2SeqLM", None),
     "token_classification": ("token-classification", "AutoModelForTokenClassification", "mean"),
     "question_answering": ("question-answering", "AutoModelForQuestionAnswering", "mean"),
