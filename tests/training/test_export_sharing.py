@@ -32,8 +32,6 @@ TASKS = {
     "token_classification": ("token-classification", "AutoModelForTokenClassification", "mean"),
     "question_answering": ("question-answering", "AutoModelForQuestionAnswering", "mean"),
     "translation": ("translation", "AutoModelForSeq2SeqLM", None),
-    "token_classification": ("token-classification", "AutoModelForTokenClassification", "mean"),
-    "question_answering": ("question-answering", "AutoModelForQuestionAnswering", "mean"),
 }
 WITHOUT_PACKAGE = f"import sys; sys.path[:0] = {[path for path in sys.path if path.endswith('site-packages')]}\n"
 PLANTED = "import pathlib; pathlib.Path({marker!r}).touch()\n"
@@ -191,7 +189,7 @@ def test_it_is_shared_over_the_hub(tiny_runs, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [task for task in TASKS if TASKS[task][2]])
+@pytest.mark.parametrize("task", [task for task, (*_, pooling) in TASKS.items() if pooling])
 def test_sentence_transformers_pools_as_the_task_does(tiny_runs, task, caplog):
     """Catches a new mean pooling, with a warning, in place of what the run trained."""
     sentence_transformers = pytest.importorskip("sentence_transformers")
