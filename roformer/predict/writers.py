@@ -35,7 +35,7 @@ class JsonLines:
 
 
 class Csv:
-    """A header, then one row per document: ``label`` and ``probability_<class>`` of every class, or ``value``."""
+    """A header, then one row per document: a column per key, and ``probability_<class>`` of every class."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rows = csv.writer(stream, lineterminator="\n")
@@ -91,4 +91,6 @@ def check_output(output: Path | None, *, overwrite: bool) -> None:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

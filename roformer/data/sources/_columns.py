@@ -19,8 +19,8 @@ def check_columns(where: str, required: Sequence[str], present: Iterable[str]) -
         if column not in known:
             hint = did_you_mean(column, known)
             raise UserError(
-                f"{where} has no column '{column}'{hint} (columns: {_listed(known)}; the first line of a table "
-                "holds them; change the data setting that names the column)"
+                f"{where} has no column '{column}'{hint} (columns: {_listed(known)}; the first line of a .csv or "
+                ".tsv holds them; rename one, or change the setting that names it)"
             )
         if names.count(column) > 1:
             raise UserError(f"{where} has two columns named '{column}'; rename one of them")
