@@ -14,6 +14,7 @@ from roformer.extras import require
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource, rebuilt
 
 _CHINESE = re.compile("[\u4e00-\u9fff]")
+_UNKNOWN = "\u16a0"  # a rune
 _NEEDED = ("pad_token", "cls_token", "sep_token", "mask_token")
 
 
@@ -35,8 +36,9 @@ class PretrainedTokenizer(TokenizerSource):
         """Loads the tokenizer; ignores the corpus and the cache.
 
         Raises:
-            UserError: if it cannot be loaded, is not a fast tokenizer that can be serialized, lacks a pad, cls, sep
-                or mask token, uses one token for two of them or for unknown words, or gives two tokens one number.
+            UserError: if it cannot be loaded, is not a fast tokenizer that can be serialized, has special tokens
+                only, lacks a pad, cls, sep or mask token, uses one token for two of them or for unknown words, gives
+                two tokens one number, or cannot read unknown words.
         """
         path = Path(self.path).expanduser()
         if not path.is_dir() and (path.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") > 1):
@@ -113,7 +115,11 @@ def _check_serializable(tokenizer: PreTrainedTokenizerFast, path: str) -> None:
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerFast, path: str) -> None:
-    """Raises ``UserError`` if a special token is missing, or one token or number stands for two."""
+    """Raises ``UserError`` if a token is missing that texts need, or one token or number stands for two."""
+    if {*tokenizer.get_vocab()} <= {*tokenizer.all_special_tokens}:
+        raise UserError(
+            f"tokenizer.path={path} has no tokens but special ones; copy its vocab.txt or tokenizer.json there"
+        )
     missing = [name for name in _NEEDED if getattr(tokenizer, name) is None]
     if missing:
         raise UserError(
@@ -134,3 +140,10 @@ def _check_tokens(tokenizer: PreTrainedTokenizerFast, path: str) -> None:
                 f"tokenizer.path={path} gives the number {number} to '{names[number]}' and to '{token}'; give each "
                 "its own"
             )
+    try:
+        tokenizer(_UNKNOWN)
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(
+            f"tokenizer.path={path} cannot read a word that it does not know ({one_line(error)}); add that token to "
+            "its vocab.txt, where it was when the model was trained"
+        ) from error

@@ -65,6 +65,26 @@ def test_a_number_for_two_tokens_is_refused(tmp_path: Path) -> None:
         prepare(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["BertTokenizer", "RoFormerTokenizer"])
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (None, "has no tokens but special ones; copy its vocab.txt"),
+        ([], "has no tokens but special ones; copy its vocab.txt"),
+        (["[PAD]", "[CLS]", "[SEP]", "[MASK]", "a"], r"does not know \(.*\[UNK\].*; add that token to its vocab.txt"),
+    ],
+)
+def test_a_vocabulary_that_is_not_there_is_refused(
+    tmp_path: Path, kind: str, lines: list[str] | None, said: str
+) -> None:
+    """Catches BERT's tokenizer that takes every word for unknown, in silence, and a traceback out of the library."""
+    (tmp_path / "tokenizer_config.json").write_text(f'{{"tokenizer_class": "{kind}"}}')
+    if lines is not None:
+        (tmp_path / "vocab.txt").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(UserError, match=said):
+        prepare(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["./nowhere", "~/nowhere/at/all", "/nowhere", "a/b/c"])
 def test_a_missing_folder_is_reported_without_the_network(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a wait for the hub where the user meant a folder."""
