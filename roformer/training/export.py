@@ -10,7 +10,7 @@ from roformer.errors import UserError, one_line
 from roformer.io import write_text
 from roformer.model import RoFormerPreTrainedModel
 from roformer.runs.folder import check_export
-from roformer.training.model_card import CARD, model_card
+from roformer.training.model_card import CARD, exported_line, model_card
 from roformer.training.nonfinite import check_weights
 from roformer.training.sentence_embedding import write_sentence_embedding
 
@@ -59,5 +59,19 @@ def export(trainer: "Trainer") -> None:
     elif is_main:
         write_text(folder.best / CARD, model_card(trainer))
         folder.export_best()
+        print(_choice(trainer), flush=True)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.print(f"finished: {folder.export}")
+
+
+def _choice(trainer: "Trainer") -> str:
+    """Returns a line on the state that is exported, and why the run ended before its last step if it did."""
+    state, metric = trainer.state, trainer.task.best_metric
+    best = exported_line(trainer, trainer.folder.metrics())
+    stopped = (
+        f"stopped at step {state.step:,} of {trainer.max_steps:,}, after {state.evaluations_without_gain} evaluations "
+        f"without a better {metric} (trainer.early_stopping_patience); "
+        if state.stopped_early and state.step < trainer.max_steps
+        else ""
+    )
+    return f"{stopped}exported is step {best['step']:,}, the best on the validation split: {metric} {best[metric]:.4f}"

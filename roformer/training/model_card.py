@@ -132,7 +132,7 @@ def _facts(trainer: "Trainer", lines: list[Line]) -> dict[str, str]:
         "initial weights": _base_model(config.init_from) or "random",
         "data": f"{_dataset(config.data)}, fingerprint `{record['data_fingerprint']}`",
         "documents": ", ".join(f"{name} {size}" for name, size in splits.items()),
-        "steps": f"{trainer.state.step:,} with a batch size of {config.trainer.batch_size:,}",
+        "steps": _steps(trainer, lines),
         "tokens": f"{trainer.state.tokens:,}",
         "time in training steps": f"{seconds / 60:,.1f} minutes",
         "hardware": f"{processor}, processes: {hardware['processes']}",
@@ -142,17 +142,28 @@ def _facts(trainer: "Trainer", lines: list[Line]) -> dict[str, str]:
     return {**facts, "resumed": f"{resumed} times"} if resumed else facts
 
 
-def _results(trainer: "Trainer", lines: list[Line]) -> dict[str, float]:
-    """Returns the metrics on the validation split of the state that is exported: the best one where early stopping
-    kept it, or else the last one; a mean of checkpoints was never evaluated."""
+def exported_line(trainer: "Trainer", lines: list[Line]) -> Line:
+    """Returns the line of ``metrics.jsonl`` for the state that is exported: the best one where early stopping kept it,
+    or else the last one; nothing for a mean of checkpoints, which was never evaluated."""
     task, settings = trainer.task, trainer.config.trainer
     evaluated = [line for line in lines if task.best_metric in line]
     if settings.average_checkpoints > 1 or not evaluated:
         return {}
-    line = evaluated[-1]
-    if settings.early_stopping_patience is not None:
-        line = (max if task.greater_is_better else min)(evaluated, key=lambda each: each[task.best_metric])
-    prefix = "validation_"
+    if settings.early_stopping_patience is None:
+        return evaluated[-1]
+    return (max if task.greater_is_better else min)(evaluated, key=lambda each: each[task.best_metric])
+
+
+def _steps(trainer: "Trainer", lines: list[Line]) -> str:
+    last, size = trainer.state.step, trainer.config.trainer.batch_size
+    exported = exported_line(trainer, lines).get("step", last)
+    of_best = f"; the weights are those of step {exported:,}" if exported != last else ""
+    return f"{last:,} with a batch size of {size:,}{of_best}"
+
+
+def _results(trainer: "Trainer", lines: list[Line]) -> dict[str, float]:
+    """Returns the metrics on the validation split of the state that is exported."""
+    line, prefix = exported_line(trainer, lines), "validation_"
     return {key.removeprefix(prefix): float(f"{line[key]:.6g}") for key in line if key.startswith(prefix)}
 
 

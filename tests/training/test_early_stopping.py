@@ -52,6 +52,23 @@ def test_stops_after_so_many_evaluations_without_gain(tiny_runs, scripted, tmp_p
     assert not is_exported(run, 8)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.3, 0.5, 0.4, 0.5], "stopped at step 8 of 20, after 2 evaluations without a better validation_accuracy"),
+        ([0.1, *(0.2 + 0.01 * i for i in range(7)), 0.9, 0.4], "exported is step 18, the best on the validation"),
+    ],
+)
+def test_a_run_says_which_state_it_exports(tiny_runs, scripted, tmp_path, capsys, values, said):
+    """Catches a run that ends before its last step in silence, and a card with the steps of another state."""
+    scripted(Classification, values)
+    run = tiny_runs.train(tmp_path / "run", *PATIENT, task="classification")
+    best = 2 * (1 + values.index(max(values)))
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if f"exported is step {best}, the best" in each)
+    assert said in line
+    assert f"the weights are those of step {best} |" in (run / "export/README.md").read_text()
+
+
 def test_a_gain_restores_patience(tiny_runs, scripted, tmp_path):
     """Catches evaluations without gain that add up over the whole run instead of in a row."""
     scripted(MaskedLanguageModeling, [5.0, 6.0, 4.0, 6.0, 3.0, 6.0, 2.0, 6.0, 1.0, 6.0])
