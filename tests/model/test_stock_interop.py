@@ -13,6 +13,7 @@ from transformers import RoFormerModel as StockRoFormerModel
 from roformer import model as ours
 from roformer.errors import UserError
 from roformer.model import RoFormerForMaskedLM, RoFormerModel
+from roformer.model.interop import ForeignCheckpoint
 
 TOKENS = torch.arange(1, 13)[None]
 HEADS = {  # of stock RoFormer -> settings that its configuration needs
@@ -228,10 +229,23 @@ def test_folder_without_weights(tmp_path, sizes):
     assert refusal(str(tmp_path)).startswith(f"no weights in '{tmp_path}'")
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_folder_without_one_shard(tmp_path, stock, suffix):
+    """Catches advice on config.json where a download has not fetched all files, and after the corpus was tokenized."""
+    stock.config.save_pretrained(tmp_path)
+    stem = "model" if suffix == "safetensors" else "pytorch_model"
+    for number in (1, 3):
+        (tmp_path / f"{stem}-{number:05}-of-00004.{suffix}").touch()
+    with pytest.raises(UserError, match="lacks shards of its weights") as error:
+        ForeignCheckpoint(tmp_path)  # reads no weights
+    assert f": {stem}-00002-of-00004, {stem}-00004-of-00004; copy them there" in str(error.value)
+
+
 @pytest.mark.parametrize("content", ["{ no json", "[]", '{"model_type": "roformer", "hidden_size": "many"}'])
 def test_folder_with_a_broken_file(content, tmp_path):
     """Catches a traceback from the JSON parser, or from transformers."""
     (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    (tmp_path / "model.safetensors").touch()
     assert "config.json" in refusal(str(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from roformer.model.interop import tensorflow
 from roformer.model.interop._base import Checkpoint, Weights
 
 _PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
+_SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})")  # model-00001-of-00003
 
 
 def open_checkpoint(source: str | Path | PreTrainedModel) -> Checkpoint:
@@ -40,7 +42,9 @@ def open_checkpoint(source: str | Path | PreTrainedModel) -> Checkpoint:
             f"no model at '{source}': it has no config.json and no bert_config.json; give a folder of transformers or "
             "TensorFlow, or a name on the hub"
         )
-    return Checkpoint(str(source), read_json(folder / "config.json"), lambda: _read_weights(folder))
+    stored = read_json(folder / "config.json")
+    files = _weight_files(folder)  # now: the weights are read once the corpus has been tokenized
+    return Checkpoint(str(source), stored, lambda: _read_weights(files))
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -60,11 +64,19 @@ def read_json(file: Path) -> dict[str, Any]:
     return stored
 
 
-def _read_weights(folder: Path) -> Weights:
-    """Reads one file of weights or all shards; of safetensors where the folder has both kinds."""
+def _weight_files(folder: Path) -> list[Path]:
+    """Returns the file of the weights or all shards; safetensors where the folder has both kinds."""
     files = next((found for pattern in _PATTERNS if (found := sorted(folder.glob(pattern)))), [])
     if not files:
         raise UserError(f"no weights in '{folder}': none of {', '.join(_PATTERNS)}; copy them there")
+    if shard := _SHARD.fullmatch(files[0].stem):
+        names = {f"{shard[1]}-{number:05}-of-{shard[2]}" for number in range(1, int(shard[2]) + 1)}
+        if absent := sorted(names - {file.stem for file in files}):
+            raise UserError(f"'{folder}' lacks shards of its weights: {', '.join(absent)}; copy them there")
+    return files
+
+
+def _read_weights(files: list[Path]) -> Weights:
     weights: Weights = {}
     for file in files:
         try:
