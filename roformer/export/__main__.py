@@ -8,6 +8,7 @@ python -m roformer.export gguf outputs/mlm-docs-rope-seed1                      
 import argparse
 from pathlib import Path
 
+from roformer.cli.arguments import ArgumentParser, check_output
 from roformer.cli.command import silence_libraries
 from roformer.cli.errors import one_line_errors
 from roformer.export import gguf, onnx
@@ -16,7 +17,7 @@ from roformer.runs.folder import find_export
 
 @one_line_errors
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m roformer.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     formats = parser.add_subparsers(required=True, metavar="FORMAT")
@@ -29,6 +30,7 @@ def main() -> None:
     silence_libraries()
     export = find_export(arguments.path)
     file = arguments.output or export / arguments.default
+    check_output(file)
     print(f"wrote {file}; {arguments.write(export, file)}")
 
 

@@ -130,7 +130,11 @@ def _misfits(config: RoFormerLabConfig) -> Iterator[str]:
 
 def _tokenizer_misfits(tokenizer: PreTrainedTokenizerFast) -> Iterator[str]:
     """Names what llama.cpp's ``bert`` tokenizer would do in another way."""
-    parts = _parts(tokenizer)
+    try:
+        parts = _parts(tokenizer)
+    except Exception:  # the library raises nothing narrower
+        yield f"a tokenizer that splits words in Python ({type(tokenizer).__name__})"
+        return
     needed = {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}
     found = {part: (parts[part] or {}).get("type") for part in needed}
     if found != needed:

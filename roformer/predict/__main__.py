@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from roformer.cli.arguments import ArgumentParser
 from roformer.cli.command import silence_libraries
 from roformer.cli.errors import one_line_errors
 from roformer.errors import UserError, is_out_of_memory
@@ -28,20 +29,17 @@ _CHUNK = 1024  # texts held at once
 _SHORTEST = 8  # tokens: [CLS], and of three texts one token and a [SEP] each
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help lists the arguments")
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Returns the arguments of the command line."""
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="roformer-predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="the output folder of a finished run, or an export")
     add("texts", metavar="TEXTS", help="a .txt file (a text per line), a .csv, .tsv, .jsonl or .parquet table, or -")
     add("--text-column", help="columns of the table, with commas; otherwise those of the run, or text")
+    add("--encoding", help="of text files and standard input, such as gb18030; otherwise UTF-8")
+    add("--delimiter", help="of .csv and .tsv, such as semicolon; otherwise a comma or a tab")
     add("--output", type=Path, help="a .csv, .jsonl or .npy file; otherwise predictions go to standard output")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     add("--format", choices=("csv", "jsonl"), help="of predictions; otherwise by the name of the output, or csv")
@@ -120,7 +118,7 @@ def _chunks(export: "Export", arguments: argparse.Namespace) -> Iterator[list[tu
     Raises:
         UserError: if there are none, or the model reads other ones.
     """
-    from roformer.data.sources import is_table, read_inputs
+    from roformer.data.sources import InputFormat, is_table, read_inputs
 
     asked, has_columns = arguments.text_column, is_table(Path(arguments.texts))
     if asked and not has_columns:
@@ -128,7 +126,7 @@ def _chunks(export: "Export", arguments: argparse.Namespace) -> Iterator[list[tu
     columns = asked.split(",") if asked else export.columns if has_columns else ["text"]
     if not arguments.encode:
         export.check_texts(columns)
-    inputs = read_inputs(arguments.texts, columns)
+    inputs = read_inputs(arguments.texts, columns, InputFormat(arguments.encoding, arguments.delimiter))
     first = list(islice(inputs, _CHUNK))
     if not first:
         raise UserError(f"{arguments.texts} has no texts; give a file with one line or row per text")

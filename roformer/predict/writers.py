@@ -10,6 +10,7 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
+from roformer.cli import arguments
 from roformer.data.npy import GrowingArray
 from roformer.errors import UserError
 from roformer.io import atomic_file
@@ -80,11 +81,10 @@ def vectors(output: Path, size: int) -> Iterator[GrowingArray]:
 
 
 def check_output(output: Path | None, *, overwrite: bool) -> None:
-    """Raises ``UserError`` if a file is there already and is not to be overwritten."""
-    if output is not None and output.exists():
-        if not output.is_file():
-            raise UserError(f"--output={output} is no file; give a file that does not exist")
-        if not overwrite:
+    """Raises ``UserError`` if a file cannot be written, or is there already and is not to be overwritten."""
+    if output is not None:
+        arguments.check_output(output)
+        if output.exists() and not overwrite:
             raise UserError(f"--output={output} exists; give --overwrite, or another file")
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from roformer.data.corpus import Corpus
-from roformer.data.sources import read_inputs
+from roformer.data.sources import InputFormat, read_inputs
 from roformer.data.splits import split_documents
 from roformer.errors import UserError
 from roformer.evaluation.harness import load_run
@@ -32,6 +32,14 @@ TASKS = {
     "pairs": ("classification", "data.text_column=[A,B]", "data.label_column=topic"),
     "regression": ("regression", "data.text_column=[A,B]", "data.label_column=grade"),
     "matching": ("matching",),
+}
+FILES = {
+    "texts.txt": b"a",
+    "texts.doc": b"a",
+    "empty.txt": b"",
+    "other.csv": b"texts,b\na,c\n",
+    "semicolons.csv": b"text;b\na;c\n",
+    "gbk.txt": "公交".encode("gbk"),
 }
 
 
@@ -176,6 +184,17 @@ def test_each_kind_of_input_gives_the_same_rows(run_of, tmp_path, monkeypatch, c
     assert rows[0][1] == rows[0][4] != rows[0][0]
 
 
+def test_texts_may_have_another_encoding_and_delimiter(tmp_path, monkeypatch):
+    """Catches options that only some kinds of input follow."""
+    form, texts = InputFormat("gb18030", "semicolon"), ["支持实时公交", "有趣; 好玩"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="gb18030")
+    with (tmp_path / "texts.csv").open("w", newline="", encoding="gb18030") as file:
+        csv.writer(file, delimiter=";").writerows([["other", "text"], *([1, text] for text in texts)])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\r\n".join(texts).encode("gb18030"))))
+    for source in (tmp_path / "texts.txt", tmp_path / "texts.csv", "-"):
+        assert [text for (text,) in read_inputs(str(source), ["text"], form)] == texts
+
+
 def test_csv_has_a_column_per_class(run_of, tmp_path, capsys):
     """Catches probabilities under the name of another class."""
     (tmp_path / "texts.txt").write_text("fern moss oak\nsail anchor\n")
@@ -240,14 +259,24 @@ def test_vectors_are_mean_hidden_states(tiny_runs, tmp_path, task, more):
         (["run", "texts.txt", "--max-length", "3"], "--max-length must be at least 8, got 3"),
         (["run", "texts.txt", "--batch-tokens", "0"], "--batch-tokens must be at least 1, got 0"),
         (["run", "texts.txt", "--output", "/"], "--output=/ is no file; give a file that does not exist"),
+        (["run", "texts.txt", "--output", "/proc/a.csv"], "--output=/proc/a.csv cannot be written (No such file or"),
+        (["run", "texts.txt", "--output", "other.csv/a.csv"], "cannot be written (Not a directory); choose another"),
+        (["run", "other.csv"], "(columns: b, texts; the first line of a .csv or .tsv holds them; rename one, or"),
+        (
+            ["run", "gbk.txt"],
+            "UTF-8 text: invalid start byte at byte 0 (convert it, or set --encoding, such",
+        ),
+        (["run", "gbk.txt", "--encoding", "gkb"], "--encoding=gkb is no encoding; examples: utf-8, latin-1"),
+        (["run", "semicolons.csv"], "its separator seems to be ';', not ','; set --delimiter=semicolon"),
+        (["run", "texts.txt", "--delimiter", "ab"], "--delimiter=ab is not one character that can separate columns"),
         (["run"], "the following arguments are required: TEXTS; --help lists the arguments"),
         (["run", "texts.txt", "--formt", "csv"], "unrecognized arguments: --formt csv; --help lists"),
     ],
 )
 def test_mistakes_end_in_one_line(trained, tmp_path, monkeypatch, capsys, arguments, message):
     """Catches a traceback, a line without a remedy, and predictions of one text for a model of two."""
-    for name, content in (("texts.txt", "a"), ("texts.doc", "a"), ("empty.txt", ""), ("other.csv", "texts,b\na,c\n")):
-        (tmp_path / name).write_text(content)
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
     folder, _, export = arguments[0].partition("/")
     run = {"run": "classification"}.get(folder, folder)
     arguments = [str(trained(run) / export) if run in TASKS else folder, *arguments[1:]]
@@ -259,7 +288,7 @@ def test_mistakes_end_in_one_line(trained, tmp_path, monkeypatch, capsys, argume
     assert str(ended.value).startswith("error: ")
     assert message in str(ended.value)
     assert "\n" not in str(ended.value)
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == len(FILES)
     assert capsys.readouterr().out == ""
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from transformers import AddedToken, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AddedToken, AutoModel, AutoTokenizer, PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.io import atomic_folder, damage
 from roformer.model import (
@@ -162,6 +162,9 @@ def test_other_tokenizers_are_refused(export, save, tokenizer):
     bare.backend_tokenizer.post_processor = None
     bare.save_pretrained(folder)
     with pytest.raises(SystemExit, match=r"this one has texts without \[CLS\] and \[SEP\]$"):
+        export("gguf", folder)
+    RoFormerTokenizer(vocab=dict(tokenizer.get_vocab())).save_pretrained(folder)
+    with pytest.raises(SystemExit, match=r"a tokenizer that splits words in Python \(RoFormerTokenizer\)$"):
         export("gguf", folder)
 
 

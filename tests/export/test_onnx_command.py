@@ -78,6 +78,30 @@ def test_other_heads_are_refused_in_one_line(tmp_path, export, tiny_model):
         export("onnx", tmp_path)
 
 
+@pytest.mark.parametrize("form", ["onnx", "gguf"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("RUN", "--output", "FOLDER"), "is no file; give a file that does not exist"),
+        (("RUN", "--output", "FOLDER/a.txt/model"), "a.txt/model cannot be written (Not a directory); choose another"),
+        (("RUN", "--output", "/proc/new/model"), "--output=/proc/new/model cannot be written (No such file or"),
+        (("RUN", "--outpt", "model"), "unrecognized arguments: --outpt model; --help lists the arguments"),
+        ((), "the following arguments are required: PATH; --help lists the arguments"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_the_work(run, export, tmp_path, monkeypatch, form, arguments, message):
+    """Catches a traceback after half a minute of tracing, usage in several lines, and an empty folder left there."""
+    monkeypatch.setattr(writer, "_load", lambda *_: pytest.fail("the model was read"))
+    (tmp_path / "a.txt").touch()
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit) as ended:
+        export(form, *(each.replace("RUN", str(run)).replace("FOLDER", str(tmp_path)) for each in arguments))
+    assert str(ended.value.code).startswith("error: ")
+    assert message in str(ended.value.code)
+    assert "\n" not in str(ended.value.code)
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_a_missing_package_is_named_first(run, export, monkeypatch):
     """Catches an ImportError after minutes of tracing."""
     monkeypatch.setattr("roformer.extras.find_spec", lambda name: None if name == "onnxscript" else name)

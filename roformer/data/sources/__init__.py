@@ -2,6 +2,7 @@
 
 from roformer.data.sources._base import SOURCES, SPLITS, Document, Source, Span
 from roformer.data.sources._inputs import STDIN, read_inputs, text_columns
+from roformer.data.sources._opening import InputFormat
 from roformer.data.sources._synthetic import LabeledWords, SyntheticSource
 from roformer.data.sources._tables import is_table
 from roformer.data.sources.questions import QUESTION_COLUMNS
@@ -14,6 +15,7 @@ __all__ = [
     "SPLITS",
     "STDIN",
     "Document",
+    "InputFormat",
     "LabeledWords",
     "Source",
     "Span",

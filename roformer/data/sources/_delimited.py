@@ -13,7 +13,7 @@ from roformer.errors import UserError, one_line
 
 _OTHER_SEPARATOR = re.compile(r"[;\t|,]")
 _QUOTED = re.compile(r'"(?=.*"".)(?:[^"]|"")*"', re.DOTALL)  # quotes around a field and, doubled, in it
-_QUOTES_ARE_TEXT = "quotes are text in a .tsv; if they enclose fields, name the file .csv and set data.delimiter=tab"
+_QUOTES_ARE_TEXT = "quotes are text in a .tsv; if they enclose fields, name the file .csv and set its delimiter to tab"
 
 
 def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
@@ -33,7 +33,7 @@ def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[R
         try:
             header = next((row for row in rows if row), [])  # blank lines may come before it
             if header:
-                _check_header(path, columns, header, separator, quotes=quotes)
+                _check_header(path, columns, header, form, quotes=quotes)
             places = [header.index(column) for column in columns if header]
             for row in filter(None, rows):  # a blank line is no row
                 _check_fields(f"{path}, line {rows.line_num}", row, header, quotes=quotes)
@@ -46,14 +46,15 @@ def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[R
             raise UserError(f"{path}, line {rows.line_num} is not readable: {one_line(error)}{hint}") from error
 
 
-def _check_header(path: Path, columns: Sequence[str], header: list[str], separator: str, *, quotes: bool) -> None:
+def _check_header(path: Path, columns: Sequence[str], header: list[str], form: TextFormat, *, quotes: bool) -> None:
     if header[0].startswith("sep="):
         raise UserError(f"{path} begins with the line '{header[0]}', which is for Excel; remove that line")
     if columns[0] not in header and len(header) == 1 and (other := _OTHER_SEPARATOR.search(header[0])):
         name = next(name for name, character in DELIMITERS.items() if character == other[0])
+        separator = form.separator("," if quotes else "\t")
         raise UserError(
             f"{path} has one column, '{header[0][:60]}': its separator seems to be {other[0]!r}, not {separator!r}; "
-            f"set data.delimiter={name}"
+            f"set {form.prefix}delimiter={name}"
         )
     if not quotes and any(f'"{column}"' in header for column in columns):
         raise UserError(f"{path} has its columns in quotes: {_QUOTES_ARE_TEXT}")

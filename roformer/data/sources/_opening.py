@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, ClassVar, TextIO, cast
 
 from roformer.errors import UserError, one_line
 from roformer.extras import require
@@ -38,6 +38,7 @@ class TextFormat:
         encoding: Python's name of the encoding; None for UTF-8. A byte order mark in a file says more.
         delimiter: what separates the columns of .csv and .tsv, a character or a name of ``DELIMITERS``; None for a
             comma and a tab.
+        prefix: of both where a user sets them.
 
     Raises:
         UserError: if there is no such encoding, or the delimiter is not one character.
@@ -45,19 +46,20 @@ class TextFormat:
 
     encoding: str | None = None
     delimiter: str | None = None
+    prefix: ClassVar[str] = "data."
 
     def __post_init__(self) -> None:
         try:
             io.TextIOWrapper(io.BytesIO(), self.encoding or "utf-8")
         except (LookupError, ValueError) as error:
             raise UserError(
-                f"data.encoding={self.encoding} is no encoding; examples: utf-8, latin-1, cp1252, utf-16, gb18030, "
-                "shift_jis"
+                f"{self.prefix}encoding={self.encoding} is no encoding; examples: utf-8, latin-1, cp1252, utf-16, "
+                "gb18030, shift_jis"
             ) from error
         separator = self.separator(",")
         if len(separator) != 1 or separator in '"\r\n':
             raise UserError(
-                f"data.delimiter={self.delimiter} is not one character that can separate columns, or one of "
+                f"{self.prefix}delimiter={self.delimiter} is not one character that can separate columns, or one of "
                 f"{', '.join(DELIMITERS)}"
             )
 
@@ -68,6 +70,12 @@ class TextFormat:
     def key(self) -> list[list[str]]:
         """Returns what a cache depends on: nothing where the format is the usual one, as caches of before had none."""
         return [[name, value] for name, value in vars(self).items() if value is not None]
+
+
+class InputFormat(TextFormat):
+    """A format that options of a command line say."""
+
+    prefix = "--"
 
 
 USUAL = TextFormat()
@@ -97,7 +105,9 @@ def open_text(path: Path, form: TextFormat = USUAL, newline: str | None = None) 
             refuse_pointer(path, head)
             mark = next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
             if mark is None and form.encoding is None and 4 * head.count(0) > len(head):
-                raise UserError(f"{path} seems to be UTF-16: it is full of NUL bytes; set data.encoding=utf-16-le")
+                raise UserError(
+                    f"{path} seems to be UTF-16: it is full of NUL bytes; set {form.prefix}encoding=utf-16-le"
+                )
             encoding = mark or encoding
             with io.TextIOWrapper(file, encoding, newline=newline) as text:
                 yield text
@@ -106,8 +116,8 @@ def open_text(path: Path, form: TextFormat = USUAL, newline: str | None = None) 
         if isinstance(error, UnicodeDecodeError):
             reason = f"{error.reason} at byte {_undecodable(path, encoding)}"
         raise UserError(
-            f"{path} is not {encoding.removesuffix('-sig').upper()} text: {reason} (convert it, or set data.encoding, "
-            "such as latin-1)"
+            f"{path} is not {encoding.removesuffix('-sig').upper()} text: {reason} (convert it, or set "
+            f"{form.prefix}encoding, such as gb18030 for Chinese, or latin-1)"
         ) from error
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if getattr(error, "errno", None) is not None:
