@@ -8,9 +8,11 @@ import functools
 import html
 import io
 import re
+import unicodedata
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -18,10 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from roformer.report.fonts import FONT
 from roformer.report.styles import COLORS
 
 Arguments = ParamSpec("Arguments")
 
+_LONGEST = 24  # columns of a label
 WIDE, NARROW = 864, 328  # CSS pixels: the page's text column, and a phone's
 POINTS = 72  # matplotlib writes one SVG unit per point
 INK, MUTED, GRID, PAGE = "#1b1f24", "#57606b", "#dfe3e8", "#fefefe"
@@ -42,7 +46,7 @@ SETTINGS = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.unicode_minus": True,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same widths, hence the same file, on every machine
+    "font.family": FONT,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "lines.linewidth": 2.0,
@@ -97,12 +101,19 @@ def plain_ticks(axes: Axes, width: int) -> None:
 
 def text_width(labels: Sequence[str], width: int) -> int:
     """Returns the room that the longest label takes, in CSS pixels, for a figure of this width."""
-    return round(max(map(len, labels), default=0) * (6.6 if width < 600 else 7.6))
+    return round(max(map(_columns, labels), default=0) * (6.6 if width < 600 else 7.6))
 
 
 def shorten(label: str) -> str:
-    """Returns the label in at most 24 characters, so that no name can squeeze a figure away."""
-    return label if len(label) <= 24 else label[:23] + "\u2026"
+    """Returns the label in at most 24 columns, so that no name can squeeze a figure away."""
+    if _columns(label) <= _LONGEST:
+        return label
+    return next(start for end in range(len(label), -1, -1) if _columns(start := label[:end]) < _LONGEST) + "\u2026"
+
+
+def _columns(label: str) -> int:
+    """Returns how wide a label is: one for each character, two for each Chinese one."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in label)
 
 
 def label_line_ends(axes: Axes, ends: Sequence[LineEnd], *, gap: int) -> None:
@@ -148,7 +159,7 @@ def to_svg(figure: Figure, *, name: str) -> str:
     """Returns a standalone SVG on white, the same bytes for the same figure and name."""
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+        _save(figure, buffer, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
@@ -156,7 +167,7 @@ def to_inline_svg(figure: Figure, *, name: str, title: str, description: str) ->
     """Returns an ``<svg>`` for the page: transparent, colored by CSS, with ids unique by ``name``."""
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": name}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
+        _save(figure, buffer, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
@@ -173,8 +184,14 @@ def to_png(figure: Figure) -> bytes:
     """Returns a PNG on white at two pixels per CSS pixel."""
     buffer = io.BytesIO()
     with mpl.rc_context(SETTINGS):
-        figure.savefig(buffer, format="png", dpi=2 * POINTS, facecolor="white", metadata={"Software": None})
+        _save(figure, buffer, format="png", dpi=2 * POINTS, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _save(figure: Figure, buffer: io.BytesIO | io.StringIO, **settings: Any) -> None:
+    with warnings.catch_warnings():  # one for each character in each file; write_report says it once
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        figure.savefig(buffer, **settings)
 
 
 def _size(axes: Axes) -> float:

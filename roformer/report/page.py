@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import jinja2
 from markupsafe import Markup
 
-from roformer.report import canvas
+from roformer.report import canvas, fonts
 from roformer.report.blocks import Block, Tile
 from roformer.report.figure import Figure
 from roformer.report.numbers import provenance_line
@@ -62,11 +62,19 @@ def write_report(comparison: Comparison, folder: Path, sections: Sections) -> Pa
     blocks = [block for part in page_parts(comparison, sections) for block in part.blocks]
     shutil.rmtree(folder / "figures", ignore_errors=True)  # a figure of an older comparison must not stay behind
     (folder / "figures").mkdir(parents=True)
+    boxes: set[str] = set()
     for figure in (block for block in blocks if isinstance(block, Figure)):
         path = folder / "figures" / figure.name
         drawn = figure.draw(canvas.WIDE)
         path.with_suffix(".svg").write_text(canvas.to_svg(drawn, name=figure.name), encoding="utf-8")
+        boxes |= fonts.add_fallback(drawn)
         path.with_suffix(".png").write_bytes(canvas.to_png(drawn))
+    if boxes:
+        print(
+            f"warning: no installed font has {''.join(sorted(boxes))[:20]}: boxes stand for them in figures/*.png, "
+            "not in index.html and *.svg; install one, such as Noto Sans CJK for Chinese",
+            flush=True,
+        )
     (folder / "tables.md").write_text(markdown(comparison, sections), encoding="utf-8")
     page = folder / "index.html"
     page.write_text(html(comparison, sections), encoding="utf-8")
