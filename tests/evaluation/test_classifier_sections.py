@@ -152,6 +152,13 @@ def test_an_excerpt_is_one_line(loaded, monkeypatch):
     assert excerpt(loaded.task, 0) == "a | b <i>c</i>"
 
 
+def test_an_excerpt_of_chinese_has_no_blanks(loaded, monkeypatch):
+    """Catches tokens that stand apart, half of which then fit."""
+    decoded = "这 款 软件 ， 支持 Android 和 iPhone ( 实时 )"
+    monkeypatch.setattr(type(loaded.task.tokenizer), "decode", lambda *_: decoded)
+    assert excerpt(loaded.task, 0) == "这款软件，支持 Android 和 iPhone ( 实时 )"
+
+
 def test_texts_are_kept_out_of_the_report(compared, capsys):
     """Catches excerpts that stay in results/ or the page after they were switched off, and all other measurements
     that are made again for it."""

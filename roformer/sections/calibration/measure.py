@@ -1,5 +1,7 @@
 """Measures the probabilities of one classifier on the whole test split."""
 
+import re
+
 import numpy as np
 from scipy.special import log_softmax
 
@@ -8,6 +10,8 @@ from roformer.sections.classification import FAMILY
 from roformer.sections.evaluator import EVALUATORS, Evaluator, LoadedRun
 from roformer.tasks.classification import Classification
 
+# Tokenizers put a blank between tokens, which Chinese texts do not have.
+_BLANK = re.compile(r"(?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]) (?=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef])")
 _TOKENS, _CHARACTERS = 60, 100  # of an excerpt
 
 
@@ -49,4 +53,5 @@ def excerpt(task: Classification, number: int) -> str:
     """Returns the first words of a test document, as its tokens say them."""
     text = str(task.tokenizer.decode(task.corpus.splits["test"].document(number)[:_TOKENS].tolist()))
     words = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    words = _BLANK.sub("", words)
     return words if len(words) <= _CHARACTERS else words[: _CHARACTERS - 1] + "\u2026"
