@@ -51,7 +51,7 @@ class TransformersInterop:
 
         Raises:
             UserError: if it has no such model: its RoFormer has rope only, interleaved, with rope_theta 10000 on all
-                channels; layer norms and biases, no pooler; and it classifies by a dense layer of its own.
+                channels; layer norms and biases, no pooler; and it classifies by the first token.
         """
         head = self.transformers_head
         if head is None:

@@ -330,7 +330,9 @@ def test_positions_that_stock_does_not_know(name, settings, tiny_model):
         ("ForMaskedLM", {"norm_type": "rms_norm"}),
         ("ForMaskedLM", {"use_bias": False}),
         ("Model", {"add_pooler": True}),
-        ("ForSequenceClassification", {}),
+        ("ForSequenceClassification", {"pooling": "mean"}),
+        ("ForSequenceClassification", {"hidden_act": "tanh"}),
+        ("ForSequenceClassification", {"num_labels": 17}),
         ("ForSequenceClassification", {"classifier_activation": "tanh"}),
         ("ForSequenceClassification", {"classifier_activation": "gelu", "pooling": "mean"}),
         ("ForTokenClassification", {"classifier_activation": "gelu"}),
@@ -340,6 +342,19 @@ def test_models_that_stock_does_not_know(head, settings, tiny_model):
     """Catches a stock model that has the weights and computes something else."""
     with pytest.raises(UserError, match=r"^Hugging Face RoFormer .*this model (is not|has )"):
         tiny_model(model_class=our_class(head), **settings).to_transformers()
+
+
+@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu"])
+@pytest.mark.parametrize("labels", [1, 3, 16])
+def test_a_linear_classifier_is_one_of_stock(act, labels, tiny_model):
+    """Catches a classifier fine-tuned on a stock checkpoint that cannot go back, and one with other logits."""
+    model = tiny_model(model_class=our_class("ForSequenceClassification"), hidden_act=act, num_labels=labels).double()
+    torch.nn.init.normal_(model.classifier.weight)
+    torch.nn.init.normal_(model.classifier.bias)
+    stock = model.to_transformers()
+    assert type(stock) is stock_class("ForSequenceClassification")
+    assert_same_outputs(stock, model, "ForSequenceClassification")
+    assert_same_outputs(type(model).from_transformers(stock), model, "ForSequenceClassification")
 
 
 @pytest.mark.parametrize("settings", [{}, {"pooling": "last"}, {"pooling": "cls", "classifier_activation": "tanh"}])

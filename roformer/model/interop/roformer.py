@@ -5,6 +5,7 @@ Source: transformers, models/roformer/modeling_roformer.py.
 
 from typing import Any, ClassVar
 
+import torch
 import transformers
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import RoFormerConfig as StockConfig
@@ -23,6 +24,7 @@ POSITION = {
 """Its only encoding."""
 
 _POOLING = {"last": "last", "first": "cls", "mean": "mean"}  # its summary_type -> our pooling
+_EXACT = ("gelu", "gelu_new", "relu", "silu", "swish")  # activations with f(x) - f(-x) = x
 
 
 class StockRoFormer(ForeignFormat):
@@ -78,6 +80,8 @@ def to_stock(config: RoFormerLabConfig, weights: Weights, head: str) -> PreTrain
         UserError: if it has no such model.
     """
     settings = _stock_settings(config, head)
+    if head == "ForSequenceClassification" and config.classifier_activation is None:
+        weights = _through_dense(config, weights)
     stock: PreTrainedModel = getattr(transformers, f"RoFormer{head}")(StockConfig(**settings))
     restored = StockRoFormer.restore(config, weights, head)
     stock.load_state_dict({**stock.state_dict(), **restored})  # it keeps its own table of angles
@@ -104,14 +108,35 @@ def _stock_head(config: RoFormerLabConfig, head: str) -> dict[str, Any]:
         types = {ours: theirs for theirs, ours in _POOLING.items()}
         projected = {"summary_use_proj": True, "summary_activation": activation} if activation else {}
         return {"summary_type": types[config.pooling], **projected}
-    if head == "ForSequenceClassification" and (config.pooling, activation) != ("cls", config.hidden_act):
-        raise UserError(
-            f"Hugging Face RoFormer classifies by the first token, a dense layer and {config.hidden_act}; this model "
-            f"has pooling={config.pooling} and classifier_activation={activation}"
-        )
+    if head == "ForSequenceClassification":
+        is_linear = activation is None and config.hidden_act in _EXACT and 2 * config.num_labels <= config.hidden_size
+        if config.pooling != "cls" or not (is_linear or activation == config.hidden_act):
+            raise UserError(
+                f"Hugging Face RoFormer classifies by the first token, a dense layer and {config.hidden_act}; this "
+                f"model has pooling={config.pooling}, classifier_activation={activation} and {config.num_labels} "
+                "labels; fine-tune with task.pooling=cls"
+            )
     if head == "ForTokenClassification" and activation is not None:
         raise UserError(
             "Hugging Face RoFormer classifies tokens by a linear layer; this model has "
             f"classifier_activation={activation}"
         )
     return {}
+
+
+def _through_dense(config: RoFormerLabConfig, weights: Weights) -> Weights:
+    """Returns a linear classifier as the weights of stock's dense layer, activation and linear layer.
+
+    With f(x) - f(-x) = x, two rows of the dense layer per label, x and -x, hand a logit on. Stock's dropout would fall
+    between them: the logits are equal in evaluation mode.
+    """
+    weight, bias = weights["classifier.weight"], weights["classifier.bias"]
+    labels, unused = len(weight), config.hidden_size - 2 * len(weight)
+    identity = torch.eye(labels, dtype=weight.dtype, device=weight.device)
+    return {
+        **weights,
+        "dense.weight": torch.cat([weight, -weight, weight.new_zeros(unused, config.hidden_size)]),
+        "dense.bias": torch.cat([bias, -bias, bias.new_zeros(unused)]),
+        "classifier.weight": torch.cat([identity, -identity, weight.new_zeros(labels, unused)], dim=1),
+        "classifier.bias": torch.zeros_like(bias),
+    }
