@@ -17,7 +17,7 @@ from roformer.tasks.sequences import SequenceTask
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_LISTED = 10  # labels in a message
+_LISTED, _BRIEF = 10, 40  # labels in a message, and characters of each
 
 
 @TASKS.register("classification")
@@ -54,8 +54,8 @@ class Classification(SequenceTask):
                 there = [names[each] for each in sorted(known)]
                 more = f", and {len(there) - _LISTED:,} more" if len(there) > _LISTED else ""
                 raise UserError(
-                    f"label '{names[label]}' of the {split} split is not in the train split (labels there: "
-                    f"{', '.join(there[:_LISTED])}{more}); change the data or its split, "
+                    f"label '{_brief(names[label])}' of the {split} split is not in the train split (labels there: "
+                    f"{', '.join(map(_brief, there[:_LISTED]))}{more}); change the data or its split, "
                     "or, if splits are drawn, set data.rare_classes=train"
                 )
 
@@ -121,6 +121,11 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     probabilities: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
     return probabilities
+
+
+def _brief(name: str) -> str:
+    """Returns a label on one line: where the column is the wrong one, labels are whole texts."""
+    return " ".join(name[:_BRIEF].split()) + ("..." if len(name) > _BRIEF else "")
 
 
 def _check_names(documents: Mapping[str, int]) -> None:

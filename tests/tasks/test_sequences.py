@@ -172,6 +172,19 @@ def test_the_loss_of_a_model(tiny_runs, request, name, triplets):
     assert model(**inputs).loss.item() == pytest.approx(expected.item() / len(labels), rel=1e-5)
 
 
+def test_labels_that_are_whole_texts_are_named_in_part(make_task, triplets):
+    """Catches pages of text in a message, and several lines, where data.label_column names the wrong column."""
+    rows = [json.loads(line) for line in triplets.read_text().splitlines()]
+    texts = triplets.parent / "texts.jsonl"
+    texts.write_text(
+        "\n".join(json.dumps({"A": row["A"], "B": f"{number}\n" + "x" * 500}) for number, row in enumerate(rows))
+    )
+    with pytest.raises(UserError, match="is not in the train split") as refused:
+        make_task("classification", "data=labeled", f"data.path={texts}", "data.text_column=A", "data.label_column=B")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
 def test_data_of_another_kind_is_refused(make_task, triplets):
     """Catches a traceback for a task on data that it can make nothing of."""
     path = f"data.path={triplets}"
