@@ -126,7 +126,8 @@ def _place_of(key: str, group: str) -> str:
     if choices := [f"{group}={file.stem}" for file in files if file.parent.name == group]:
         return f"; it is a setting of {', '.join(choices)}"
     groups = sorted({f"{file.parent.name}.{key}" for file in files})
-    return f"; did you mean {' or '.join(groups)}?" if groups and not group else ""
+    groups = [key] if group and key in _settings(CONF / "train.yaml") else groups
+    return f"; did you mean {' or '.join(groups)}?" if groups else ""
 
 
 def _renamed(key: str, group: str, siblings: Mapping[str, Any]) -> str:

@@ -49,6 +49,9 @@ def test_help_lists_what_can_be_chosen(commands, script):
     ("override", "message"),
     [
         ("trainer.max_step=3", "trainer has no setting 'max_step'; did you mean 'max_steps'?"),
+        ("trainer.learning_rate=1", "trainer has no setting 'learning_rate'; did you mean optimizer.learning_rate?"),
+        ("optimizer.max_steps=3", "optimizer has no setting 'max_steps'; did you mean trainer.max_steps?"),
+        ("trainer.seed=3", "trainer has no setting 'seed'; did you mean seed?"),
         ("sede=3", "the configuration has no setting 'sede'; did you mean 'seed'?"),
         ("max_steps=3", "the configuration has no setting 'max_steps'; did you mean trainer.max_steps?"),
         ("data=docs", "data has no setting 'path'; it is a setting of data="),
