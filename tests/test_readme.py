@@ -151,7 +151,9 @@ def test_the_commands_of_a_page_compose(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/guide/library.md", "docs/guide/position_layer.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide/library.md", "docs/guide/position_layer.md", "docs/guide/runtimes.md"]
+)
 def test_the_python_of_a_page_runs(tiny_runs, tmp_path, monkeypatch, page):
     """Catches an example that has drifted from the code; each may use the names of those before it."""
     tiny_runs.train(tmp_path / RUN)
