@@ -28,10 +28,6 @@ class Export:
     def __init__(self, given: str) -> None:
         self.folder: Path = find_export(given)
         self.stored = read_settings(self.folder)
-        if self.stored["model_type"] == "roformer":
-            raise UserError(
-                f"{self.folder} is a RoFormer of transformers; train from it first (init_from={self.folder})"
-            )
         run = run_of_export(self.folder)
         self.run: dict[str, Any] | None = run.config if run else None
 

@@ -281,5 +281,8 @@ def read_settings(export: Path) -> Settings:
     """
     stored = read_json(export / "config.json")
     if stored.get("model_type") != RoFormerLabConfig.model_type:
-        raise UserError(f"{export} holds a model of type '{stored.get('model_type')}', not one of this package")
+        raise UserError(
+            f"{export} holds a model of type '{stored.get('model_type')}', not one of this package; train from it "
+            f"first (init_from={export})"
+        )
     return current_model_config(stored)

@@ -303,6 +303,15 @@ def test_a_model_without_labels_is_refused(tiny_runs, trained, tmp_path):
         called(alone, tmp_path / "texts.txt")
 
 
+def test_a_checkpoint_of_others_is_to_be_trained_first(tmp_path):
+    """Catches a refusal without a remedy for the folder that a fine-tuning starts from."""
+    (tmp_path / "config.json").write_text('{"model_type": "roformer"}')
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "texts.txt").write_text("a")
+    with pytest.raises(UserError, match=rf"type 'roformer'.*; train from it first \(init_from={tmp_path}\)$"):
+        called(tmp_path, tmp_path / "texts.txt")
+
+
 def test_the_precision_is_that_of_the_run(run_of, tmp_path, monkeypatch):
     """Catches bf16 for a run in float32, an option that nobody reads, and an export whose precision is not chosen."""
     (tmp_path / "texts.txt").write_text("a")
