@@ -12,6 +12,7 @@ EXTRA_OF = {
     "jinja2": "report",
     "matplotlib": "report",
     "gguf": "gguf",
+    "h5py": "keras",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

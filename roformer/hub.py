@@ -37,7 +37,7 @@ def download(given: str) -> Path:
     match = _NAME.fullmatch(given)
     assert match is not None
     try:
-        for weights in ("*.safetensors", "pytorch_model*.bin"):  # one of the two
+        for weights in ("*.safetensors", "pytorch_model*.bin", "*.weights.h5"):  # one of them
             folder = Path(
                 snapshot_download(match["name"], revision=match["revision"], allow_patterns=[*_SMALL, weights])
             )

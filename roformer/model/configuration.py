@@ -17,7 +17,7 @@ from roformer.registry import check_type, did_you_mean
 from roformer.renamed import current_model_config
 
 Pooling = Literal["cls", "mean", "last"]
-NormType = Literal["layer_norm", "rms_norm"]
+NormType = Literal["layer_norm", "rms_norm", "scaled_rms_norm"]
 LongDocuments = Literal["head", "head_tail", "windows"]
 
 logger = logging.get_logger(__name__)
@@ -71,7 +71,8 @@ class RoFormerLabConfig(PretrainedConfig):
             transformers' RoFormer; None for a linear classifier.
         add_pooler: the body has BERT's pooler as well: a dense layer and ``pooler_activation`` on the first token.
         pooler_activation: ``tanh`` as in BERT, or another activation; RoFormer-Sim has ``linear``.
-        norm_type: ``layer_norm``, or RoFormerV2's ``rms_norm``, which has no weights.
+        norm_type: ``layer_norm``; RoFormerV2's ``rms_norm``, which has no weights; or ``scaled_rms_norm``, which has
+            them, as keras-hub's RoFormerV2.
         use_bias: biases in all layers and in the output; RoFormerV2 has none.
         use_cache: a decoder that is given no labels returns a cache of its keys and values.
 

@@ -21,4 +21,6 @@ def build_norm(config: RoFormerLabConfig, size: int) -> nn.Module:
     """Returns the norm of ``size`` channels that ``config.norm_type`` names."""
     if config.norm_type == "rms_norm":
         return RootMeanSquareNorm(config.layer_norm_eps)
+    if config.norm_type == "scaled_rms_norm":
+        return nn.RMSNorm(size, eps=config.layer_norm_eps)
     return nn.LayerNorm(size, eps=config.layer_norm_eps, bias=config.use_bias)

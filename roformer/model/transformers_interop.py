@@ -23,7 +23,8 @@ class TransformersInterop:
     def from_transformers(  # package only
         cls: type[Model], path_or_model: str | Path | PreTrainedModel, **settings: Any
     ) -> Model:
-        """Reads a RoFormer, RoFormerV2 or BERT: of transformers, of the package ``roformer``, or of TensorFlow.
+        """Reads a RoFormer, RoFormerV2 or BERT: of transformers, the package ``roformer``, TensorFlow or
+        keras-hub.
 
         Any head may be read. One that this model does not have is dropped; one that the checkpoint lacks is drawn
         anew, and a line says so. From files, the model comes in evaluation mode and in the type of its weights; from

@@ -1,6 +1,7 @@
-"""To and from the checkpoints of other programs: transformers' RoFormer and BERT, RoFormerV2, and TensorFlow's.
+"""To and from the checkpoints of other programs: transformers, the package ``roformer``, TensorFlow and keras-hub.
 
-One file knows one format (``roformer``, ``roformer_v2``, ``bert``) or one place of files (``folder``, ``tensorflow``).
+One file knows one format (``roformer``, ``roformer_v2``, ``bert``) or one place of files (``folder``, ``tensorflow``);
+``keras_hub`` knows both.
 """
 
 from transformers import PreTrainedModel

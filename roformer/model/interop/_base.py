@@ -185,7 +185,8 @@ class ForeignFormat(ABC):
         for layer in range(settings["num_hidden_layers"]):
             for kind in _KINDS:
                 names = [f"encoder.layer.{layer}.attention.self.{name}.{kind}" for name in _PROJECTIONS]
-                if all(name in theirs for name in names):
+                shapes = {theirs[name].shape if name in theirs else None for name in names}
+                if len(shapes) == 1 and None not in shapes:
                     joined = torch.cat([theirs.pop(name) for name in names])
                     ours[f"roformer.layers.{layer}.query_key_value.{kind}"] = joined
         left = [name for name in theirs if name.startswith(_THEIR_BODY) and not name.startswith(cls.ignored)]

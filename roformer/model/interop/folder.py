@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from roformer.errors import UserError, one_line
 from roformer.hub import download, is_hub_name
-from roformer.model.interop import tensorflow
+from roformer.model.interop import keras_hub, tensorflow
 from roformer.model.interop._base import Checkpoint, Weights
 
 _PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
@@ -21,7 +21,7 @@ _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})")  # model-00001-of-00003
 
 
 def open_checkpoint(source: str | Path | PreTrainedModel) -> Checkpoint:
-    """Returns a checkpoint of transformers or TensorFlow, its weights still unread.
+    """Returns a checkpoint of transformers, TensorFlow or keras-hub, its weights still unread.
 
     Args:
         source: a folder, a name on the hub (``owner/name@revision``), or a model in memory.
@@ -39,10 +39,13 @@ def open_checkpoint(source: str | Path | PreTrainedModel) -> Checkpoint:
         return tensorflow.open_checkpoint(folder, read_json(folder / tensorflow.CONFIG))
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"no model at '{source}': it has no config.json and no bert_config.json; give a folder of transformers or "
-            "TensorFlow, or a name on the hub"
+            f"no model at '{source}': it has no config.json and no bert_config.json; give a folder of transformers, "
+            "keras-hub or TensorFlow, or a name on the hub"
         )
     stored = read_json(folder / "config.json")
+    if keras_hub.is_preset(stored):
+        task = folder / keras_hub.TASK
+        return keras_hub.open_checkpoint(folder, stored, read_json(task) if task.is_file() else {})
     files = _weight_files(folder)  # now: the weights are read once the corpus has been tokenized
     return Checkpoint(str(source), stored, lambda: _read_weights(files))
 

@@ -13,12 +13,13 @@ from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.interop._base import ForeignFormat, own_modules, same_head
 from roformer.model.interop.bert import Bert
 from roformer.model.interop.folder import open_checkpoint
+from roformer.model.interop.keras_hub import KerasHubRoFormerV2
 from roformer.model.interop.roformer import StockRoFormer
 from roformer.model.interop.roformer_v2 import RoFormerV2
 
 logger = logging.get_logger(__name__)
 
-_FORMATS: tuple[type[ForeignFormat], ...] = (StockRoFormer, RoFormerV2, Bert)
+_FORMATS: tuple[type[ForeignFormat], ...] = (StockRoFormer, RoFormerV2, KerasHubRoFormerV2, Bert)
 _BODY = "roformer."  # how our names of its weights begin in a model with a head
 
 Model = TypeVar("Model", bound=PreTrainedModel)
