@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tokenizers import normalizers
+from tokenizers import normalizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, RoFormerTokenizer
 
 from roformer.data import Source
@@ -23,6 +23,7 @@ NAMED_SPECIAL_TOKENS = dict(
     zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)
 )  # as transformers calls them
 CONTINUED = "##"  # prefix of a token inside a word
+MODEL_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 class TokenizerSource(ABC):
@@ -37,6 +38,15 @@ class TokenizerSource(ABC):
         Raises:
             UserError: if there is no text to train on, or no tokenizer to load.
         """
+
+
+def bert_frame(vocabulary: dict[str, int]) -> processors.TemplateProcessing:
+    """Returns what makes ``[CLS] a [SEP]`` and ``[CLS] a [SEP] b [SEP]`` of texts, as BERT reads them."""
+    return processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
+    )
 
 
 def rebuilt(tokenizer: PreTrainedTokenizerFast, **settings: Any) -> PreTrainedTokenizerFast:

@@ -11,6 +11,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from roformer.data import Source
 from roformer.errors import UserError, one_line
 from roformer.extras import require
+from roformer.tokenizer import _keras_hub
 from roformer.tokenizer._base import TOKENIZERS, TokenizerSource, rebuilt
 
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -23,8 +24,8 @@ class PretrainedTokenizer(TokenizerSource):
     """Loads a tokenizer with ``AutoTokenizer``.
 
     Args:
-        path: a folder that ``save_pretrained`` wrote, one with a ``vocab.txt``, or a name on the hub such as
-            google-bert/bert-base-uncased.
+        path: a folder that ``save_pretrained`` wrote, one with a ``vocab.txt``, a preset of keras-hub, or a name on
+            the hub such as google-bert/bert-base-uncased.
     """
 
     def __init__(self, *, path: str) -> None:
@@ -59,6 +60,8 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
         UserError: if there is none, or rjieba is missing for one of Chinese words.
     """
     try:
+        if _keras_hub.is_preset(Path(path)):
+            return _keras_hub.load_preset(Path(path))
         unnamed = _is_unnamed(Path(path))
         words = unnamed and _has_chinese_words(Path(path) / "vocab.txt")
         kind = RoFormerTokenizer if words else BertTokenizer

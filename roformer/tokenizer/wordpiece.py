@@ -5,12 +5,18 @@ Source: the vocabulary of BERT (Devlin et al. 2019, arXiv:1810.04805, section 3)
 
 from collections.abc import Callable, Iterator
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from roformer.tokenizer._base import CONTINUED, NAMED_SPECIAL_TOKENS, SPECIAL_TOKENS, TOKENIZERS, SpellingTokenizer
-
-_MODEL_INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+from roformer.tokenizer._base import (
+    CONTINUED,
+    MODEL_INPUTS,
+    NAMED_SPECIAL_TOKENS,
+    SPECIAL_TOKENS,
+    TOKENIZERS,
+    SpellingTokenizer,
+    bert_frame,
+)
 
 
 @TOKENIZERS.register("wordpiece")
@@ -38,7 +44,7 @@ class WordPieceTokenizer(SpellingTokenizer):
         trained.train_from_iterator(texts(), trainer)
         return PreTrainedTokenizerFast(  # rebuilt, so that only the five are special
             tokenizer_object=_assemble(normalizer, trained.get_vocab()),
-            model_input_names=_MODEL_INPUTS,
+            model_input_names=MODEL_INPUTS,
             **NAMED_SPECIAL_TOKENS,
         )
 
@@ -50,8 +56,5 @@ def _assemble(normalizer: normalizers.Normalizer, vocabulary: dict[str, int]) ->
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUED)
     if vocabulary:
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-        ids = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=ids
-        )
+        tokenizer.post_processor = bert_frame(vocabulary)
     return tokenizer
