@@ -148,14 +148,14 @@ class TokenClassification(Task):
         """The tag that most training words have."""
         return int(np.bincount(self.answers("train")).argmax())
 
-    def _entities(self, split: str, word_tags: NDArray[np.int64]) -> list[set[Entity]]:
+    def entities_of(self, split: str, word_tags: NDArray[np.int64]) -> list[set[Entity]]:
         """Returns the entities of each document of a split."""
         names, bounds = np.array(self.tags), self.words[split].span_offsets.tolist()
         return [set(entities(names[word_tags[start:stop]].tolist())) for start, stop in pairwise(bounds)]
 
     def found_entities(self, split: str, word_tags: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns the (documents,) numbers of entities that (words,) tags have right, and of all entities."""
-        answers, found = self._entities(split, self.answers(split)), self._entities(split, word_tags)
+        answers, found = self.entities_of(split, self.answers(split)), self.entities_of(split, word_tags)
         right = [len(ours & theirs) for ours, theirs in zip(answers, found, strict=True)]
         return np.array(right), np.array([len(each) for each in answers])
 
@@ -163,7 +163,7 @@ class TokenClassification(Task):
         """Returns precision, recall and F1 of entities that are right in kind, start and end, as in CoNLL-2003, and
         the accuracy of (words,) tags. A tag of no scheme, such as a part of speech, is an entity of one word."""
         right, total = (int(each.sum()) for each in self.found_entities(split, predictions))
-        predicted = sum(map(len, self._entities(split, predictions)))
+        predicted = sum(map(len, self.entities_of(split, predictions)))
         return {
             "f1": 2 * right / max(1, total + predicted),
             "precision": right / max(1, predicted),

@@ -7,6 +7,7 @@ import pytest
 from roformer.evaluation.harness import evaluate, load_run
 from roformer.evaluation.runs import find_runs
 from roformer.sections.downstream_score.measure import AnswerScore, DownstreamScore, EntityScore, Floors
+from roformer.sections.entity_kinds.measure import EntityKinds
 from tests.evaluation.conftest import summary
 from tests.tiny_runs import evaluation
 
@@ -52,11 +53,32 @@ def test_each_task_has_one_measure_of_its_own(runs):
         assert fitting == [MEASURES[found.task]]
 
 
+def test_entities_are_counted_by_kind(runs):
+    """Catches counts of another split, or kinds that do not add up to the score of all."""
+    (found,), _ = find_runs([str(next(run for run in runs if "token_classification" in run.name))])
+    loaded = load_run(found)
+    kinds = EntityKinds(evaluation([])).evaluate(loaded).kinds
+    right, predicted, total = (
+        sum(getattr(each, name) for each in kinds.values()) for name in ("right", "predicted", "total")
+    )
+    scores = loaded.task.evaluate(loaded.model, "test")
+    assert 2 * right / (predicted + total) == scores["test_f1"]
+    assert right / total == scores["test_recall"]
+    tags = {tag[2:] for tag in loaded.task.corpus.tags if tag != "O"}
+    assert len(kinds) > 1
+    assert kinds.keys() <= tags
+
+
 def test_scores_reach_the_page(runs, tmp_path):
     """Catches a report without the new tasks, or one that cannot be drawn."""
     page = evaluate(evaluation(runs, output_dir=str(tmp_path)))
     html, comparison = page.read_text(), json.loads((page.parent / "comparison.json").read_text())
     assert "entity F1" in html
+    (dataset,) = summary(comparison, "entity_kinds")["datasets"].values()
+    assert dataset["encoding"] == "rope"
+    for kind in dataset["kinds"].values():
+        precision, recall, f1 = (kind[name]["mean"] for name in ("precision", "recall", "f1"))
+        assert f1 == pytest.approx(2 * precision * recall / max(precision + recall, 1e-9))
     assert "answer F1" in html
     datasets = summary(comparison, "downstream_score")["datasets"]
     assert {data: found["metric"] for data, found in datasets.items()} == {

@@ -108,7 +108,7 @@ def test_the_scores_are_those_of_seqeval(task, monkeypatch):
     predicted = [["O", "O", "B-MISC", "I-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]
     sides = {"right": right, "predicted": predicted}
     monkeypatch.setattr(task, "answers", lambda _: np.zeros(1))
-    monkeypatch.setattr(task, "_entities", lambda _, side: [set(entities(tags)) for tags in sides[side.item()]])
+    monkeypatch.setattr(task, "entities_of", lambda _, side: [set(entities(tags)) for tags in sides[side.item()]])
     monkeypatch.setattr(task, "answers", lambda _: np.array("right"))
     scores = task.scores("test", np.array("predicted"))
     assert (scores["precision"], scores["recall"], scores["f1"]) == (0.5, 0.5, 0.5)

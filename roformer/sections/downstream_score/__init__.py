@@ -148,8 +148,8 @@ class DownstreamScore(Section[Summary]):
 
 
 def _dataset(records: list[Record[Metrics]], every: Records, floors: dict[str, float]) -> Dataset:
-    trials = _trials(records, every)
-    best = {label: _best_rate(of_rate) for label, of_rate in trials.items()}
+    trials = trials_of(records, every)
+    best = {label: best_rate(of_rate) for label, of_rate in trials.items()}
     scores = {label: {seed: each.score for seed, each in trials[label][rate].items()} for label, rate in best.items()}
     reference, first = scores.get(every.reference), records[0].metrics
     return Dataset(
@@ -182,7 +182,7 @@ def _encoding(rate: float, trials: Trials, difference: Difference | None) -> Enc
     )
 
 
-def _trials(records: list[Record[Metrics]], every: Records) -> dict[str, Trials]:
+def trials_of(records: list[Record[Metrics]], every: Records) -> dict[str, Trials]:
     """Returns label -> learning rate -> seed -> metrics of the runs on one dataset."""
     trials: dict[str, Trials] = defaultdict(lambda: defaultdict(dict))
     for record in sorted(records, key=lambda record: (record.run.learning_rate, record.run.seed)):
@@ -190,7 +190,7 @@ def _trials(records: list[Record[Metrics]], every: Records) -> dict[str, Trials]
     return {label: trials[label] for label in sorted(trials)}
 
 
-def _best_rate(trials: Trials) -> float:
+def best_rate(trials: Trials) -> float:
     """Returns the learning rate that is best on validation, on average over the seeds that all of them have.
 
     Raises:
