@@ -13,7 +13,7 @@ from roformer.errors import UserError, one_line
 
 _OTHER_SEPARATOR = re.compile(r"[;\t|,]")
 _QUOTED = re.compile(r'"(?=.*"".)(?:[^"]|"")*"', re.DOTALL)  # quotes around a field and, doubled, in it
-_QUOTES_ARE_TEXT = "quotes are text in a .tsv; if they enclose fields, name the file .csv and set its delimiter to tab"
+_QUOTES_ARE_TEXT = "quotes are text in a .tsv; if they enclose fields, name the file .csv and set"
 
 
 def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[Row]:
@@ -36,10 +36,11 @@ def read_delimited(path: Path, columns: Columns, form: TextFormat) -> Iterator[R
                 _check_header(path, columns, header, form, quotes=quotes)
             places = [header.index(column) for column in columns if header]
             for row in filter(None, rows):  # a blank line is no row
-                _check_fields(f"{path}, line {rows.line_num}", row, header, quotes=quotes)
+                _check_fields(f"{path}, line {rows.line_num}", row, header, form, quotes=quotes)
                 found = {column: row[place] or None for column, place in zip(columns, places, strict=True)}
                 if not quotes and any(field and _QUOTED.fullmatch(field) for field in found.values()):
-                    raise UserError(f"{path}, line {rows.line_num} has a text in quotes: {_QUOTES_ARE_TEXT}")
+                    problem = f"has a text in quotes: {_QUOTES_ARE_TEXT} {form.prefix}delimiter=tab"
+                    raise UserError(f"{path}, line {rows.line_num} {problem}")
                 yield found
         except csv.Error as error:
             hint = "; in a .csv, write quotes within quotes twice" if "expected after" in str(error) else ""
@@ -57,16 +58,16 @@ def _check_header(path: Path, columns: Sequence[str], header: list[str], form: T
             f"set {form.prefix}delimiter={name}"
         )
     if not quotes and any(f'"{column}"' in header for column in columns):
-        raise UserError(f"{path} has its columns in quotes: {_QUOTES_ARE_TEXT}")
+        raise UserError(f"{path} has its columns in quotes: {_QUOTES_ARE_TEXT} {form.prefix}delimiter=tab")
     check_columns(str(path), columns, header)
 
 
-def _check_fields(where: str, row: list[str], header: list[Any], *, quotes: bool) -> None:
+def _check_fields(where: str, row: list[str], header: list[Any], form: TextFormat, *, quotes: bool) -> None:
     if len(row) == len(header):
         return
     remedy = "add what is missing, an empty field at least"
     if len(row) > len(header):
         remedy = "put texts that contain the separator in double quotes"
     if not quotes:
-        remedy = f"a text has no tab and no line break there, and {_QUOTES_ARE_TEXT}"
+        remedy = f"a text has no tab and no line break there, and {_QUOTES_ARE_TEXT} {form.prefix}delimiter=tab"
     raise UserError(f"{where}: {len(row)} instead of {len(header)} fields; {remedy}")
