@@ -197,8 +197,8 @@ def test_data_of_another_kind_is_refused(make_task, triplets):
     with pytest.raises(UserError, match=r"data\.text_column is empty"):
         make_task("regression", path, "data.text_column=[]", "data.label_column=grade")
     endless = triplets.parent / "endless.jsonl"
-    endless.write_text(triplets.read_text().replace('"grade": 0.3', '"grade": NaN'))
-    with pytest.raises(UserError, match=r"column 'grade' contains nan instead of a label"):
+    endless.write_text(triplets.read_text().replace('"grade": 0.3', '"grade": Infinity'))
+    with pytest.raises(UserError, match=r"column 'grade' contains inf instead of a label"):
         make_task("regression", f"data.path={endless}", "data.text_column=A", "data.label_column=grade")
     with pytest.raises(UserError, match=r"regression needs numeric labels, and 'B' is none"):
         make_task("regression", path, "data.text_column=A")
