@@ -6,7 +6,7 @@ from collections.abc import Mapping
 _BEGINS = re.compile(r"(?:split=)?(train|validation|valid|val|dev|test)(?:ing)?(?![a-z])", re.IGNORECASE)
 _HOLDS = re.compile(r"(?<![a-z])(train|validation|valid|val|dev|test|evaluation|eval)(?:ing)?(?![a-z])", re.IGNORECASE)
 _MEANS = re.compile(
-    r"(train|valid|validat|val|dev|devel|develop|test|eval|evaluat|heldout|holdout)(ing|ion|e|ment|set|data|split)?",
+    r"(train|valid|validat|val|dev|devel|develop|development|test|eval|evaluat|heldout|holdout)(ing|ion|e|set|data|split)?",
     re.IGNORECASE,
 )
 _WORD_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")  # of "trainData", too
