@@ -26,6 +26,7 @@ _USES = {
     "RoFormerForQuestionAnswering": ("question-answering", "AutoModelForQuestionAnswering"),
 }
 """Model -> task on the hub, and Auto class."""
+_OTHER_USE = "feature-extraction", "AutoModel"  # of a new task with a model of its own
 
 _TEXT = """
 # {name}
@@ -70,7 +71,7 @@ errors, for bias, or for texts of its training data that it repeats.
 def model_card(trainer: "Trainer") -> str:
     """Returns the card of the model that a run exports, from the run's own records."""
     lines, task = trainer.folder.metrics(), trainer.task
-    pipeline_tag, auto_class = _USES[task.model_class.__name__]
+    pipeline_tag, auto_class = _USES.get(task.model_class.__name__, _OTHER_USE)
     results = _results(trainer, lines)
     text = _TEXT.format(
         name=trainer.folder.path.name,
