@@ -24,7 +24,7 @@ def assert_same_training(run, other):
 
 def test_the_first_line_is_that_of_the_initial_weights(tiny_runs, finished, tmp_path, capsys):
     """Catches a curve that begins after so many steps, and so never shows where init_from stood."""
-    run = tiny_runs.train(tmp_path / "run", f"init_from={finished}", START)
+    run = tiny_runs.train(tmp_path / "run", f"init_from={finished}", START, "trainer.keep_checkpoints=3")
     first = metrics(run)[0]
     assert (first["step"], first["tokens"]) == (0, 0)
     assert first["validation_loss"] == pytest.approx(metrics(finished)[-1]["validation_loss"], abs=1e-5)
