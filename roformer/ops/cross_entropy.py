@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 IGNORE_INDEX = -100  # the label that counts for nothing, as everywhere in PyTorch
 # logits that are in float32 at a time
-_CHUNK_ON_CPU = 1 << 20  # they stay in the cache of a CPU
+_CHUNK_ON_CPU = 1 << 18  # 1 MiB: they stay in the cache of a core
 _CHUNK_ON_ACCELERATOR = 1 << 26  # 256 MB, in few kernels; not measured
 
 
@@ -50,36 +50,43 @@ def token_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 class _SummedCrossEntropy(torch.autograd.Function):
     """log sum exp - logit of the label, some rows at a time; the gradient is the softmax less one at the label. With
-    smoothing, that logit and that one are shared with all others."""
+    smoothing, that logit and that one are shared with all others.
+
+    The forward pass writes the gradient as well: its exponentials are the costly part, and the logits, of which only
+    the gradient is kept, can go."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        counted = labels != IGNORE_INDEX
-        normalizers = torch.cat([part.logsumexp(dim=-1) for part in _in_float32(logits)])
-        chosen = logits.gather(-1, labels.where(counted, 0)[:, None]).squeeze(-1)
-        if smoothing:
-            means = torch.cat([part.mean(dim=-1) for part in _in_float32(logits)])
-            chosen = torch.lerp(chosen.to(means), means, smoothing)
-        ctx.smoothing = smoothing
-        ctx.save_for_backward(logits, labels, counted, normalizers)
-        return ((normalizers - chosen) * counted).sum()
+        counted = (labels != IGNORE_INDEX)[:, None]
+        rows, losses = _rows(logits), []
+        targets = labels[:, None].where(counted, 0).split(rows)
+        grad_logits = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
+        grad_parts = [None] * len(targets) if grad_logits is None else grad_logits.split(rows)
+        parts = zip(_in_float32(logits), targets, counted.split(rows), grad_parts, strict=True)
+        for part, target, counts, grad_part in parts:
+            chosen = part.gather(-1, target)
+            if smoothing:
+                chosen = torch.lerp(chosen, part.mean(dim=-1, keepdim=True), smoothing)
+            if grad_part is None:
+                losses.append((part.logsumexp(dim=-1, keepdim=True) - chosen) * counts)
+                continue
+            largest = part.amax(dim=-1, keepdim=True)
+            grad = (part - largest).exp_()
+            total = grad.sum(dim=-1, keepdim=True)
+            losses.append((largest + total.log() - chosen) * counts)
+            grad.mul_(counts / total).scatter_add_(-1, target, (smoothing - 1) * counts.to(grad.dtype))
+            if smoothing:
+                grad -= smoothing / logits.shape[-1] * counts
+            grad_part.copy_(grad)
+        if grad_logits is not None:
+            ctx.save_for_backward(grad_logits)
+        return torch.cat(losses).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor, None, None]:
-        logits, labels, counted, normalizers = ctx.saved_tensors
-        factors = grad_total * counted
-        grad_logits, start = torch.empty_like(logits), 0
-        for part in _in_float32(logits):
-            rows = slice(start, start + len(part))
-            probabilities = (part - normalizers[rows, None]).exp_()
-            ones = torch.full_like(probabilities[:, :1], 1 - ctx.smoothing)
-            probabilities.scatter_add_(-1, labels[rows].where(counted[rows], 0)[:, None], -ones)
-            if ctx.smoothing:
-                probabilities -= ctx.smoothing / logits.shape[-1]
-            torch.mul(probabilities, factors[rows, None], out=grad_logits[rows])
-            start += len(part)
-        return grad_logits, None, None
+        (grad_logits,) = ctx.saved_tensors
+        return grad_logits * grad_total, None, None  # a number alone: it is not rounded to the dtype of the logits
 
 
 def _in_float32(logits: Tensor) -> Any:

@@ -54,6 +54,33 @@ def test_large_logits_do_not_overflow(labels):
     assert logits.grad.isfinite().all()
 
 
+class Exponentials(TorchDispatchMode):
+    """Counts the numbers of which an exponential is taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket._qualified_op_name.split("::")[1] in ("exp", "exp_", "logsumexp"):
+            self.count += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+def test_exponentials_are_taken_once(labels):
+    """Catches a backward pass that computes the softmax again: the exponentials are the costly part of a loss."""
+    with Exponentials() as exponentials:
+        mean_loss(draw(torch.bfloat16).requires_grad_(), labels, None).backward()
+    assert exponentials.count == N * V
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_no_labels(learns):
+    """Catches parts that do not fit each other where a batch has no predicted token."""
+    logits = torch.zeros(0, V, requires_grad=learns)
+    assert mean_loss(logits, torch.zeros(0, dtype=torch.long), 1).item() == 0
+
+
 class Float32Sizes(TorchDispatchMode):
     """Notes of every result in float32 how many numbers it has."""
 
