@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from roformer.attention._base import ATTENTION_BACKENDS
 from roformer.attention._softmax import SoftmaxAttention
@@ -15,6 +16,7 @@ from roformer.ops.dropout import draw_kept, survivor_scale
 from roformer.position import ModelShape
 
 _SHORT = 1024  # up to this length all weights are kept: computing them again would cost more than it saves
+_KERNEL = 256  # from this length on PyTorch's kernel is the faster one in a plain forward pass
 _BLOCK_SCORES = 1 << 21  # scores in a block: 4 MiB in bfloat16
 
 Block = tuple[int, slice, slice, slice]
@@ -27,7 +29,7 @@ class BlockedAttention(SoftmaxAttention):
 
     The backward pass computes them again, as FlashAttention does (Dao et al. 2022, arXiv:2205.14135), but with plain
     matrix products over whole rows of keys: on CPUs these run several times as fast as PyTorch's own flash kernel in
-    bfloat16. On other devices, whose kernels are better, ``sdpa`` does the work.
+    bfloat16. Forward passes without dropout, mask or bias are that kernel's; so is all work on other devices.
     """
 
     def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
@@ -39,13 +41,26 @@ class BlockedAttention(SoftmaxAttention):
     ) -> tuple[Tensor, Tensor | None]:
         if query.device.type != "cpu":
             return self.sdpa.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=causal)
-        if torch.compiler.is_compiling() or key.shape[2] <= _SHORT:  # a graph would unroll the blocks
-            return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)[0], None
         dropout = self.dropout.p if self.training else 0.0
+        if torch.compiler.is_compiling():  # a graph would unroll the blocks
+            return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)[0], None
+        learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+        if not learns and _suits_kernel(query, key, mask, bias, dropout, causal):
+            return self.sdpa.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=causal)
+        if key.shape[2] <= _SHORT:
+            return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)[0], None
         output: Tensor = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
             query, key, value, mask, bias, dropout, causal
         )
         return output, None
+
+
+def _suits_kernel(
+    query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor | None, dropout: float, causal: bool
+) -> bool:
+    """Whether PyTorch's kernel for CPUs, which knows no dropout and is slow with a mask, computes this faster."""
+    whole = not causal or query.shape == key.shape  # its causal mask begins at the first key
+    return key.shape[2] >= _KERNEL and mask is None and bias is None and not dropout and whole
 
 
 class _BlockedAttention(torch.autograd.Function):
@@ -62,16 +77,18 @@ class _BlockedAttention(torch.autograd.Function):
         dropout: float,
         causal: bool,
     ) -> Tensor:
-        query = query * query.shape[-1] ** -0.5
         key, value = key.contiguous(), value.contiguous()
-        ctx.save_for_backward(query, key, value, mask, bias)
+        scaled = query * query.shape[-1] ** -0.5
+        ctx.save_for_backward(scaled, key, value, mask, bias)
         ctx.dropout, ctx.causal = dropout, causal
-        blocks = list(_blocks(query, key, causal))
+        blocks = list(_blocks(scaled, key, causal))
         ctx.seeds = torch.randint(2**32, (len(blocks),)).tolist() if dropout else [0] * len(blocks)
-        output = torch.empty_like(query)
         with torch.autocast(query.device.type, enabled=False):
+            if _suits_kernel(query, key, mask, bias, dropout, causal):
+                return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+            output = torch.empty_like(scaled)
             for seed, block in zip(ctx.seeds, blocks, strict=True):
-                weights = _weights(query, key, mask, bias, causal, block)
+                weights = _weights(scaled, key, mask, bias, causal, block)
                 batch, heads, rows, keys = block
                 if dropout:
                     weights = weights.where(_kept(weights, dropout, seed), 0)
