@@ -5,6 +5,7 @@ Shapes: B batch, H heads, L length, Q queries, D head size. Packed: B = 1 and L 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -36,7 +37,7 @@ class AttentionInputs:
         state: what its ``prepare`` returned, for all L tokens.
         layout: which tokens attend to which.
         layer: number of the layer, from 0.
-        query_mask: (B, L), True for the N tokens whose output is needed; None for all.
+        query_indices: (N,) rising places, in all B * Q tokens, of those whose output is needed; None for all.
         output_attentions: whether the weights are needed; softmax attention then runs eagerly.
         paged_keys: cache of the keys and values of earlier tokens, which need not stand in a row.
     """
@@ -48,7 +49,7 @@ class AttentionInputs:
     state: PositionState
     layout: SequenceLayout
     layer: int
-    query_mask: Tensor | None = None
+    query_indices: Tensor | None = None
     output_attentions: bool = False
     paged_keys: PagedKeys | None = None
 
@@ -57,25 +58,36 @@ class AttentionInputs:
         """The part of the state that belongs to the queries, the last tokens."""
         return tuple(each[:, :, -self.query.shape[2] :] for each in self.state)
 
+    def needed(self, output: Tensor) -> Tensor:
+        """Returns the (N, *) rows of (B, Q, *) whose output is needed, or all of it."""
+        return output if self.query_indices is None else output.flatten(0, 1)[self.query_indices]
+
     def runs(self) -> list["AttentionInputs"]:
         """Cuts packed documents into batches of neighbors of one length, (documents, H, length, D)."""
         runs = self.layout.runs()
         sizes = [documents * length for documents, length in runs]
         # split, not slices: the gradient of each slice would be as large as the whole
         parts = (x.split(sizes, dim=2) for x in (self.query, self.key, self.value, *self.state))
-        masks = [None] * len(runs) if self.query_mask is None else self.query_mask[0].split(sizes)
         layout = SequenceLayout(causal=self.layout.causal)
         cut = []
-        for (documents, length), query_mask, *run in zip(runs, masks, *parts, strict=True):
+        for (documents, length), query_indices, *run in zip(runs, self._query_indices(sizes), *parts, strict=True):
             # a single document is a view that products take as it is
             q, k, v, *state = (x.unflatten(2, (documents, length)).squeeze(0).transpose(0, 1) for x in run)
             if documents > 1:
                 q, k, v = (x.contiguous() for x in (q, k, v))
-            query_mask = None if query_mask is None else query_mask.unflatten(0, (documents, length))
             cut.append(
-                replace(self, query=q, key=k, value=v, state=tuple(state), layout=layout, query_mask=query_mask)
+                replace(self, query=q, key=k, value=v, state=tuple(state), layout=layout, query_indices=query_indices)
             )
         return cut
+
+    def _query_indices(self, sizes: list[int]) -> list[Tensor | None]:
+        """Returns for each run of packed documents, of so many tokens, the needed ones from its own beginning."""
+        if self.query_indices is None:
+            return [None] * len(sizes)
+        stops = list(accumulate(sizes))
+        places = torch.searchsorted(self.query_indices, torch.tensor(stops[:-1])).tolist()
+        parts = self.query_indices.tensor_split(places)
+        return [part - start for part, start in zip(parts, [0, *stops[:-1]], strict=True)]
 
 
 class AttentionBackend(nn.Module, ABC):
@@ -139,19 +151,26 @@ class AttentionBackend(nn.Module, ABC):
         """Attends, and concatenates the heads.
 
         Returns:
-            (B, Q, H D), or (N, H D) with ``query_mask``; and the weights (B, H, Q, L), or None for packed sequences,
-            with ``query_mask``, and for backends that have none.
+            (B, Q, H D), or (N, H D) with ``query_indices``; and the weights (B, H, Q, L), or None for packed
+            sequences, with ``query_indices``, and for backends that have none.
         """
         inputs = self.rotate_inputs(inputs)
         if inputs.paged_keys is not None:
             key, value = inputs.paged_keys.update(inputs.key, inputs.value, inputs.layer)
             inputs = replace(inputs, key=key, value=value)
-        if inputs.layout.lengths is None:
+        if inputs.layout.cu_seqlens is None:
             return self.attend(inputs)
-        outputs = [self.attend(run)[0] for run in inputs.runs()]
-        if inputs.query_mask is not None:
-            return torch.cat(outputs), None
-        return torch.cat([output.flatten(0, 1) for output in outputs])[None], None
+        return self.attend_packed(inputs), None
+
+    def attend_packed(self, inputs: AttentionInputs) -> Tensor:
+        """Attends within each document of (1, H, T, D) that ``rotate_inputs`` returned; returns what ``forward`` does.
+
+        By default one run of documents of one length after the other, which is the fastest way on a CPU.
+        """
+        if inputs.query_indices is not None and inputs.query.device.type == "cpu":
+            return torch.cat([self.attend(run)[0] for run in inputs.runs()])
+        runs = replace(inputs, query_indices=None).runs()
+        return inputs.needed(torch.cat([self.attend(run)[0].flatten(0, 1) for run in runs])[None])
 
 
 ATTENTION_BACKENDS: Registry[AttentionBackend] = Registry("attention backend", old_names=ATTENTION_NAMES)

@@ -49,8 +49,9 @@ class SoftmaxAttention(AttentionBackend):
         position, query, mask = inputs.position, _scaled(inputs), inputs.layout.mask
         bias = position.score_bias(inputs.query, inputs.key, inputs.state, layer=inputs.layer)
         needs_weights = position.adds_to_values or inputs.output_attentions
-        all_queries = needs_weights or torch.compiler.is_compiling()  # a graph's shapes cannot depend on the mask
-        if inputs.query_mask is None or all_queries:
+        # a subset's shapes depend on where the queries are, which on an accelerator the host would wait for
+        all_queries = needs_weights or query.device.type != "cpu" or torch.compiler.is_compiling()
+        if inputs.query_indices is None or all_queries:
             kernel = self.eager_attention if needs_weights else self.scaled_dot_product
             output, weights = kernel(
                 query, inputs.key, inputs.value, bias=bias, mask=mask, causal=inputs.layout.causal
@@ -58,10 +59,10 @@ class SoftmaxAttention(AttentionBackend):
             if position.adds_to_values and weights is not None:
                 output = output + position.value_bias(weights, inputs.state, layer=inputs.layer)
             output = output.transpose(1, 2).flatten(2)
-            return (output, weights) if inputs.query_mask is None else (output[inputs.query_mask], None)
+            return inputs.needed(output), weights if inputs.query_indices is None else None
         if inputs.layout.causal:
             mask = with_causal_mask(mask, query, inputs.key)
-        subset = QuerySubset.of(inputs.query_mask)
+        subset = QuerySubset.of(inputs.query_indices, query.shape[0], query.shape[2])
         output, _ = self.scaled_dot_product(
             subset.gather(query),
             inputs.key,
@@ -70,7 +71,7 @@ class SoftmaxAttention(AttentionBackend):
             mask=None if mask is None else subset.gather_mask(mask),
             causal=False,
         )
-        return output.transpose(1, 2).flatten(2)[subset.valid], None
+        return subset.needed(output), None
 
 
 def _scaled(inputs: AttentionInputs) -> Tensor:

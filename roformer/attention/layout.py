@@ -3,8 +3,10 @@
 Shapes: B batch, H heads, L length, Q queries, T tokens of a packed batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +22,17 @@ class SequenceLayout:
 
     Attributes:
         mask: boolean, broadcastable to (B, H, Q, L); True where the query (row) may attend to the key (column).
-        lengths: tokens in each packed document, in order.
+        cu_seqlens: (documents + 1,) int32, cumulative lengths of packed documents; some may be empty.
+        lengths: tokens in each of them, in order, as Python knows them.
         causal: within these limits, no token attends to a later one.
+        block_mask: the same as a ``BlockMask`` of FlexAttention, where the backend has arranged one.
     """
 
     mask: Tensor | None = None
-    lengths: tuple[int, ...] | None = None
+    cu_seqlens: Tensor | None = None
+    lengths: tuple[int, ...] = ()
     causal: bool = False
+    block_mask: Any = None
 
     @classmethod
     def padded(
@@ -61,26 +67,40 @@ class SequenceLayout:
         return cls(mask=mask[:, None] if dimensions == 3 else mask)
 
     @classmethod
-    def packed(cls, cu_seqlens: Tensor, total: int, *, causal: bool = False) -> "SequenceLayout":
+    def packed(
+        cls, cu_seqlens: Tensor, total: int, *, causal: bool = False, lengths: Sequence[int] | None = None
+    ) -> "SequenceLayout":
         """From (documents + 1,) cumulative lengths that start at 0 and end at ``total`` tokens.
 
         Under ``torch.compile`` Python does not know the lengths; a (T, T) mask takes their place.
 
+        Args:
+            cu_seqlens: on any device.
+            total: T.
+            causal: no token attends to a later one.
+            lengths: of the documents, 0 for an empty one; without them the host waits for those on the device.
+
         Raises:
-            UserError: if the cumulative lengths do not fit the tokens.
+            UserError: if the lengths do not fit the tokens.
         """
         if torch.compiler.is_compiling():
             documents = document_ids(cu_seqlens, total)
             return cls(mask=(documents[:, None] == documents[None, :])[None, None], causal=causal)
-        bounds = cu_seqlens.tolist()
-        lengths = tuple(stop - start for start, stop in pairwise(bounds))
-        if not lengths or bounds[0] != 0 or bounds[-1] != total or min(lengths) < 1:
-            raise UserError(f"cu_seqlens must rise from 0 to the number of tokens {total}, got {bounds[:4]} ...")
-        return cls(lengths=lengths, causal=causal)
+        if lengths is None:
+            bounds = cu_seqlens.tolist()
+            lengths = tuple(stop - start for start, stop in pairwise(bounds))
+            if not lengths or bounds[0] != 0 or bounds[-1] != total or min(lengths) < 1:
+                raise UserError(f"cu_seqlens must rise from 0 to the number of tokens {total}, got {bounds[:4]} ...")
+        elif len(lengths) != len(cu_seqlens) - 1 or sum(lengths) != total or min(lengths) < 0:
+            raise UserError(
+                f"document_lengths must be those of the {len(cu_seqlens) - 1} documents of cu_seqlens and add up to "
+                f"the number of tokens {total}, got {len(lengths)} that add up to {sum(lengths)}"
+            )
+        return cls(cu_seqlens=cu_seqlens.int(), lengths=tuple(lengths), causal=causal)
 
     def runs(self) -> list[tuple[int, int]]:
-        """Returns (documents, tokens each) for every run of packed documents of one length."""
-        return [(len(list(group)), length) for length, group in groupby(self.lengths or ())]
+        """Returns (documents, tokens each) for every run of packed documents of one length, without empty ones."""
+        return [(len(list(group)), length) for length, group in groupby(filter(None, self.lengths))]
 
 
 def _visible(attention_mask: Tensor) -> Tensor:

@@ -94,8 +94,7 @@ class LinearAttention(AttentionBackend):
             tiny = torch.finfo(precise).tiny
             # where all weights are 0, only the center would remain, and in a causal model leak later tokens
             output = numerator / denominator.clamp(min=tiny) + center * (denominator > tiny)
-        output = output.to(dtype).transpose(1, 2).flatten(2)
-        return output if inputs.query_mask is None else output[inputs.query_mask], None
+        return inputs.needed(output.to(dtype).transpose(1, 2).flatten(2)), None
 
 
 def _sums(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:

@@ -3,6 +3,7 @@
 Shapes: B batch, L length, P cached tokens, T tokens of a packed batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +22,13 @@ class Arrangement:
         layout: which of them see each other.
         position_ids: (B or 1, P + L), of the cached tokens and of these.
         cu_seqlens: (documents + 1,) cumulative lengths of packed documents; None for padded sequences.
+        counted: tokens in each row or packed document, where the positions in all of them are 0, 1, 2 ...; else None.
     """
 
     layout: SequenceLayout
     position_ids: Tensor
     cu_seqlens: Tensor | None = None
+    counted: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -35,6 +38,7 @@ class Arrangement:
         attention_mask: Tensor | None,
         position_ids: Tensor | None,
         cu_seqlens: Tensor | None,
+        document_lengths: Sequence[int] | None,
         causal: bool,
         past: int,
         paged: bool = False,
@@ -60,17 +64,22 @@ class Arrangement:
                 raise UserError(
                     f"packed input is (1, T) with cu_seqlens and no attention_mask; got a batch of {batch}"
                 )
-            layout = SequenceLayout.packed(cu_seqlens, length, causal=causal)
+            layout = SequenceLayout.packed(cu_seqlens, length, causal=causal, lengths=document_lengths)
+        elif document_lengths is not None:
+            raise UserError("document_lengths are of packed documents; give cu_seqlens as well")
         else:
             keys = None if paged else past + length
             layout = SequenceLayout.padded(attention_mask, (batch, length, keys), causal=causal)
+        counted = None
         if position_ids is None:
             position_ids = _count(inputs, attention_mask, cu_seqlens, past)
+            if attention_mask is None and not past:
+                counted = (length,) * batch if cu_seqlens is None else layout.lengths or None
         elif past:
             # nothing attends to the padding before the text: any position that every table has will do
             before = (position_ids[:, :1] - torch.arange(past, 0, -1, device=inputs.device)).clamp(min=0)
             position_ids = torch.cat((before, position_ids), dim=1)
-        return cls(layout, position_ids, cu_seqlens)
+        return cls(layout, position_ids, cu_seqlens, counted)
 
 
 def _check_positions(position_ids: Tensor, batch: int, length: int) -> None:
@@ -110,6 +119,7 @@ def _count(inputs: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | N
         return tokens - cu_seqlens[document_ids(cu_seqlens, length)]
     if attention_mask is not None and attention_mask.dim() == 2:
         padding = attention_mask.long().argmax(dim=1, keepdim=True)  # on the left
-        if torch.compiler.is_compiling() or bool(padding.any()):
+        # on a CPU one row of positions serves all where it can; elsewhere the host would wait for the answer
+        if torch.compiler.is_compiling() or inputs.device.type != "cpu" or bool(padding.any()):
             tokens = (tokens - padding).clamp(min=0)
     return tokens

@@ -44,6 +44,7 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         sparse_prediction: bool | None = None,
+        query_indices: Tensor | None = None,
         num_items_in_batch: int | Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
@@ -57,13 +58,14 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
             logits_to_keep: compute the logits of so many last tokens only, 0 for all, or of these places.
             sparse_prediction: compute logits only of tokens that have a label, (N, V), from the tokens before them. By
                 default so in training with labels.
+            query_indices: (N,) places of the tokens before them; as in ``RoFormerForMaskedLM.forward``.
             num_items_in_batch: as in ``RoFormerForMaskedLM.forward``.
 
         Returns:
             loss in nats per predicted token (if there are labels), logits, and the cache if there is one.
         """
         next_tokens = None if labels is None else F.pad(labels[:, 1:], (0, 1), value=IGNORE_INDEX)
-        predicted = predicted_tokens(self, next_tokens, sparse_prediction)
+        predicted = predicted_tokens(self, next_tokens, sparse_prediction, query_indices)
         if use_cache is None:
             packed = cu_seqlens is not None or kwargs.get("cu_seq_lens_q") is not None
             use_cache = self.config.use_cache and labels is None and not packed
@@ -91,7 +93,7 @@ class RoFormerForCausalLM(RoFormerLanguageModel, GenerationMixin):
         """Computes logits of the ``predicted`` tokens, of the last ones or of all, and the loss against (B, L)."""
         hidden_states, loss = outputs.last_hidden_state, None
         if predicted is not None and next_tokens is not None:
-            hidden_states, next_tokens = hidden_states[predicted], next_tokens[predicted]
+            hidden_states, next_tokens = hidden_states.flatten(0, 1)[predicted], next_tokens.flatten()[predicted]
         elif isinstance(logits_to_keep, Tensor):
             hidden_states = hidden_states[:, logits_to_keep]
         elif logits_to_keep and next_tokens is None:

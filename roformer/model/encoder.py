@@ -3,27 +3,26 @@
 Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embedding size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from transformers.utils.generic import can_return_tuple
 
-from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, PagedKeys, SequenceLayout
+from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SequenceLayout
 from roformer.errors import UserError
 from roformer.model.arrangement import Arrangement
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.layers import RoFormerEmbeddings, RoFormerLayer
 from roformer.model.paged_cache import PagedCache
-from roformer.model.pooling import pool
+from roformer.model.pooling import RoFormerPooler
 from roformer.model.transformers_interop import TransformersInterop
-from roformer.position import POSITION_ENCODINGS, PositionEncoding, PositionState
+from roformer.position import POSITION_ENCODINGS, PositionEncoding
 
 
 class RoFormerPreTrainedModel(TransformersInterop, PreTrainedModel):
@@ -64,19 +63,6 @@ class RoFormerPreTrainedModel(TransformersInterop, PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, AttentionBackend):
             module.reset_buffers()
-
-
-class RoFormerPooler(nn.Module):
-    """BERT's pooler: a dense layer and an activation (``config.pooler_activation``) on the first token."""
-
-    def __init__(self, config: RoFormerLabConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
-        self.activation = ACT2FN[config.pooler_activation]
-
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
-        """Maps (B, L, C) to (B, C), and packed documents (1, T, C) to (documents, C)."""
-        return self.activation(self.dense(pool(hidden_states, "cls", attention_mask, cu_seqlens)))
 
 
 class RoFormerModel(RoFormerPreTrainedModel):
@@ -142,12 +128,13 @@ class RoFormerModel(RoFormerPreTrainedModel):
         cu_seqlens: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        query_mask: Tensor | None = None,
+        query_indices: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         is_causal: bool | None = None,
+        document_lengths: Sequence[int] | None = None,
         cu_seq_lens_q: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPoolingAndCrossAttentions:
@@ -164,17 +151,19 @@ class RoFormerModel(RoFormerPreTrainedModel):
             cu_seqlens: (documents + 1,) cumulative lengths of packed documents, which do not attend to each other.
             output_attentions: return the weights of each layer; needs softmax attention, which then runs eagerly.
             output_hidden_states: return the embeddings and the output of each layer.
-            query_mask: (B, L), True for N tokens: the last layer computes the output of these only, (N, C).
+            query_indices: (N,) rising places in all B * L tokens: the last layer computes the output of these only.
             past_key_values: cache of the P tokens before these, which are added to it. Only in a decoder.
             use_cache: in a decoder, return a cache if none was given.
             encoder_hidden_states: (B, S, C) output of an encoder; needed with ``config.add_cross_attention``.
             encoder_attention_mask: (B, S), 0 at the encoder's padding.
             is_causal: whether tokens see no later ones; ``config.is_decoder`` by default.
+            document_lengths: those of the packed documents, 0 for an empty one, as Python knows them: without them the
+                host waits for ``cu_seqlens`` on the device.
             cu_seq_lens_q: ``cu_seqlens`` by transformers' name.
             kwargs: what else transformers gives to a model, as its cache of continuous batching.
 
         Returns:
-            last_hidden_state (B, L, C), or (N, C) with ``query_mask``; with ``config.add_pooler`` pooler_output
+            last_hidden_state (B, L, C), or (N, C) with ``query_indices``; with ``config.add_pooler`` pooler_output
             (B, C); and what else was asked for.
 
         Raises:
@@ -186,63 +175,53 @@ class RoFormerModel(RoFormerPreTrainedModel):
         inputs_embeds = self._embed_inputs(input_ids, inputs_embeds)
         if use_cache and self.config.is_decoder and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-        past = self._check_inputs(inputs_embeds, query_mask, encoder_hidden_states, past_key_values, cu_seqlens)
+        past = self._check_inputs(query_indices, encoder_hidden_states, past_key_values, cu_seqlens)
         arrangement = Arrangement.of(
-            inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            cu_seqlens=cu_seqlens,
-            causal=given_or(is_causal, self.config.is_decoder),
-            past=past,
+            inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, cu_seqlens=cu_seqlens,
+            document_lengths=document_lengths, causal=given_or(is_causal, self.config.is_decoder), past=past,
             paged=paged_keys is not None,
-        )
-        position_ids = self.position.map_positions(arrangement.position_ids)
-        outputs = self._run_layers(
-            self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:]),
-            output_attentions=given_or(output_attentions, self.config.output_attentions),
-            output_hidden_states=given_or(output_hidden_states, self.config.output_hidden_states),
-            query_mask=query_mask,
-            state=self.position.prepare(position_ids),
-            layout=arrangement.layout,
-            past_key_values=past_key_values,
-            paged_keys=paged_keys,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_layout=SequenceLayout.padded(encoder_attention_mask),
-        )
-        if self.pooler is not None and query_mask is None:
+        )  # fmt: skip
+        with self.position.counting(arrangement.counted):
+            position_ids = self.position.map_positions(arrangement.position_ids)
+            outputs = self._run_layers(
+                self.embeddings(inputs_embeds, token_type_ids, self.position, position_ids[:, past:]),
+                query_indices,
+                output_attentions=given_or(output_attentions, self.config.output_attentions),
+                output_hidden_states=given_or(output_hidden_states, self.config.output_hidden_states),
+                position=self.position,
+                state=self.position.prepare(position_ids),
+                layout=arrangement.layout,
+                past_key_values=past_key_values,
+                paged_keys=paged_keys,
+                encoder_hidden_states=encoder_hidden_states,
+                encoder_layout=SequenceLayout.padded(encoder_attention_mask),
+            )
+        if self.pooler is not None and query_indices is None:
             outputs.pooler_output = self.pooler(outputs.last_hidden_state, attention_mask, arrangement.cu_seqlens)
         return outputs
 
     def _run_layers(
         self,
         hidden_states: Tensor,
+        query_indices: Tensor | None,
         *,
         output_attentions: bool,
         output_hidden_states: bool,
-        state: PositionState,
-        layout: SequenceLayout,
-        query_mask: Tensor | None,
-        past_key_values: Cache | None,
-        paged_keys: PagedKeys | None,
-        encoder_hidden_states: Tensor | None,
-        encoder_layout: SequenceLayout,
+        **shared: Any,
     ) -> BaseModelOutputWithPoolingAndCrossAttentions:
+        """Runs the layers; ``shared`` are the arguments that each of them gets."""
         all_hidden_states, all_attentions, all_cross_attentions = [hidden_states], [], []
         for number, layer in enumerate(self.layers, start=1):
             hidden_states, weights, cross_weights = layer(
                 hidden_states,
-                position=self.position,
-                state=state,
-                layout=layout,
-                query_mask=query_mask if number == len(self.layers) else None,
-                past_key_values=past_key_values,
-                paged_keys=paged_keys,
-                encoder_hidden_states=encoder_hidden_states,
-                encoder_layout=encoder_layout,
+                query_indices=query_indices if number == len(self.layers) else None,
                 output_attentions=output_attentions,
+                **shared,
             )
             if output_attentions and weights is None:
-                raise UserError("output_attentions needs softmax attention, padded, not packed, input, no query_mask")
+                raise UserError(
+                    "output_attentions needs softmax attention, padded, not packed, input, and no query_indices"
+                )
             if output_attentions:
                 all_attentions.append(weights)
             if output_attentions and cross_weights is not None:
@@ -251,7 +230,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 all_hidden_states.append(hidden_states)
         return BaseModelOutputWithPoolingAndCrossAttentions(
             last_hidden_state=hidden_states,
-            past_key_values=past_key_values,
+            past_key_values=shared["past_key_values"],
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
             cross_attentions=tuple(all_cross_attentions) or None,
@@ -267,25 +246,24 @@ class RoFormerModel(RoFormerPreTrainedModel):
 
     def _check_inputs(
         self,
-        inputs: Tensor,
-        query_mask: Tensor | None,
+        query_indices: Tensor | None,
         encoder_hidden_states: Tensor | None,
         past_key_values: Cache | None,
         cu_seqlens: Tensor | None,
     ) -> int:
         """Returns the number of cached tokens."""
-        if query_mask is not None and (query_mask.shape != inputs.shape[:2] or query_mask.dtype != torch.bool):
+        if query_indices is not None and (query_indices.dim() != 1 or query_indices.dtype == torch.bool):
             raise UserError(
-                f"query_mask must be boolean and {tuple(inputs.shape[:2])}, got {query_mask.dtype} and "
-                f"{tuple(query_mask.shape)}"
+                "query_indices are the places of tokens in all rows, one row of whole numbers, got "
+                f"{query_indices.dtype} and {tuple(query_indices.shape)}"
             )
         if self.config.add_cross_attention != (encoder_hidden_states is not None):
             raise UserError("encoder_hidden_states are for models with add_cross_attention, and needed there")
         if past_key_values is None:
             return 0
-        if not self.config.is_decoder or cu_seqlens is not None or query_mask is not None:
+        if not self.config.is_decoder or cu_seqlens is not None or query_indices is not None:
             raise UserError(
-                "past_key_values needs a model with is_decoder, padded, not packed, input, and no query_mask"
+                "past_key_values needs a model with is_decoder, padded, not packed, input, and no query_indices"
             )
         return int(past_key_values.get_seq_length())
 

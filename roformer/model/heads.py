@@ -18,24 +18,28 @@ from roformer.model.norm import build_norm
 from roformer.ops.cross_entropy import IGNORE_INDEX, mean_loss
 
 
-def predicted_tokens(model: nn.Module, labels: Tensor | None, sparse_prediction: bool | None) -> Tensor | None:
-    """Returns True for each token that is to be predicted, or None where all get logits.
+def predicted_tokens(
+    model: nn.Module, labels: Tensor | None, sparse_prediction: bool | None, query_indices: Tensor | None = None
+) -> Tensor | None:
+    """Returns the (N,) places, in all B * L tokens, of those that are to be predicted, or None where all get logits.
 
     Args:
         model: trains or evaluates.
         labels: (B, L), -100 where nothing is to be predicted.
-        sparse_prediction: as in ``RoFormerForMaskedLM.forward``.
+        sparse_prediction, query_indices: as in ``RoFormerForMaskedLM.forward``.
 
     Raises:
         UserError: if it is asked for without labels.
     """
+    if query_indices is not None:
+        return query_indices
     if sparse_prediction is None:  # a compiled graph's shapes cannot depend on the labels
         sparse_prediction = model.training and labels is not None and not torch.compiler.is_compiling()
     if not sparse_prediction:
         return None
     if labels is None:
         raise UserError("sparse_prediction computes logits where there are labels; give labels")
-    return labels != IGNORE_INDEX
+    return (labels != IGNORE_INDEX).flatten().nonzero()[:, 0]
 
 
 class RoFormerLMHead(nn.Module):
@@ -111,6 +115,7 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
         labels: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
         sparse_prediction: bool | None = None,
+        query_indices: Tensor | None = None,
         num_items_in_batch: int | Tensor | None = None,
         **kwargs: Any,
     ) -> MaskedLMOutput:
@@ -120,15 +125,17 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
             labels: (B, L) the original tokens where they are to be predicted, -100 elsewhere.
             sparse_prediction: compute logits, and the output of the last layer, only where there is a label: (N, V)
                 instead of (B, L, V). By default so in training with labels, where nothing else reads them.
+            query_indices: (N,) rising places of these tokens in all B * L tokens, so that the host need not wait for
+                the labels to find them.
             num_items_in_batch: divide the summed loss by this instead of by the labels in this call (transformers'
                 name): the losses of the parts of a batch then add up to its mean.
 
         Returns:
             loss in nats per predicted token (if there are labels), and logits.
         """
-        predicted = predicted_tokens(self, labels, sparse_prediction)
+        predicted = predicted_tokens(self, labels, sparse_prediction, query_indices)
         if labels is not None and predicted is not None:
-            labels = labels[predicted]
+            labels = labels.flatten()[predicted]
         outputs = self.roformer(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -136,7 +143,7 @@ class RoFormerForMaskedLM(RoFormerLanguageModel):
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             cu_seqlens=cu_seqlens,
-            query_mask=predicted,
+            query_indices=predicted,
             return_dict=True,
             **kwargs,
         )

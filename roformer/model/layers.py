@@ -72,7 +72,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         position: PositionEncoding,
         state: PositionState,
         layout: SequenceLayout,
-        query_mask: Tensor | None = None,
+        query_indices: Tensor | None = None,
         past_key_values: Cache | None = None,
         paged_keys: PagedKeys | None = None,
         encoder_hidden_states: Tensor | None = None,
@@ -82,8 +82,8 @@ class RoFormerLayer(GradientCheckpointingLayer):
         """Maps (B, L, C) to (B, L, C), and to the weights of both attentions, (B, H, L, L) and (B, H, L, S), where the
         backend has them.
 
-        With ``query_mask`` (B, L), True for N tokens, to (N, C): the others are keys and values only. The tokens of
-        ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
+        With ``query_indices``, (N,) places in all B * L tokens, to (N, C): the others are keys and values only. The
+        tokens of ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
         """
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
@@ -97,11 +97,11 @@ class RoFormerLayer(GradientCheckpointingLayer):
         context, weights = self.backend(
             AttentionInputs(
                 query=query, key=key, value=value, position=position, state=state, layout=layout, layer=self.layer,
-                query_mask=query_mask, output_attentions=output_attentions, paged_keys=paged_keys,
+                query_indices=query_indices, output_attentions=output_attentions, paged_keys=paged_keys,
             )
         )  # fmt: skip
-        if query_mask is not None:
-            hidden_states = hidden_states[query_mask]
+        if query_indices is not None:
+            hidden_states = hidden_states.flatten(0, 1)[query_indices]
         attended = self.dropout(self.attention_output(context))
         hidden_states = self.attention_norm(hidden_states + attended)
         cross_weights = None

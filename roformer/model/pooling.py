@@ -4,9 +4,11 @@ Shapes: B batch, L length, T tokens of a packed batch, C hidden size.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
 
 from roformer.attention import document_ids
+from roformer.model.configuration import RoFormerLabConfig
 
 
 def pool(hidden_states: Tensor, how: str, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
@@ -44,3 +46,16 @@ def mean_of_parts(values: Tensor, bounds: Tensor) -> Tensor:
     lengths = bounds.diff()
     parts = document_ids(bounds, len(values))
     return values.new_zeros(len(lengths), values.shape[-1]).index_add(0, parts, values) / lengths[:, None]
+
+
+class RoFormerPooler(nn.Module):
+    """BERT's pooler: a dense layer and an activation (``config.pooler_activation``) on the first token."""
+
+    def __init__(self, config: RoFormerLabConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.activation = ACT2FN[config.pooler_activation]
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
+        """Maps (B, L, C) to (B, C), and packed documents (1, T, C) to (documents, C)."""
+        return self.activation(self.dense(pool(hidden_states, "cls", attention_mask, cu_seqlens)))

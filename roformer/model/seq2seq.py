@@ -153,7 +153,7 @@ class RoFormerForConditionalGeneration(RoFormerPreTrainedModel, GenerationMixin)
         """Returns logits, and the loss if there are labels."""
         predicted = predicted_tokens(self, labels, sparse_prediction)
         if predicted is not None and labels is not None:
-            hidden_states, labels = hidden_states[predicted], labels[predicted]
+            hidden_states, labels = hidden_states.flatten(0, 1)[predicted], labels.flatten()[predicted]
         logits = self.lm_head(hidden_states)
         if labels is None:
             return logits, None

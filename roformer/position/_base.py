@@ -3,6 +3,8 @@
 Shapes here and in every encoding: B batch, H heads, L length, Q queries, D head size, E embedding size.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -82,6 +84,8 @@ class PositionEncoding(nn.Module):
 
     scales: ClassVar["type[PositionEncoding] | None"] = None
     """The encoding that this one extends to longer texts, with the same parameters: ``rope`` for ``rope_yarn``."""
+    counted: tuple[int, ...] | None = None
+    """Within ``counting``: tokens in each row or packed document, where positions in all are 0, 1, 2 ...; else None."""
 
     @property
     def traits(self) -> Traits:
@@ -97,6 +101,16 @@ class PositionEncoding(nn.Module):
     def adds_to_values(self) -> bool:
         """Whether ``value_bias`` returns something; attention then runs eagerly, because it needs the weights."""
         return type(self).value_bias is not PositionEncoding.value_bias
+
+    @contextmanager
+    def counting(self, lengths: tuple[int, ...] | None) -> Iterator[None]:
+        """Tells the encoding within a ``with`` block what Python knows of the positions, so that it need not ask the
+        device; see ``counted``."""
+        self.counted = lengths
+        try:
+            yield
+        finally:
+            self.counted = None
 
     def map_positions(self, position_ids: Tensor) -> Tensor:
         """Returns the positions (B or 1, L) that all other hooks get; called first, once per forward pass."""

@@ -36,7 +36,7 @@ class AlibiPositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = relative_positions(state, query)
+        distance = relative_positions(state, query, self.counted)
         fixed = slopes(self.heads).to(distance.device)[:, None, None]
         if self.log_changes is None:
             return -fixed * distance.abs()

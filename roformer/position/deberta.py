@@ -42,7 +42,7 @@ class DebertaPositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = relative_positions(state, query).round().long()
+        distance = relative_positions(state, query, self.counted).round().long()
         to_row = (distance + self.max_distance).clamp(0, 2 * self.max_distance - 1)
         content_to_position = gather_bias(query @ self._heads(self.keys[layer], query).mT, to_row)
         # key n asks for m - n as well, so that the row of (n, m) is that of (m, n)

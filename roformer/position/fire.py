@@ -49,7 +49,7 @@ class FirePositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         (positions,) = state
-        distance = relative_positions(state, query)
+        distance = relative_positions(state, query, self.counted)
         compression = self.compression * self.compression_change.float().exp()
         threshold = self.threshold * self.threshold_change.float().exp()
         furthest = torch.maximum(positions[: distance.shape[0], :, -query.shape[2] :], threshold)

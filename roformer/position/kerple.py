@@ -44,7 +44,7 @@ class KerplePositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = relative_positions(state, query).abs()
+        distance = relative_positions(state, query, self.counted).abs()
         scale = nn.functional.softplus(self.scale[layer])[:, None, None]
         if self.variant == "log":
             return -scale * (nn.functional.softplus(self.shape[layer])[:, None, None] * distance).log1p()

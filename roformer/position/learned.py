@@ -32,13 +32,18 @@ class LearnedPositionEncoding(PositionEncoding):
         """Raises ``UserError`` if a position is fractional or beyond the table (the latter not when compiled)."""
         if position_ids.is_floating_point():
             raise UserError("learned positions are whole numbers; fractional position_ids need rope or sinusoidal")
-        checked = not torch.compiler.is_compiling() and position_ids.numel()
-        if checked and int(position_ids.min()) < 0:
-            raise UserError(f"position {int(position_ids.min())} is below the first row of the learned positions, 0")
-        if checked and int(position_ids.max()) >= self.table.num_embeddings:
-            raise UserError(
-                f"position {int(position_ids.max())} is beyond the table of learned positions; raise "
-                f"max_position_embeddings (now {self.table.num_embeddings}) and train anew, or use an encoding "
-                "without a table"
-            )
+        if not torch.compiler.is_compiling() and position_ids.numel():
+            if self.counted is not None:
+                self._check(0, max(self.counted) - 1)
+            else:
+                self._check(int(position_ids.min()), int(position_ids.max()))
         return hidden_states + self.table(position_ids)
+
+    def _check(self, first: int, last: int) -> None:
+        if first < 0:
+            raise UserError(f"position {first} is below the first row of the learned positions, 0")
+        if last >= self.table.num_embeddings:
+            raise UserError(
+                f"position {last} is beyond the table of learned positions; raise max_position_embeddings (now "
+                f"{self.table.num_embeddings}) and train anew, or use an encoding without a table"
+            )

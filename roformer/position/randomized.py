@@ -5,6 +5,9 @@ Checked against: positions rise within each document, and each comes up equally 
 """
 
 import dataclasses
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,21 +52,35 @@ class RandomizedPositionEncoding(PositionEncoding):
     def adds_to_values(self) -> bool:
         return self.inner.adds_to_values
 
+    @contextmanager
+    def counting(self, lengths: tuple[int, ...] | None) -> Iterator[None]:
+        """Tells the inner encoding as well, unless it gets other positions."""
+        with super().counting(lengths), self.inner.counting(None if self.training else lengths):
+            yield
+
     def map_positions(self, position_ids: Tensor) -> Tensor:
         """Raises ``UserError`` if a document is longer than ``max_sampled_position``, or its positions fractional."""
         if not self.training:
             return position_ids
-        if position_ids.is_floating_point() or int(position_ids.max()) >= self.max_sampled_position:
-            raise UserError(
-                "randomized takes whole positions below max_sampled_position; raise it (now "
-                f"{self.max_sampled_position})"
-            )
+        if self.counted is not None:
+            packed = sum(self.counted) == position_ids.shape[1]  # else one row of positions serves all rows
+            lengths = self.counted if packed else self.counted[:1]
+            self._check(max(lengths))
+            return torch.cat([self._drawn(length, position_ids.device) for length in lengths if length])[None]
+        self._check(math.inf if position_ids.is_floating_point() else int(position_ids.max()) + 1)
         rows = []
         for row in position_ids:
             starts = [0, *((row.diff() <= 0).nonzero().flatten() + 1).tolist()]  # a document begins where they fall
             documents = row.tensor_split(starts[1:])
             rows.append(torch.cat([self._drawn(int(each.max()) + 1, row.device)[each] for each in documents]))
         return torch.stack(rows)
+
+    def _check(self, longest: float) -> None:
+        if longest > self.max_sampled_position:
+            raise UserError(
+                "randomized takes whole positions below max_sampled_position; raise it (now "
+                f"{self.max_sampled_position})"
+            )
 
     def _drawn(self, count: int, device: torch.device) -> Tensor:
         return torch.randperm(self.max_sampled_position, device=device)[:count].sort().values

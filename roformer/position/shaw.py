@@ -39,12 +39,12 @@ class ShawPositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         scores = query @ self._table(self.keys, layer).to(query.dtype).T * self.softmax_scale(query.shape[-1])
-        return gather_bias(scores, clip_and_shift(relative_positions(state, query), self.max_distance))
+        return gather_bias(scores, clip_and_shift(relative_positions(state, query, self.counted), self.max_distance))
 
     def value_bias(self, weights: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Sums the weights of each distance before it takes the vectors: (B, H, Q, L) -> (B, H, Q, 2 max + 1)."""
         table = self._table(self.values, layer).to(weights.dtype)
-        index = clip_and_shift(relative_positions(state, weights), self.max_distance).expand_as(weights)
+        index = clip_and_shift(relative_positions(state, weights, self.counted), self.max_distance).expand_as(weights)
         return weights.new_zeros(*weights.shape[:-1], len(table)).scatter_add(-1, index, weights) @ table
 
     def _table(self, embedding: nn.Embedding, layer: int) -> Tensor:

@@ -47,7 +47,7 @@ class T5PositionEncoding(PositionEncoding):
         return positions_state(position_ids)
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
-        distance = relative_positions(state, query)
+        distance = relative_positions(state, query, self.counted)
         numbers = bucket(
             distance, num_buckets=self.num_buckets, max_distance=self.max_distance, both_sides=self.both_sides
         )

@@ -37,7 +37,7 @@ class TransformerXLPositionEncoding(PositionEncoding):
 
     def score_bias(self, query: Tensor, key: Tensor, state: PositionState, *, layer: int) -> Tensor:
         """Raises ``UserError`` for fractional positions."""
-        values, index = unique_offsets(relative_positions(state, query), "transformer_xl")
+        values, index = unique_offsets(relative_positions(state, query, self.counted), "transformer_xl", self.counted)
         angles = angles_at(values[:, None], frequencies(self.size, self.base, values.device))
         waves = torch.cat((angles.sin(), angles.cos()), dim=-1)
         keys = self.project[layer](waves.to(self.content_bias.dtype)).unflatten(-1, (self.heads, -1)).transpose(0, 1)

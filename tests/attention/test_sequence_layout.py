@@ -30,7 +30,7 @@ def test_document_ids():
 
 def test_nothing_is_masked_without_a_mask():
     """Catches a mask of ones, which costs the fast kernels, where there is none."""
-    assert SequenceLayout.padded(None) == SequenceLayout(mask=None, lengths=None)
+    assert SequenceLayout.padded(None) == SequenceLayout()
 
 
 @pytest.mark.parametrize("bounds", [[0, 3], [0, 11], [1, 10], [0, 5, 5, 10], [0, 7, 3, 10], [10], []], ids=str)

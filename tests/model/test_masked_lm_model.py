@@ -74,7 +74,7 @@ def test_sparse_prediction_costs_what_it_predicts(inputs, tiny_model):
 def test_weights_of_all_tokens_and_sparse_prediction(padded, tiny_model):
     """Catches weights of a part of the queries, which would pass for those of all."""
     model = tiny_model(attention_backend="eager")
-    with pytest.raises(UserError, match="no query_mask"):
+    with pytest.raises(UserError, match="no query_indices"):
         model(**padded, labels=padded["input_ids"], sparse_prediction=True, output_attentions=True)
 
 

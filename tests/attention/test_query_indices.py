@@ -35,7 +35,7 @@ def queries():
     return torch.randn(3, B, H, L, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).unbind(0)
 
 
-def attend(backend, tensors, layout, position, query_mask):
+def attend(backend, tensors, layout, position, wanted):
     module = ATTENTION_BACKENDS[backend](SHAPE, dropout=0.0, rotary_value=False)
     state = position.prepare(torch.arange(tensors[0].shape[2])[None])
     leaves = [x.clone().requires_grad_() for x in tensors]
@@ -43,7 +43,7 @@ def attend(backend, tensors, layout, position, query_mask):
     output, _ = module(
         AttentionInputs(
             query=query, key=key, value=value, position=position, state=state, layout=layout, layer=0,
-            query_mask=query_mask,
+            query_indices=None if wanted is None else wanted.flatten().nonzero()[:, 0],
         )
     )  # fmt: skip
     return output, leaves
