@@ -21,7 +21,8 @@ def choices(group):
 POSITION = {name: TrainConfig.compose(f"position={name}").position for name in choices("position")}
 ATTENTION = {name: {"name": name} for name in choices("attention")}
 _SOFTMAX = [name for name in ATTENTION if issubclass(ATTENTION_BACKENDS[name], SoftmaxAttention)]
-SOFTMAX = [name for name in _SOFTMAX if name != "auto"]  # which calls the others, and is what tiny models have
+# auto calls the others, and is what tiny models have; varlen and flex are sdpa on a CPU
+SOFTMAX = [name for name in _SOFTMAX if name not in ("auto", "varlen", "flex")]
 LINEAR = [name for name in ATTENTION if name not in _SOFTMAX]
 HOOKS = [name for name, value in vars(PositionEncoding).items() if inspect.isfunction(value) and name[0] != "_"]
 

@@ -143,6 +143,10 @@ class AttentionBackend(nn.Module, ABC):
             value=position.rotate(inputs.value, state) if self.rotary_value else inputs.value,
         )
 
+    def arrange(self, layout: SequenceLayout, position: PositionEncoding) -> SequenceLayout:
+        """Returns the layout with what all layers of this backend need; called once per forward pass."""
+        return layout
+
     @abstractmethod
     def attend(self, inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
         """Attends over what ``rotate_inputs`` returned, never packed; returns what ``forward`` does."""
@@ -162,6 +166,7 @@ class AttentionBackend(nn.Module, ABC):
             return self.attend(inputs)
         return self.attend_packed(inputs), None
 
+    @torch.compiler.disable  # a graph would be of these lengths alone
     def attend_packed(self, inputs: AttentionInputs) -> Tensor:
         """Attends within each document of (1, H, T, D) that ``rotate_inputs`` returned; returns what ``forward`` does.
 

@@ -46,7 +46,7 @@ class SoftmaxAttention(AttentionBackend):
         return weights @ value, weights
 
     def attend(self, inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
-        position, query, mask = inputs.position, _scaled(inputs), inputs.layout.mask
+        position, query, mask = inputs.position, scaled_query(inputs), inputs.layout.mask
         bias = position.score_bias(inputs.query, inputs.key, inputs.state, layer=inputs.layer)
         needs_weights = position.adds_to_values or inputs.output_attentions
         # a subset's shapes depend on where the queries are, which on an accelerator the host would wait for
@@ -74,7 +74,7 @@ class SoftmaxAttention(AttentionBackend):
         return subset.needed(output), None
 
 
-def _scaled(inputs: AttentionInputs) -> Tensor:
+def scaled_query(inputs: AttentionInputs) -> Tensor:
     """Returns the queries, multiplied such that the kernels' 1 / sqrt(D) gives the encoding's softmax scale."""
     size = inputs.query.shape[-1]
     scale = inputs.position.softmax_scale(size)

@@ -5,7 +5,7 @@ Shapes: B batch, H heads, L length, Q queries, T tokens of a packed batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class SequenceLayout:
         mask: boolean, broadcastable to (B, H, Q, L); True where the query (row) may attend to the key (column).
         cu_seqlens: (documents + 1,) int32, cumulative lengths of packed documents; some may be empty.
         lengths: tokens in each of them, in order, as Python knows them.
+        longest: a bound of these lengths: a power of two, so that compiled code meets few of them.
         causal: within these limits, no token attends to a later one.
         block_mask: the same as a ``BlockMask`` of FlexAttention, where the backend has arranged one.
     """
@@ -31,6 +32,7 @@ class SequenceLayout:
     mask: Tensor | None = None
     cu_seqlens: Tensor | None = None
     lengths: tuple[int, ...] = ()
+    longest: int = 0
     causal: bool = False
     block_mask: Any = None
 
@@ -91,16 +93,24 @@ class SequenceLayout:
             lengths = tuple(stop - start for start, stop in pairwise(bounds))
             if not lengths or bounds[0] != 0 or bounds[-1] != total or min(lengths) < 1:
                 raise UserError(f"cu_seqlens must rise from 0 to the number of tokens {total}, got {bounds[:4]} ...")
-        elif len(lengths) != len(cu_seqlens) - 1 or sum(lengths) != total or min(lengths) < 0:
+        elif not _fit(lengths, cu_seqlens, total):
             raise UserError(
                 f"document_lengths must be those of the {len(cu_seqlens) - 1} documents of cu_seqlens and add up to "
                 f"the number of tokens {total}, got {len(lengths)} that add up to {sum(lengths)}"
             )
-        return cls(cu_seqlens=cu_seqlens.int(), lengths=tuple(lengths), causal=causal)
+        longest = 1 << (max(lengths) - 1).bit_length()
+        return cls(cu_seqlens=cu_seqlens.int(), lengths=tuple(lengths), longest=longest, causal=causal)
 
     def runs(self) -> list[tuple[int, int]]:
         """Returns (documents, tokens each) for every run of packed documents of one length, without empty ones."""
         return [(len(list(group)), length) for length, group in groupby(filter(None, self.lengths))]
+
+
+def _fit(lengths: Sequence[int], cu_seqlens: Tensor, total: int) -> bool:
+    """Whether these are the documents of ``cu_seqlens``; their bounds are compared on a CPU only."""
+    if len(lengths) != len(cu_seqlens) - 1 or sum(lengths) != total or min(lengths) < 0:
+        return False
+    return cu_seqlens.device.type != "cpu" or cu_seqlens.tolist() == [0, *accumulate(lengths)]
 
 
 def _visible(attention_mask: Tensor) -> Tensor:

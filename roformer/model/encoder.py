@@ -96,6 +96,13 @@ class RoFormerModel(RoFormerPreTrainedModel):
             if layer.cross_attention is not None:
                 layer.cross_attention.backend = self.config.build_attention(rotary_value=False).train(self.training)
 
+    @property
+    def _backend(self) -> AttentionBackend:
+        """That of the first layer, for what all layers share."""
+        layer = self.layers[0]
+        assert isinstance(layer, RoFormerLayer)
+        return layer.backend
+
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
 
@@ -190,7 +197,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 output_hidden_states=given_or(output_hidden_states, self.config.output_hidden_states),
                 position=self.position,
                 state=self.position.prepare(position_ids),
-                layout=arrangement.layout,
+                layout=self._backend.arrange(arrangement.layout, self.position),
                 past_key_values=past_key_values,
                 paged_keys=paged_keys,
                 encoder_hidden_states=encoder_hidden_states,

@@ -64,6 +64,7 @@ class Traits:
         causal: whether a decoder can start from the parameters of an encoder (``same_parameters``), or uses them for
             other distances (``own_parameters``).
         pointwise: what ``prepare`` returns for a token depends on its own position only, not on those of others.
+        positional_bias: what ``score_bias`` returns depends on the positions alone, not on queries and keys.
         max_length: rows of the table of positions, beyond which positions are refused; None without a table.
     """
 
@@ -71,6 +72,7 @@ class Traits:
     rotation: Literal["none", "isometric", "scaled", "decaying"] = "none"
     causal: Literal["same_parameters", "own_parameters"] = "same_parameters"
     pointwise: bool = True
+    positional_bias: bool = False
     max_length: int | None = None
 
 
@@ -84,8 +86,10 @@ class PositionEncoding(nn.Module):
 
     scales: ClassVar["type[PositionEncoding] | None"] = None
     """The encoding that this one extends to longer texts, with the same parameters: ``rope`` for ``rope_yarn``."""
-    counted: tuple[int, ...] | None = None
-    """Within ``counting``: tokens in each row or packed document, where positions in all are 0, 1, 2 ...; else None."""
+    counted: bool = False
+    """Within ``counting``: whether the positions in each row or packed document are known to be 0, 1, 2 ..."""
+    lengths: tuple[int, ...] | None = None
+    """Where they are counted, the tokens in each row or document. Not for layers: compiled code would depend on it."""
 
     @property
     def traits(self) -> Traits:
@@ -104,13 +108,16 @@ class PositionEncoding(nn.Module):
 
     @contextmanager
     def counting(self, lengths: tuple[int, ...] | None) -> Iterator[None]:
-        """Tells the encoding within a ``with`` block what Python knows of the positions, so that it need not ask the
-        device; see ``counted``."""
-        self.counted = lengths
+        """Tells the encoding, and those that it is made of, within a ``with`` block what Python knows of positions, so
+        that they need not ask the device: ``counted`` and ``lengths``."""
+        encodings = [each for each in self.modules() if isinstance(each, PositionEncoding)]
+        for encoding in encodings:
+            encoding.counted, encoding.lengths = lengths is not None, lengths
         try:
             yield
         finally:
-            self.counted = None
+            for encoding in encodings:
+                encoding.counted, encoding.lengths = False, None
 
     def map_positions(self, position_ids: Tensor) -> Tensor:
         """Returns the positions (B or 1, L) that all other hooks get; called first, once per forward pass."""

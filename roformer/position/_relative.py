@@ -12,7 +12,7 @@ def positions_state(position_ids: Tensor) -> PositionState:
     return (position_ids[:, None, :, None].float(),)
 
 
-def relative_positions(state: PositionState, query: Tensor, counted: tuple[int, ...] | None = None) -> Tensor:
+def relative_positions(state: PositionState, query: Tensor, counted: bool = False) -> Tensor:
     """Returns m - n, (B or 1, 1, Q, L): query m in the rows, key n in the columns.
 
     One matrix serves all rows of a batch where they have the same positions, as packed documents of one length have.
@@ -20,7 +20,7 @@ def relative_positions(state: PositionState, query: Tensor, counted: tuple[int, 
     Args:
         state: from ``positions_state``, of the L tokens.
         query: (B, H, Q, anything), one row for each of the last Q tokens.
-        counted: of the encoding; where it is given, all rows have the same positions.
+        counted: of the encoding: whether all rows are known to have the same positions.
     """
     (positions,) = state
     if counted or (positions.shape[0] > 1 and not torch.compiler.is_compiling() and _are_alike(positions)):
@@ -37,13 +37,13 @@ def clip_and_shift(distance: Tensor, furthest: int) -> Tensor:
     return distance.round().clamp(-furthest, furthest).long() + furthest
 
 
-def unique_offsets(distance: Tensor, name: str, counted: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]:
+def unique_offsets(distance: Tensor, name: str, counted: bool = False) -> tuple[Tensor, Tensor]:
     """Returns all distances that occur, lowest to highest (K,), and the index of each in that list, (B or 1, 1, Q, L).
 
     Args:
         distance: (B or 1, 1, Q, L).
         name: of the encoding.
-        counted: of the encoding; where it is given, queries and keys are at 0 ... L - 1.
+        counted: of the encoding: whether queries and keys are known to be at 0 ... L - 1.
 
     Raises:
         UserError: if a distance is fractional.

@@ -24,7 +24,7 @@ class AlibiPositionEncoding(PositionEncoding):
             ones on, instead of one fixed slope for both.
     """
 
-    traits = Traits(shift_invariant=True)
+    traits = Traits(shift_invariant=True, positional_bias=True)
 
     def __init__(self, shape: ModelShape, *, asymmetric: bool = False) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class FirePositionEncoding(PositionEncoding):
         UserError: if a number is not positive.
     """
 
-    traits = Traits(shift_invariant=False)  # m is in the denominator
+    traits = Traits(shift_invariant=False, positional_bias=True)  # m is in the denominator
 
     def __init__(
         self, shape: ModelShape, *, width: int = 32, threshold: float = 512.0, compression: float = 0.1

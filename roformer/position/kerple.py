@@ -29,7 +29,7 @@ class KerplePositionEncoding(PositionEncoding):
         UserError: if the variant is unknown.
     """
 
-    traits = Traits(shift_invariant=True)
+    traits = Traits(shift_invariant=True, positional_bias=True)
 
     def __init__(self, shape: ModelShape, *, variant: Variant = "log") -> None:
         super().__init__()

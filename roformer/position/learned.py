@@ -33,8 +33,8 @@ class LearnedPositionEncoding(PositionEncoding):
         if position_ids.is_floating_point():
             raise UserError("learned positions are whole numbers; fractional position_ids need rope or sinusoidal")
         if not torch.compiler.is_compiling() and position_ids.numel():
-            if self.counted is not None:
-                self._check(0, max(self.counted) - 1)
+            if self.lengths is not None:
+                self._check(0, max(self.lengths) - 1)
             else:
                 self._check(int(position_ids.min()), int(position_ids.max()))
         return hidden_states + self.table(position_ids)

@@ -7,7 +7,7 @@ Checked against: positions rise within each document, and each comes up equally 
 import dataclasses
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -54,17 +54,21 @@ class RandomizedPositionEncoding(PositionEncoding):
 
     @contextmanager
     def counting(self, lengths: tuple[int, ...] | None) -> Iterator[None]:
-        """Tells the inner encoding as well, unless it gets other positions."""
-        with super().counting(lengths), self.inner.counting(None if self.training else lengths):
-            yield
+        """In training the inner encoding gets other positions, and need not know."""
+        with super().counting(lengths):
+            if self.training:
+                with self.inner.counting(None):
+                    yield
+            else:
+                yield
 
     def map_positions(self, position_ids: Tensor) -> Tensor:
         """Raises ``UserError`` if a document is longer than ``max_sampled_position``, or its positions fractional."""
         if not self.training:
             return position_ids
-        if self.counted is not None:
-            packed = sum(self.counted) == position_ids.shape[1]  # else one row of positions serves all rows
-            lengths = self.counted if packed else self.counted[:1]
+        if self.lengths is not None:
+            packed = sum(self.lengths) == position_ids.shape[1]  # else one row of positions serves all rows
+            lengths = self.lengths if packed else self.lengths[:1]
             self._check(max(lengths))
             return torch.cat([self._drawn(length, position_ids.device) for length in lengths if length])[None]
         self._check(math.inf if position_ids.is_floating_point() else int(position_ids.max()) + 1)
@@ -86,10 +90,16 @@ class RandomizedPositionEncoding(PositionEncoding):
         return torch.randperm(self.max_sampled_position, device=device)[:count].sort().values
 
     def embed(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
-        return self.inner.embed(hidden_states, position_ids)
+        with self._within_table():
+            return self.inner.embed(hidden_states, position_ids)
 
     def prepare(self, position_ids: Tensor) -> PositionState:
-        return self.inner.prepare(position_ids)
+        with self._within_table():
+            return self.inner.prepare(position_ids)
+
+    def _within_table(self) -> AbstractContextManager[None]:
+        """Tells a table of the inner encoding that drawn positions lie in it."""
+        return self.inner.counting((self.max_sampled_position,)) if self.training else nullcontext()
 
     def rotate(self, x: Tensor, state: PositionState) -> Tensor:
         return self.inner.rotate(x, state)

@@ -39,6 +39,8 @@ class RotaryPositionEncoding(PositionEncoding):
 
     attention_scaling: float = 1.0
     """``rotate`` multiplies queries and keys by it; some scalings sharpen attention in long texts with it."""
+    real_arithmetic: bool = False
+    """Whether it avoids complex numbers, which no compiler fuses, on a CPU as well: set where layers are compiled."""
     follows_length: ClassVar[bool] = False
     """Whether the frequencies depend on the length of the text."""
 
@@ -94,7 +96,7 @@ class RotaryPositionEncoding(PositionEncoding):
 
     def prepare(self, position_ids: Tensor) -> PositionState:
         """Maps positions to what ``rotate`` multiplies by: e^(i angle), (B or 1, 1, L, R/2) in complex64 (eq. 12), or
-        its real and imaginary part where complex numbers are slow (``half``) or unknown (exported graphs).
+        its real and imaginary part where complex numbers are slow (``half``, accelerators) or unknown (graphs).
 
         The angles are float64 (where the device has it) and outside autocast: in bfloat16 the angle at position 500
         is off by more than a radian.
@@ -102,7 +104,9 @@ class RotaryPositionEncoding(PositionEncoding):
         with torch.autocast(position_ids.device.type, enabled=False):
             angles = self.angles(position_ids)[:, None]
             cos, sin = angles.cos().float(), angles.sin().float()
-            is_real = self.layout == "half" or torch.compiler.is_exporting()
+            in_graph = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+            is_eager_on_cpu = position_ids.device.type == "cpu" and not in_graph
+            is_real = self.layout == "half" or self.real_arithmetic or not is_eager_on_cpu
             turn = (cos, sin) if is_real else (torch.complex(cos, sin),)
             return turn if self.attention_scaling == 1 else tuple(each * self.attention_scaling for each in turn)
 

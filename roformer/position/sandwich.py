@@ -26,7 +26,7 @@ class SandwichPositionEncoding(PositionEncoding):
         UserError: if the size is odd or not positive, or the base is not above 1.
     """
 
-    traits = Traits(shift_invariant=True)
+    traits = Traits(shift_invariant=True, positional_bias=True)
 
     def __init__(self, shape: ModelShape, *, size: int = 128, base: float = 10000.0) -> None:
         super().__init__()

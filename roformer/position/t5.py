@@ -30,7 +30,7 @@ class T5PositionEncoding(PositionEncoding):
         UserError: if there are less than four buckets or an odd number, or they reach beyond ``max_distance``.
     """
 
-    traits = Traits(shift_invariant=True, causal="own_parameters")
+    traits = Traits(shift_invariant=True, causal="own_parameters", positional_bias=True)
 
     def __init__(self, shape: ModelShape, *, num_buckets: int = 32, max_distance: int = 128) -> None:
         super().__init__()

@@ -157,7 +157,7 @@ def test_state_can_be_cut_by_token(encoding, position_settings):
 
 def test_a_wrapper_forwards_every_hook():
     """Catches a hook that a wrapper forgets: the encoding inside would lose it in silence."""
-    hooks = {name for name in vars(PositionEncoding) if not name.startswith("_")} - {"scales", "counted"}
+    hooks = {name for name in vars(PositionEncoding) if not name.startswith("_")} - {"scales", "counted", "lengths"}
     assert hooks == hooks & vars(POSITION_ENCODINGS["randomized"]).keys()
     assert hooks >= {"traits", "adds_to_scores", "embed", "prepare", "rotate", "score_bias", "softmax_scale"}
 
