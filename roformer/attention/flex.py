@@ -17,7 +17,7 @@ from roformer.attention.sdpa import SdpaAttention
 from roformer.attention.varlen import KERNEL_DEVICES, check_no_dropout
 from roformer.position import ModelShape, PositionEncoding
 
-_BLOCK = 128  # queries and keys in a block of the kernel
+_BLOCK_SIZE = 128  # queries and keys in a block of the kernel
 
 
 @ATTENTION_BACKENDS.register("flex")
@@ -81,10 +81,10 @@ def block_mask(layout: SequenceLayout) -> Any:
     assert bounds is not None
     total = sum(layout.lengths)
     documents = document_ids(bounds, total)
-    firsts = torch.arange(0, total, _BLOCK, device=bounds.device)
-    lasts = (firsts + _BLOCK - 1).clamp(max=total - 1)
-    begin = bounds[documents[firsts]] // _BLOCK
-    end = (lasts if layout.causal else bounds[documents[lasts] + 1] - 1) // _BLOCK
+    firsts = torch.arange(0, total, _BLOCK_SIZE, device=bounds.device)
+    lasts = (firsts + _BLOCK_SIZE - 1).clamp(max=total - 1)
+    begin = bounds[documents[firsts]] // _BLOCK_SIZE
+    end = (lasts if layout.causal else bounds[documents[lasts] + 1] - 1) // _BLOCK_SIZE
     numbers = torch.arange(len(firsts), device=bounds.device)
     indices = (begin[:, None] + numbers).clamp(max=len(firsts) - 1)
 
@@ -95,7 +95,7 @@ def block_mask(layout: SequenceLayout) -> Any:
     return BlockMask.from_kv_blocks(
         (end - begin + 1).int()[None, None],
         indices.int()[None, None],
-        BLOCK_SIZE=_BLOCK,
+        BLOCK_SIZE=_BLOCK_SIZE,
         mask_mod=visible,
         seq_lengths=(total, total),
     )
