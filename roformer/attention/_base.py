@@ -6,7 +6,7 @@ Shapes: B batch, H heads, L length, Q queries, D head size. Packed: B = 1 and L 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ class AttentionInputs:
         sizes = [documents * length for documents, length in runs]
         # split, not slices: the gradient of each slice would be as large as the whole
         parts = (x.split(sizes, dim=2) for x in (self.query, self.key, self.value, *self.state))
-        layout = SequenceLayout(causal=self.layout.causal)
+        layout = SequenceLayout(causal=self.layout.causal, window=self.layout.window)
         cut = []
         for (documents, length), query_indices, *run in zip(runs, self._query_indices(sizes), *parts, strict=True):
             # a single document is a view that products take as it is
@@ -100,6 +100,9 @@ class AttentionBackend(nn.Module, ABC):
 
     The settings of a backend's yaml follow as keyword-only arguments.
     """
+
+    knows_windows: ClassVar[bool] = False
+    """Whether it honors ``SequenceLayout.window``."""
 
     def __init__(self, shape: ModelShape, dropout: float, rotary_value: bool) -> None:
         super().__init__()
@@ -133,6 +136,15 @@ class AttentionBackend(nn.Module, ABC):
                 supported.append(name)
         return supported
 
+    @classmethod
+    def check_window(cls, window: int | None) -> None:
+        """Raises ``UserError`` if this backend cannot honor a window."""
+        if window is not None and not cls.knows_windows:
+            raise UserError(
+                f"{cls.__name__} attends to whole texts and knows no windows: set model.local_attention=null, or "
+                "choose attention=sdpa"
+            )
+
     def rotate_inputs(self, inputs: AttentionInputs) -> AttentionInputs:
         """Rotates queries, keys and, with ``rotary_value``, values (eq. 16)."""
         position, state = inputs.position, inputs.state
@@ -158,6 +170,7 @@ class AttentionBackend(nn.Module, ABC):
             (B, Q, H D), or (N, H D) with ``query_indices``; and the weights (B, H, Q, L), or None for packed
             sequences, with ``query_indices``, and for backends that have none.
         """
+        self.check_window(inputs.layout.window)
         inputs = self.rotate_inputs(inputs)
         if inputs.paged_keys is not None:
             key, value = inputs.paged_keys.update(inputs.key, inputs.value, inputs.layer)

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from roformer.attention._base import ATTENTION_BACKENDS
 from roformer.attention._softmax import SoftmaxAttention
+from roformer.attention.layout import with_window
 
 
 @ATTENTION_BACKENDS.register("eager")
@@ -14,3 +15,17 @@ class EagerAttention(SoftmaxAttention):
         self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor | None]:
         return self.eager_attention(query, key, value, bias=bias, mask=mask, causal=causal)
+
+    def local_attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        causal: bool,
+        window: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        mask = with_window(mask, query, key, window=window, causal=causal)
+        return self.scaled_dot_product(query, key, value, bias=bias, mask=mask, causal=False)

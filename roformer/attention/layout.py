@@ -27,6 +27,7 @@ class SequenceLayout:
         longest: a bound of these lengths: a power of two, so that compiled code meets few of them.
         causal: within these limits, no token attends to a later one.
         block_mask: the same as a ``BlockMask`` of FlexAttention, where the backend has arranged one.
+        window: within these limits, a token attends to so many to each side, besides itself; None for any number.
     """
 
     mask: Tensor | None = None
@@ -35,6 +36,7 @@ class SequenceLayout:
     longest: int = 0
     causal: bool = False
     block_mask: Any = None
+    window: int | None = None
 
     @classmethod
     def padded(
@@ -141,3 +143,23 @@ def with_causal_mask(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
     """Returns the mask, broadcastable to (B, H, Q, L), without the keys after each query."""
     past = causal_mask(query.shape[2], key.shape[2], query.device)[None, None]
     return past if mask is None else mask & past
+
+
+def with_window(mask: Tensor | None, query: Tensor, key: Tensor, *, window: int, causal: bool) -> Tensor:
+    """Returns the mask, broadcastable to (B, H, Q, L), without the keys more than ``window`` tokens from a
+    query, and with ``causal`` those after it; the queries are the last of the tokens."""
+    places = torch.arange(key.shape[2], device=query.device)
+    distance = places[key.shape[2] - query.shape[2] :, None] - places
+    near = (distance.abs() <= window)[None, None]
+    if causal:
+        near = near & (distance >= 0)
+    return near if mask is None else seen_or_near(mask, near)
+
+
+def seen_or_near(mask: Tensor, near: Tensor) -> Tensor:
+    """Returns the keys in a mask that are ``near``, and for a query that has none all that are near.
+
+    Such a query is padding far from any token. Its output means nothing, but as a kernel's nan it would spread.
+    """
+    seen = mask & near
+    return seen | (near & ~seen.any(dim=-1, keepdim=True))
