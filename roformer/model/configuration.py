@@ -11,6 +11,7 @@ from transformers.utils import logging
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, SoftmaxAttention, check_implementation
 from roformer.errors import UserError
 from roformer.model.auto_classes import register_models  # package only
+from roformer.model.local_attention import check_local_attention
 from roformer.model.portable_code import AUTO_MAP, FILE, portable_code  # package only
 from roformer.position import POSITION_ENCODINGS, ModelShape
 from roformer.registry import check_type, did_you_mean
@@ -24,7 +25,7 @@ logger = logging.get_logger(__name__)
 
 _SIZES = (
     "vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "max_position_embeddings", "decoder_layers",
+    "max_position_embeddings", "decoder_layers", "global_attn_every_n_layers",
 )  # fmt: skip
 _SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "label_smoothing")
 
@@ -60,6 +61,9 @@ class RoFormerLabConfig(PretrainedConfig):
         position: ``{"name": "rope", "rope_theta": 10000.0}``: the encoding's name and its settings.
         attention_backend: a name in ``roformer/attention``.
         attention_settings: settings of that backend, such as ``{"num_features": 512}`` for ``favor_plus``.
+        local_attention: tokens that a layer attends to besides each token itself, half of them to each side, as in
+            ModernBERT; None or 0 for all.
+        global_attn_every_n_layers: layer 0 and every n-th one attend to all tokens nevertheless.
         pad_token_id, bos_token_id, eos_token_id, decoder_start_token_id: as in transformers: what ``generate()`` pads
             with, begins and ends with, and what the decoder of an encoder-decoder begins every target with.
         pooling: what a classifier reads: ``cls``, the first token, ``last``, the last one, or ``mean`` over all.
@@ -110,6 +114,8 @@ class RoFormerLabConfig(PretrainedConfig):
     position: dict[str, Any] | None = None
     attention_backend: str = "auto"
     attention_settings: dict[str, Any] | None = None
+    local_attention: int | None = None
+    global_attn_every_n_layers: int = 3
     pooling: Pooling = "cls"
     long_documents: LongDocuments = "head"
     answers: dict[str, Any] | None = None
@@ -128,6 +134,7 @@ class RoFormerLabConfig(PretrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
         self.embedding_size = self.embedding_size or self.hidden_size
+        self.local_attention = self.local_attention or None
         if self.is_encoder_decoder:
             self.decoder_layers = self.decoder_layers or self.num_hidden_layers
         check_type("RoFormerLabConfig.position", self.position, dict | None)
@@ -256,6 +263,7 @@ class RoFormerLabConfig(PretrainedConfig):
         assert self.position is not None
         POSITION_ENCODINGS[self.position.get("name", "")]
         ATTENTION_BACKENDS.check(self.attention)
+        check_local_attention(self, ATTENTION_BACKENDS[self.attention_backend])
         if self.is_encoder_decoder and self.embedding_size != self.hidden_size:
             raise UserError(
                 f"an encoder-decoder has one width: embedding_size {self.embedding_size} is not hidden_size "

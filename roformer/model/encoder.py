@@ -19,6 +19,7 @@ from roformer.errors import UserError
 from roformer.model.arrangement import Arrangement
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.layers import RoFormerEmbeddings, RoFormerLayer
+from roformer.model.local_attention import has_windows
 from roformer.model.paged_cache import PagedCache
 from roformer.model.pooling import RoFormerPooler
 from roformer.model.transformers_interop import TransformersInterop
@@ -177,7 +178,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
             UserError: if the inputs contradict each other.
             TypeError: for an unknown keyword.
         """
-        paged_keys = PagedCache.of(kwargs, self.position)
+        paged_keys = PagedCache.of(kwargs, self.position, windows=has_windows(self.config))
         cu_seqlens = cu_seqlens if paged_keys or cu_seqlens is not None else cu_seq_lens_q  # pages have a mask
         inputs_embeds = self._embed_inputs(input_ids, inputs_embeds)
         if use_cache and self.config.is_decoder and past_key_values is None:

@@ -3,6 +3,8 @@
 Shapes: B batch, L length, C hidden size, E embedding size, H heads, D head size.
 """
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
@@ -12,6 +14,7 @@ from roformer.attention import AttentionInputs, PagedKeys, SequenceLayout
 from roformer.errors import UserError
 from roformer.model.configuration import RoFormerLabConfig
 from roformer.model.cross_attention import RoFormerCrossAttention
+from roformer.model.local_attention import layer_window
 from roformer.model.norm import build_norm
 from roformer.ops.dropout import Dropout
 from roformer.position import PositionEncoding, PositionState
@@ -54,6 +57,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         size, bias = config.hidden_size, config.use_bias
         self.layer = layer
         self.num_heads = config.num_attention_heads
+        self.window = layer_window(config, layer)
         self.backend = config.build_attention(rotary_value=config.rotary_value)
         self.query_key_value = nn.Linear(size, 3 * size, bias=bias)
         self.attention_output = nn.Linear(size, size, bias=bias)
@@ -85,6 +89,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         With ``query_indices``, (N,) places in all B * L tokens, to (N, C): the others are keys and values only. The
         tokens of ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
         """
+        layout = replace(layout, window=self.window)
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)

@@ -30,11 +30,17 @@ class PagedCache:
     arguments: dict[str, Any]
 
     @classmethod
-    def of(cls, keywords: dict[str, Any], position: PositionEncoding) -> "PagedCache | None":
+    def of(cls, keywords: dict[str, Any], position: PositionEncoding, *, windows: bool) -> "PagedCache | None":
         """Returns the cache that is among a call's keyword arguments, None where there is none.
 
+        Args:
+            keywords: of the call.
+            position: the model's encoding.
+            windows: whether it has layers that attend within a window.
+
         Raises:
-            UserError: if the encoding adds to scores or values, or turns an earlier key anew when the text grows.
+            UserError: if the encoding adds to scores or values, or turns an earlier key anew when the text grows, or
+                there are windows.
             TypeError: for a keyword that transformers gives to no model, as Python does for any other function.
         """
         for name, value in keywords.items():
@@ -47,6 +53,11 @@ class PagedCache:
             raise UserError(
                 f"generate_batch keeps keys as they were rotated, which {type(position).__name__} does not allow; use "
                 "generate()"
+            )
+        if windows:
+            raise UserError(
+                "generate_batch keeps the keys of all texts in one row, where windows (local_attention) would cut "
+                "across texts; use generate()"
             )
         return cls(cache, {name: value for name, value in keywords.items() if name in _READ})
 

@@ -12,11 +12,13 @@ from roformer.renamed import current_attention, current_data, current_position, 
 Tree = dict[str, Any]
 """The content of a ``config.yaml``."""
 
-# Settings of the trainer that are younger than version 0.1, with what its runs did.
+# Settings of the trainer and of models that are younger than version 0.1, with what its runs did.
 _YOUNGER = {
     "average_checkpoints": 1, "nonfinite": "stop", "nonfinite_limit": 10, "save_minutes": None, "max_minutes": None,
     "timeout_minutes": 2.0, "auto_batch": False, "eval_on_start": False,
 }  # fmt: skip
+
+_YOUNGER_OF_MODELS = {"local_attention": None, "global_attn_every_n_layers": 3}
 
 # Settings of tasks and sources that are younger than version 0.1, by name.
 _YOUNGER_OF_TASKS = {name: {"long_documents": "head"} for name in ("classification", "regression")}
@@ -58,6 +60,7 @@ def migrate(config: Tree) -> Tree:
     data = current_data(config["data"])
     config["data"] = {"drop_repeated": False, **_YOUNGER_OF_SOURCES.get(data["name"], {}), **data}
     config["trainer"] = {**_YOUNGER, **config["trainer"]}
+    config["model"] = {**_YOUNGER_OF_MODELS, **config["model"]}
     config["task"] = {**_YOUNGER_OF_TASKS.get(config["task"]["name"], {}), **config["task"]}
     config["position"] = current_position(config["position"])
     config["attention"] = current_attention(config["attention"])

@@ -82,7 +82,7 @@ def test_the_file_is_small_and_imports_no_part_of_the_package(tiny_model, tmp_pa
     for encoding in POSITION:
         tiny_model(encoding).config.save_pretrained(tmp_path)
         code = (tmp_path / FILE).read_text()
-        assert len(code) < 190_000
+        assert len(code) < 200_000
         nodes = list(ast.walk(ast.parse(code)))
         modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

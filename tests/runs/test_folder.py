@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "roformer"
 OLD_CONFIG = Path(__file__).parents[1] / "fixtures" / "runs_af2503a" / "finished" / "config.yaml"
 LAYOUT = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "best", "export", "diverged", ".lock"}
 SETTINGS = """
+model: {}
 data: {name: text}
 optimizer: {name: adamw}
 scheduler: {name: linear}
