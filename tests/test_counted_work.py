@@ -130,6 +130,29 @@ def test_blocks_never_hold_more_than_a_block_of_scores(monkeypatch):
     assert len(sizes) > 3 * LAYERS
 
 
+@pytest.mark.parametrize(("window", "short", "long"), [(64, 2048, 8192), (400, 2400, 9600)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_products_within_a_window(window, short, long, causal):
+    """Catches pairs of tokens beyond the window, which a mask would leave out after their products: the work of a
+    token grows with the length."""
+    shape = ModelShape(hidden_size=WIDTH, num_attention_heads=HEADS)
+    attention = ATTENTION_BACKENDS["blocked"](shape, dropout=0.0, rotary_value=False)
+    layout, none = SequenceLayout(causal=causal, window=window), POSITION_ENCODINGS["none"](shape)
+
+    def per_token(length):
+        query, key, value = torch.randn(3, 1, HEADS, length, WIDTH // HEADS, requires_grad=True).unbind(0)
+        with Counting() as found:
+            output, _ = attention(
+                AttentionInputs(query=query, key=key, value=value, position=none, state=(), layout=layout, layer=1)
+            )
+            output.sum().backward()
+        return found.multiplied["bmm"] / length
+
+    keys = window + max(window, 64) + (0 if causal else window)  # of a block
+    again = 1 if keys > 1024 else 0  # weights that are not kept
+    assert per_token(long) == per_token(short) == (6 + again) * WIDTH * keys
+
+
 @pytest.mark.parametrize("backend", ["linear", "efficient", "favor_plus"])
 def test_products_of_linear_attention(backend):
     """Catches pairs of tokens beyond a chunk, and products in float32, which takes many times as long."""

@@ -141,8 +141,8 @@ class AttentionBackend(nn.Module, ABC):
         """Raises ``UserError`` if this backend cannot honor a window."""
         if window is not None and not cls.knows_windows:
             raise UserError(
-                f"{cls.__name__} attends to whole texts and knows no windows: set model.local_attention=null, or "
-                "choose attention=sdpa"
+                f"{cls.__name__} attends to whole texts and has no local attention: set model.local_attention=null, "
+                "or choose attention=sdpa"
             )
 
     def rotate_inputs(self, inputs: AttentionInputs) -> AttentionInputs:

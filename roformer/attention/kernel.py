@@ -62,6 +62,26 @@ class KernelAttention(SoftmaxAttention):
     def scaled_dot_product(
         self, query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None, mask: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor | None]:
+        return self._call(query, key, value, mask, causal)
+
+    def local_attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        causal: bool,
+        window: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.mask_kind == "flash_attention":  # which counts the query as one of the window
+            return self._call(query, key, value, mask, causal, sliding_window=window + 1)
+        return super().local_attention(query, key, value, bias=bias, mask=mask, causal=causal, window=window)
+
+    def _call(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, **window: int
+    ) -> tuple[Tensor, Tensor | None]:
         by_flags = self.mask_kind == "flash_attention"
         output, _ = self.function(
             self, query, key, value,
@@ -69,6 +89,7 @@ class KernelAttention(SoftmaxAttention):
             dropout=self.dropout.p if self.training else 0.0,
             scaling=query.shape[-1] ** -0.5,
             is_causal=causal and by_flags,
+            **window,
         )  # fmt: skip
         return output.transpose(1, 2), None
 
