@@ -18,6 +18,7 @@ from roformer.errors import UserError
 from roformer.extras import require
 from roformer.io import atomic_file
 from roformer.model import RoFormerLabConfig, RoFormerModel
+from roformer.model.local_attention import has_windows
 
 FILE = "model.gguf"
 ARCHITECTURE = "jina-bert-v3"
@@ -121,6 +122,8 @@ def _misfits(config: RoFormerLabConfig) -> Iterator[str]:
         yield f"hidden_act={config.hidden_act}"
     if not issubclass(ATTENTION_BACKENDS[config.attention_backend], SoftmaxAttention):
         yield f"attention_backend={config.attention_backend}"
+    if has_windows(config):
+        yield f"local_attention={config.local_attention}"
     assert config.position is not None
     if (name := config.position["name"]) != "rope":
         yield f"position={name}"

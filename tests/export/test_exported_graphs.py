@@ -57,6 +57,16 @@ def test_onnx_of_every_encoding(encoding, tiny_model, tmp_path):
     assert bool(types & double) == (encoding in COMPUTES_FREQUENCIES)
 
 
+@pytest.mark.slow
+def test_onnx_of_windows(tiny_model, tmp_path):
+    """Catches a window that the graph loses, or has for the traced length only."""
+    model, file = tiny_model(local_attention=4, global_attn_every_n_layers=2), tmp_path / "model.onnx"
+    write_graph(model, batch(*SHAPES[0]), file)
+    for shape in SHAPES:
+        assert largest_difference(model, batch(*shape), file) < 1e-5
+    assert largest_difference(tiny_model(), batch(5, 33), file) > 0.01  # the same weights without windows
+
+
 @pytest.mark.parametrize("layout", ["interleaved", "half"])
 @pytest.mark.parametrize("start", [0, 4_000, 100_000, 10_000_000])
 def test_exported_angles_are_exact_far_out(layout, start):

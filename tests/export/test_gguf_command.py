@@ -132,6 +132,7 @@ MISFITS = {
     "normalize_embedding=False": {"normalize_embedding": False},
     "scale_embedding=True": {"scale_embedding": True},
     "rotary_value=True": {"rotary_value": True},
+    "local_attention=4": {"local_attention": 4},
     "attention_backend=linear": {"attention_backend": "linear"},
     "is_decoder=True": {"is_decoder": True, "model_class": RoFormerForCausalLM},
 }

@@ -337,3 +337,6 @@ def test_continuous_batching_refuses_what_keeps_no_keys(tiny_model):
     model = tiny_model("alibi", is_decoder=True)
     with pytest.raises(UserError, match="use generate"):
         model(torch.tensor([[1]]), position_ids=torch.tensor([[0]]), cache=object())
+    model = tiny_model("rope", is_decoder=True, local_attention=4)
+    with pytest.raises(UserError, match=r"windows \(local_attention\) .*use generate"):
+        model(torch.tensor([[1]]), position_ids=torch.tensor([[0]]), cache=object())

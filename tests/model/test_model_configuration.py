@@ -34,6 +34,19 @@ from tests.choices import each_encoding
             {"rotary_value": True, "position": {"name": "sinusoidal"}},
             "rotary_value needs position rope, got 'sinusoidal'",
         ),
+        (
+            {"local_attention": 7},
+            "RoFormerLabConfig.local_attention counts tokens, half of them to each side: it must",
+        ),
+        ({"local_attention": -2}, "even and at least 2, or null for attention to all tokens, got -2"),
+        (
+            {"local_attention": 8, "global_attn_every_n_layers": 0},
+            "global_attn_every_n_layers must be at least 1, got 0",
+        ),
+        (
+            {"local_attention": 8, "attention_backend": "linear"},
+            "LinearAttention attends to whole texts and has no local attention: set model.local_attention=null, or",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(map(str, value.items())),
 )
@@ -71,6 +84,8 @@ def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
         num_labels=5,
         classifier_dropout=0.25,
         rotary_value=encoding == "rope",
+        local_attention=8,
+        global_attn_every_n_layers=2,
     )
     config.save_pretrained(tmp_path)
     for back in (RoFormerLabConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
@@ -78,6 +93,7 @@ def test_file_keeps_every_setting(encoding, position_settings, sizes, tmp_path):
         assert {**back.to_dict(), "_name_or_path": ""} == config.to_dict()
         assert back.position == position_settings[encoding]
         assert (back.embedding_size, back.pooling, back.num_labels) == (16, "mean", 5)
+        assert (back.local_attention, back.global_attn_every_n_layers) == (8, 2)
 
 
 def test_file_has_another_model_type_than_stock(sizes, tmp_path):

@@ -59,6 +59,13 @@ def test_the_copy_has_the_attention_of_the_model(backend, model_of_the_code, tin
     assert torch.equal(model_of_the_code(model)(TOKENS).logits, model(TOKENS).logits)
 
 
+def test_the_copy_has_the_windows_of_the_model(model_of_the_code, tiny_model):
+    """Catches a file without the blocks that windows need."""
+    model, tokens = tiny_model(local_attention=2, global_attn_every_n_layers=2), torch.arange(300)[None] % 60
+    assert torch.equal(model_of_the_code(model)(tokens).logits, model(tokens).logits)
+    assert not torch.equal(tiny_model()(tokens).logits, model(tokens).logits)
+
+
 @pytest.mark.parametrize("implementation", ["eager", "sdpa", "own"])
 def test_the_copy_takes_what_transformers_calls_attention(implementation, model_of_the_code, tiny_model):
     """Catches a backend that only the package has."""

@@ -329,6 +329,7 @@ def test_positions_that_stock_does_not_know(name, settings, tiny_model):
         ("ForMaskedLM", {"attention_backend": "linear"}),
         ("ForMaskedLM", {"norm_type": "rms_norm"}),
         ("ForMaskedLM", {"use_bias": False}),
+        ("ForMaskedLM", {"local_attention": 4}),
         ("Model", {"add_pooler": True}),
         ("ForSequenceClassification", {"pooling": "mean"}),
         ("ForSequenceClassification", {"hidden_act": "tanh"}),

@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.errors import UserError, one_line
 from roformer.model.configuration import RoFormerLabConfig
+from roformer.model.local_attention import has_windows
 
 Weights = dict[str, Tensor]
 
@@ -213,6 +214,11 @@ class ForeignFormat(ABC):
             raise UserError(
                 f"Hugging Face {cls.name} has layer norms and biases; this model has norm_type={config.norm_type} and "
                 f"use_bias={config.use_bias}"
+            )
+        if has_windows(config):
+            raise UserError(
+                f"Hugging Face {cls.name} attends to all tokens in every layer; this model has "
+                f"local_attention={config.local_attention}"
             )
         settings = {name: getattr(config, name) for name in cls.shared if hasattr(config, name)}
         return {**settings, "type_vocab_size": max(config.type_vocab_size, 1)}
