@@ -47,6 +47,16 @@ def test_flops_by_hand():
     assert forward_flops(small, [5, 3], 4) == half + 2 * 4 * (4 + 2 * 3)
 
 
+def test_flops_within_windows_by_hand():
+    """Catches layers that are counted as if all tokens attended to all, and a top layer that is another one's."""
+    small = Sizes(hidden_size=2, layers=2, heads=1, vocabulary=3, length=5, dropout=0.0)
+    tokens, weights = 8, 2 * 2 * 8 * 12 * 4
+    assert forward_flops(small, [5, 3], None, windows=[None, 1]) == weights + 4 * 2 * (5 * 5 + 3 * 3 + tokens * 3)
+    whole, half = (forward_flops(small, [5, 3], n, windows=[None, 1]) for n in (8, 4))
+    head = 2 * 4 * (4 + 2 * 3)
+    assert whole - half == (2 * tokens * 10 * 4 + 4 * 2 * tokens * 3) // 2 + head
+
+
 def test_both_layouts_hold_the_same_tokens():
     """Catches a peer that is given other, or fewer, tokens."""
     documents = [(np.arange(1, n + 1), np.full(n, n)) for n in (3, 5, 2)]
