@@ -26,6 +26,9 @@ from roformer.tokenizer.pretrained import load_tokenizer
 # What fine-tuning may change of a checkpoint's model; the shapes of its weights fix the rest.
 _FREE_MODEL_SETTINGS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
+# What it may change if asked to: it has no weights, but those of the checkpoint were trained with it.
+_MODEL_SETTINGS_TO_ASK_FOR = ("local_attention", "global_attn_every_n_layers")
+
 # Weights of heads that fine-tuning may draw anew. A language model needs the head of its checkpoint.
 _NEW_HEADS = ("classifier.", "qa_outputs.")
 
@@ -62,7 +65,8 @@ class WarmStart:
     def adapt(self, config: TrainConfig, overridden: frozenset[str]) -> TrainConfig:
         """Returns the configuration with the model, encoding, attention and tokenizer that the weights fix.
 
-        A scaling of the checkpoint's encoding (``rope`` to ``rope_yarn``) may be asked for: it needs no weights.
+        A scaling of the checkpoint's encoding (``rope`` to ``rope_yarn``), and another window, may be asked for: they
+        need no weights.
 
         Args:
             config: as composed.
@@ -74,7 +78,8 @@ class WarmStart:
         self._check_kind(config.task["name"])
         position = self._position(config.position, overridden)
         attention = self._attention(config.attention)
-        fixed = [key for key in config.model if key in self.stored and key not in _FREE_MODEL_SETTINGS]
+        asked = {key for key in _MODEL_SETTINGS_TO_ASK_FOR if f"model.{key}" in overridden}
+        fixed = [key for key in config.model if key in self.stored and key not in {*_FREE_MODEL_SETTINGS, *asked}]
         model = {key: self.stored[key] for key in fixed}
         self._refuse_contradictions(config, overridden, {"model": model, "position": position})
         ours = {"name": "pretrained", "path": str(self.export)}
