@@ -80,6 +80,16 @@ def test_old_data_sources_get_new_names():
     assert migrate(config)["data"]["name"] == "labeled"
 
 
+def test_models_of_before_attend_to_all_tokens():
+    """Catches an old run that today's command line cannot resume, because it has a setting that the run lacks."""
+    config = yaml.safe_load(TrainConfig.compose("data=text", "data.path=x").to_yaml())
+    today = dict(config["model"])
+    for name in ("local_attention", "global_attn_every_n_layers"):
+        del config["model"][name]
+    assert migrate(config)["model"] == today
+    assert today["local_attention"] is None
+
+
 OLD_OPTIMIZER = {
     "learning_rate": 0.002, "grid": "outputs/grid", "carry": True, "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-6,
     "weight_decay": 0.01,
