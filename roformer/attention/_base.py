@@ -4,6 +4,7 @@ Shapes: B batch, H heads, L length, Q queries, D head size. Packed: B = 1 and L 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar, Protocol
@@ -155,8 +156,14 @@ class AttentionBackend(nn.Module, ABC):
             value=position.rotate(inputs.value, state) if self.rotary_value else inputs.value,
         )
 
-    def arrange(self, layout: SequenceLayout, position: PositionEncoding) -> SequenceLayout:
-        """Returns the layout with what all layers of this backend need; called once per forward pass."""
+    def arrange(self, layout: SequenceLayout, position: PositionEncoding, windows: Set[int | None]) -> SequenceLayout:
+        """Returns the layout with what all layers of this backend need; called once per forward pass.
+
+        Args:
+            layout: without a window.
+            position: the encoding.
+            windows: those of the layers.
+        """
         return layout
 
     @abstractmethod

@@ -81,7 +81,7 @@ class SoftmaxAttention(AttentionBackend):
         bias = position.score_bias(inputs.query, inputs.key, inputs.state, layer=inputs.layer)
         needs_weights = position.adds_to_values or inputs.output_attentions
         window = _reach(inputs)
-        # a subset's shapes depend on where the queries are, which on an accelerator the host would wait for; and within
+        # a subset's shapes depend on where the queries are, which on an accelerator the host would wait for; within
         # windows blocks of neighbors are less work
         all_queries = (
             needs_weights or query.device.type != "cpu" or torch.compiler.is_compiling() or window is not None

@@ -1,5 +1,7 @@
 """The fastest backend for a call, by rule; ``attention=auto`` in training on a CPU measures instead."""
 
+from collections.abc import Set
+
 import torch
 from torch import Tensor
 
@@ -33,13 +35,13 @@ class AutoAttention(SoftmaxAttention):
         self.varlen = None if dropout else VarlenAttention(shape, dropout, rotary_value)
         self.flex = None if dropout else FlexAttention(shape, dropout, rotary_value)
 
-    def arrange(self, layout: SequenceLayout, position: PositionEncoding) -> SequenceLayout:
+    def arrange(self, layout: SequenceLayout, position: PositionEncoding, windows: Set[int | None]) -> SequenceLayout:
         if self.flex is None or not position.adds_to_scores or self.flex.refusal(position):
             return layout
-        return self.flex.arrange(layout, position)
+        return self.flex.arrange(layout, position, windows)
 
     def attend_packed(self, inputs: AttentionInputs) -> Tensor:
-        if self.flex is not None and inputs.layout.block_mask is not None:
+        if self.flex is not None and inputs.layout.block_masks is not None:
             return self.flex.attend_packed(inputs)
         if self.varlen is not None and not inputs.position.adds_to_scores and self.varlen.has_kernel(inputs):
             return self.varlen.attend_packed(inputs)

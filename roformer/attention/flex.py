@@ -3,6 +3,7 @@
 Shapes: H heads, T tokens of a packed batch, K positions of the longest document or a bound of it, D head size.
 """
 
+from collections.abc import Set
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -45,14 +46,14 @@ class FlexAttention(SdpaAttention):
             return f"attention=flex knows biases of positions alone, and {type(position).__name__} adds another one"
         return None
 
-    def arrange(self, layout: SequenceLayout, position: PositionEncoding) -> SequenceLayout:
+    def arrange(self, layout: SequenceLayout, position: PositionEncoding, windows: Set[int | None]) -> SequenceLayout:
         known = position.counted or not position.adds_to_scores
         if layout.cu_seqlens is None or layout.cu_seqlens.device.type not in KERNEL_DEVICES or not known:
             return layout
-        return replace(layout, block_mask=block_mask(layout))
+        return replace(layout, block_masks={window: block_mask(layout, window) for window in windows})
 
     def attend_packed(self, inputs: AttentionInputs) -> Tensor:
-        if inputs.layout.block_mask is None:
+        if inputs.layout.block_masks is None:
             return super().attend_packed(inputs)
         return inputs.needed(attend_with_blocks(inputs, _kernel()).transpose(1, 2).flatten(2))
 
@@ -60,8 +61,9 @@ class FlexAttention(SdpaAttention):
 def attend_with_blocks(inputs: AttentionInputs, kernel: Any) -> Tensor:
     """Attends within the packed documents of (1, H, T, D) by ``flex_attention``, given compiled or as it is."""
     modify = _score_mod(inputs) if inputs.position.adds_to_scores else None
-    block_mask = inputs.layout.block_mask
-    output: Tensor = kernel(scaled_query(inputs), inputs.key, inputs.value, score_mod=modify, block_mask=block_mask)
+    assert inputs.layout.block_masks is not None
+    visible = inputs.layout.block_masks[inputs.layout.window]
+    output: Tensor = kernel(scaled_query(inputs), inputs.key, inputs.value, score_mod=modify, block_mask=visible)
     return output
 
 
@@ -72,9 +74,9 @@ def _kernel() -> Any:
     return torch.compile(flex_attention)
 
 
-def block_mask(layout: SequenceLayout) -> Any:
-    """Returns the ``BlockMask`` of packed documents. The blocks that a block of queries needs lie side by side, so
-    they follow from the ends of its documents, and no (T, T) matrix is made."""
+def block_mask(layout: SequenceLayout, window: int | None) -> Any:
+    """Returns the ``BlockMask`` of packed documents, of ``window`` tokens to each side. The blocks that a block of
+    queries needs lie side by side, so they follow from the ends of its documents: no (T, T) matrix is made."""
     from torch.nn.attention.flex_attention import BlockMask
 
     bounds = layout.cu_seqlens
@@ -83,14 +85,19 @@ def block_mask(layout: SequenceLayout) -> Any:
     documents = document_ids(bounds, total)
     firsts = torch.arange(0, total, _BLOCK_SIZE, device=bounds.device)
     lasts = (firsts + _BLOCK_SIZE - 1).clamp(max=total - 1)
-    begin = bounds[documents[firsts]] // _BLOCK_SIZE
-    end = (lasts if layout.causal else bounds[documents[lasts] + 1] - 1) // _BLOCK_SIZE
+    begin = bounds[documents[firsts]]
+    end = lasts if layout.causal else bounds[documents[lasts] + 1] - 1
+    if window is not None:
+        begin, end = begin.maximum(firsts - window), end.minimum(lasts + window)
+    begin, end = begin // _BLOCK_SIZE, end // _BLOCK_SIZE
     numbers = torch.arange(len(firsts), device=bounds.device)
     indices = (begin[:, None] + numbers).clamp(max=len(firsts) - 1)
 
     def visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        same = documents[query] == documents[key]
-        return same & (key <= query) if layout.causal else same
+        seen = documents[query] == documents[key]
+        if window is not None:
+            seen = seen & ((query - key).abs() <= window)
+        return seen & (key <= query) if layout.causal else seen
 
     return BlockMask.from_kv_blocks(
         (end - begin + 1).int()[None, None],

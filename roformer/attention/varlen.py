@@ -49,7 +49,8 @@ class VarlenAttention(SdpaAttention):
         from torch.nn.attention.varlen import varlen_attn  # not in every build of PyTorch
 
         query, key, value = (x[0].transpose(0, 1) for x in (scaled_query(inputs), inputs.key, inputs.value))
-        window = (-1, 0 if inputs.layout.causal else -1)
+        reach = -1 if inputs.layout.window is None else inputs.layout.window
+        window = (reach, 0 if inputs.layout.causal else reach)
         output = varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=window)
         assert isinstance(output, Tensor)  # nothing else was asked for
         return inputs.needed(output.flatten(1)[None])

@@ -5,7 +5,8 @@ Shapes: B batch, L length, T tokens of a packed batch, C hidden size, E embeddin
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,12 +98,10 @@ class RoFormerModel(RoFormerPreTrainedModel):
             if layer.cross_attention is not None:
                 layer.cross_attention.backend = self.config.build_attention(rotary_value=False).train(self.training)
 
-    @property
-    def _backend(self) -> AttentionBackend:
-        """That of the first layer, for what all layers share."""
-        layer = self.layers[0]
-        assert isinstance(layer, RoFormerLayer)
-        return layer.backend
+    def _arranged(self, layout: SequenceLayout) -> SequenceLayout:
+        """Returns the layout with what the backend, the same in all layers, makes once for all of them."""
+        layers = cast("Sequence[RoFormerLayer]", self.layers)
+        return layers[0].backend.arrange(layout, self.position, {layer.window for layer in layers})
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
@@ -198,7 +197,7 @@ class RoFormerModel(RoFormerPreTrainedModel):
                 output_hidden_states=given_or(output_hidden_states, self.config.output_hidden_states),
                 position=self.position,
                 state=self.position.prepare(position_ids),
-                layout=self._backend.arrange(arrangement.layout, self.position),
+                layout=self._arranged(arrangement.layout),
                 past_key_values=past_key_values,
                 paged_keys=paged_keys,
                 encoder_hidden_states=encoder_hidden_states,
@@ -215,15 +214,17 @@ class RoFormerModel(RoFormerPreTrainedModel):
         *,
         output_attentions: bool,
         output_hidden_states: bool,
+        layout: SequenceLayout,
         **shared: Any,
     ) -> BaseModelOutputWithPoolingAndCrossAttentions:
         """Runs the layers; ``shared`` are the arguments that each of them gets."""
         all_hidden_states, all_attentions, all_cross_attentions = [hidden_states], [], []
-        for number, layer in enumerate(self.layers, start=1):
+        for number, layer in enumerate(cast("Sequence[RoFormerLayer]", self.layers), start=1):
             hidden_states, weights, cross_weights = layer(
                 hidden_states,
                 query_indices=query_indices if number == len(self.layers) else None,
                 output_attentions=output_attentions,
+                layout=replace(layout, window=layer.window),  # not in the layer: its code would depend on the lengths
                 **shared,
             )
             if output_attentions and weights is None:

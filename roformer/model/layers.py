@@ -3,8 +3,6 @@
 Shapes: B batch, L length, C hidden size, E embedding size, H heads, D head size.
 """
 
-from dataclasses import replace
-
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
@@ -89,7 +87,6 @@ class RoFormerLayer(GradientCheckpointingLayer):
         With ``query_indices``, (N,) places in all B * L tokens, to (N, C): the others are keys and values only. The
         tokens of ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
         """
-        layout = replace(layout, window=self.window)
         # (B, L, 3, H, D) -> three times (B, H, L, D)
         query, key, value = (
             self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)

@@ -24,14 +24,14 @@ POSITIONAL = [
 ]
 
 
-def inputs_of(encoding, *, causal=False, layout=None):
+def inputs_of(encoding, *, causal=False, window=None):
     """Packed documents for an encoding whose weights are random."""
     torch.manual_seed(0)
     position = POSITION_ENCODINGS.build(POSITION[encoding], SHAPE).eval().requires_grad_(False)
     for parameter in position.parameters():
         parameter.normal_()
     bounds = torch.tensor([0, *LENGTHS]).cumsum(0)
-    layout = SequenceLayout.packed(bounds, TOTAL, causal=causal, lengths=LENGTHS)
+    layout = replace(SequenceLayout.packed(bounds, TOTAL, causal=causal, lengths=LENGTHS), window=window)
     query, key, value = torch.randn(3, 1, H, TOTAL, D).unbind(0)
     places = torch.cat([torch.arange(length) for length in LENGTHS])[None]
     return AttentionInputs(
@@ -43,38 +43,43 @@ def expected(inputs):
     return ATTENTION_BACKENDS["eager"](SHAPE, dropout=0.0, rotary_value=False)(inputs)[0]
 
 
+@pytest.mark.parametrize("window", [None, 40])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("encoding", ["none", *POSITIONAL])
-def test_flex_is_eager(encoding, causal, monkeypatch):
+def test_flex_is_eager(encoding, causal, window, monkeypatch):
     """Catches blocks that are left out, tokens of other documents, and a table that is read at other distances."""
     monkeypatch.setattr(flex, "KERNEL_DEVICES", ("cpu",))
     monkeypatch.setattr(flex, "_kernel", lambda: flex_attention)
     backend = ATTENTION_BACKENDS["flex"](SHAPE, dropout=0.0, rotary_value=False)
-    inputs = inputs_of(encoding, causal=causal)
+    inputs = inputs_of(encoding, causal=causal, window=window)
     with inputs.position.counting(LENGTHS):
-        inputs = replace(inputs, layout=backend.arrange(inputs.layout, inputs.position))
-        assert inputs.layout.block_mask is not None
+        inputs = replace(inputs, layout=backend.arrange(inputs.layout, inputs.position, {None, window}))
+        assert inputs.layout.block_masks is not None
         torch.testing.assert_close(backend(inputs)[0], expected(inputs), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("window", [None, 40])
 @pytest.mark.parametrize("causal", [False, True])
-def test_blocks_are_those_of_the_mask(causal):
+def test_blocks_are_those_of_the_mask(causal, window):
     """Catches blocks that are computed for nothing, and a mask that the kernel does not get."""
     layout = inputs_of("none", causal=causal).layout
-    ours = flex.block_mask(layout)
+    ours = flex.block_mask(layout, window)
     theirs = create_block_mask(ours.mask_mod, None, None, TOTAL, TOTAL, device="cpu")
     documents = document_ids(layout.cu_seqlens, TOTAL)
     visible = documents[:, None] == documents
+    if window is not None:
+        visible &= torch.ones_like(visible).triu(-window).tril(window)
     assert torch.equal(create_mask(ours.mask_mod, None, None, TOTAL, TOTAL, device="cpu")[0, 0],
                        visible.tril() if causal else visible)  # fmt: skip
     needed = theirs.kv_num_blocks + theirs.full_kv_num_blocks
     assert torch.equal(ours.kv_num_blocks, needed)
 
 
+@pytest.mark.parametrize("window", [None, 40])
 @pytest.mark.parametrize("causal", [False, True])
-def test_varlen_gets_the_documents(causal, monkeypatch):
+def test_varlen_gets_the_documents(causal, window, monkeypatch):
     """Catches bounds, a window or a scale that are not those of the batch; the kernel itself needs a GPU."""
-    calls = []
+    calls, reach = [], -1 if window is None else window
 
     def kernel(query, key, value, *bounds_and_longest, window_size):
         calls.append((*bounds_and_longest, window_size))
@@ -82,17 +87,17 @@ def test_varlen_gets_the_documents(causal, monkeypatch):
 
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
     monkeypatch.setattr(varlen, "KERNEL_DEVICES", ("cpu",))
-    inputs = inputs_of("none", causal=causal)
+    inputs = inputs_of("none", causal=causal, window=window)
     inputs = replace(inputs, **{name: getattr(inputs, name).bfloat16() for name in ("query", "key", "value")})
     wanted = torch.tensor([0, 3, TOTAL - 1])
     output, _ = ATTENTION_BACKENDS["varlen"](SHAPE, dropout=0.0, rotary_value=False)(
         replace(inputs, query_indices=wanted)
     )
-    ((q_bounds, k_bounds, q_longest, k_longest, window),) = calls
+    ((q_bounds, k_bounds, q_longest, k_longest, given),) = calls
     assert q_bounds.tolist() == k_bounds.tolist() == [0, 130, 135, 135, 395, 396, 437]
     assert q_bounds.dtype == torch.int32
     assert q_longest == k_longest == 512  # the power of two above 260
-    assert window == (-1, 0 if causal else -1)
+    assert given == (reach, 0 if causal else reach)
     heads = (inputs.query + 2 * inputs.key + 4 * inputs.value)[0]
     assert torch.equal(output, heads.transpose(0, 1).flatten(1)[wanted])
 

@@ -147,7 +147,7 @@ def test_needed_queries(backend, heads, mask):
     """Catches a window around the place among the needed queries, instead of the place in the text."""
     needed = torch.arange(B * L).view(B, L) % 5 == 2
     layout = SequenceLayout(SequenceLayout.padded(MASKS[mask]).mask, window=2)
-    part, _, leaves = attend(backend, heads, layout, query_mask=needed)
+    part, _, leaves = attend(backend, heads, layout, query_indices=needed.flatten().nonzero()[:, 0])
     whole, _, others = attend(backend, heads, layout)
     assert_same((part[None], None, leaves), (whole[needed][None], None, others))
 
