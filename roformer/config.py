@@ -123,6 +123,11 @@ class TrainerConfig:
                 f"trainer.batch_size {self.batch_size} is not a multiple of "
                 f"trainer.gradient_accumulation_steps {self.gradient_accumulation_steps}"
             )
+        if self.precision in ("fp16", "float16"):
+            raise UserError(
+                f"trainer.precision: {self.precision} loses small gradients without loss scaling, which this trainer "
+                "does not do; use bf16, or fp32 where the device has no bf16"
+            )
         for name, choices in (("precision", _PRECISIONS), ("nonfinite", _REMEDIES)):
             if (given := getattr(self, name)) not in choices:
                 raise UserError(f"trainer.{name}: unknown '{given}' (available: {', '.join(choices)})")

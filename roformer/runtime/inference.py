@@ -8,6 +8,13 @@ import torch
 from torch import nn
 
 
+def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Moves the tensors of a batch to a device, which the host does not wait for, and leaves everything else."""
+    return {
+        name: each.to(device, non_blocking=True) if torch.is_tensor(each) else each for name, each in inputs.items()
+    }
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[Callable[[Mapping[str, Any]], dict[str, Any]]]:
     """Puts a model into evaluation mode without gradients inside the block, and restores its mode afterwards.
@@ -18,7 +25,7 @@ def evaluating(model: nn.Module) -> Iterator[Callable[[Mapping[str, Any]], dict[
     was_training, device = model.training, next(model.parameters()).device
 
     def on_device(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: each.to(device) if torch.is_tensor(each) else each for name, each in inputs.items()}
+        return to_device(inputs, device)
 
     model.eval()
     try:

@@ -215,6 +215,7 @@ class SaveCheckpoints(Callback):
 
     def after_step(self, trainer: "Trainer") -> None:
         if trainer.is_saved(trainer.state.step) or trainer.is_done or self._is_time(trainer):
+            trainer.settle()
             with trainer.meter.paused():
                 trainer.checkpoints.save(trainer.state.step)
             self.saved = time.monotonic()

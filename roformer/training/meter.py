@@ -26,8 +26,8 @@ class ThroughputMeter:
         self._start = time.perf_counter()
 
     def update(self, loss: torch.Tensor, tokens: int) -> None:
-        """Adds one step; the loss stays on its device until a report is due."""
-        self._loss = self._loss.to(loss.device) + loss
+        """Adds one step, whose loss is on the host."""
+        self._loss = self._loss + loss
         self._steps += 1
         self._tokens += tokens
 
@@ -48,7 +48,7 @@ class ThroughputMeter:
         """Returns the means since the last restart; nothing where every batch was skipped."""
         if not self._steps:
             return {}
-        loss = self._loss.item() / self._steps  # waits for the device, so the time is read after it
+        loss = self._loss.item() / self._steps
         seconds = self._seconds + time.perf_counter() - self._start
         return {"loss": loss, "tokens_per_second": self._tokens / seconds, "data_wait": self._waited / seconds}
 

@@ -1,14 +1,13 @@
 """Numbers that are not finite: found at the step at which they appear, before they reach a checkpoint."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from roformer.errors import UserError
-from roformer.training.memory import halve_parts
 
 if TYPE_CHECKING:
     from roformer.training.trainer import Trainer
@@ -32,16 +31,22 @@ class DivergedError(Exception):
         self.batch = batch
 
 
-def check_step(step: int, loss: Tensor, gradient_norm: Tensor, model: nn.Module) -> None:
-    """Raises ``DivergedError`` unless the loss and the norm of the gradients, before clipping, are finite."""
-    if bool(torch.isfinite(loss + gradient_norm)):  # one transfer from the device
-        return
-    if not bool(torch.isfinite(loss)):
+def check_step(step: int, loss: Tensor, norms: Tensor, names: Sequence[str]) -> None:
+    """Raises ``DivergedError`` unless the loss and the norms of the gradients are finite.
+
+    Args:
+        step: its number, from 0.
+        loss: ().
+        norms: of each gradient before clipping, (parameters,); as the loss on the host.
+        names: of these parameters.
+    """
+    if not math.isfinite(loss):
         raise DivergedError(step, f"the loss is {float(loss)}")
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+    for name, norm in zip(names, norms.tolist(), strict=True):
+        if not math.isfinite(norm):
             raise DivergedError(step, f"the gradient of {name} is not finite")
-    raise DivergedError(step, f"the norm of the gradients is {float(gradient_norm)}")
+    if not math.isfinite(total := torch.linalg.vector_norm(norms)):
+        raise DivergedError(step, f"the norm of the gradients is {float(total)}")
 
 
 def check_weights(model: nn.Module, origin: str) -> None:
@@ -72,22 +77,20 @@ class Recovery:
     def __init__(self, remedy: str, *, limit: int) -> None:
         self.remedy, self.limit = remedy, limit
 
-    def recover(self, trainer: "Trainer", error: Exception) -> None:
-        """Prepares the trainer to continue without the batch, or with smaller parts of it.
+    def recover(self, trainer: "Trainer", error: DivergedError) -> None:
+        """Prepares the trainer to continue without the batch.
 
         Raises:
             NonfiniteError: with ``stop``, or beyond the limit; says what to do.
-            Exception: the given one, if it is about something else, or ``halve_parts`` has no remedy.
         """
-        if not isinstance(error, DivergedError):
-            halve_parts(trainer, error)
-            return
         trainer.optimizer.zero_grad()
         skipped = [*trainer.state.skipped, error.batch]
         if self.remedy == "stop" or len(skipped) > self.limit:
             raise NonfiniteError(self._advice(trainer, error)) from error
-        if self.remedy == "restore":
-            trainer.checkpoints.load_newest()
+        # found after the update that was skipped: what follows that step has not been done
+        trainer.state.log_is_pending = error.batch < trainer.state.step
+        if self.remedy == "restore" and trainer.checkpoints.load_newest():
+            trainer.results.clear()
         trainer.state.skipped = skipped
         where = f"from step {trainer.state.step} " if self.remedy == "restore" else ""
         trainer.accelerator.print(f"{error}: continuing {where}without batch {error.batch}")

@@ -1,8 +1,16 @@
-"""Batches made in the background."""
+"""Batches made in the background, in memory that an accelerator reads while the host goes on."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from roformer.tasks import Batch
+
+if TYPE_CHECKING:
+    from roformer.training.trainer import Trainer
 
 T = TypeVar("T")
 
@@ -16,3 +24,19 @@ def prefetch(make: Callable[[int], T], start: int, stop: int) -> Generator[T, No
             if step + 1 < stop:
                 ahead = pool.submit(make, step + 1)
             yield batch
+
+
+def make_batch(trainer: "Trainer", step: int) -> tuple[int, list[Batch]]:
+    """Returns the number of predictions in the whole batch of a step, and this process's parts of it."""
+    task, size, accelerator = trainer.task, trainer.config.trainer.batch_size, trainer.accelerator
+    shares = range(accelerator.process_index, trainer.shares, accelerator.num_processes)
+    parts = [task.batch(step, size, share=share, shares=trainer.shares) for share in shares]
+    if accelerator.device.type != "cpu":
+        parts = [_pinned(part) for part in parts]
+    return task.num_items(step, size), parts
+
+
+def _pinned(batch: Batch) -> Batch:
+    """Returns a batch in page-locked memory, from which copies to the device need no host that waits."""
+    inputs = {name: each.pin_memory() if torch.is_tensor(each) else each for name, each in batch.inputs.items()}
+    return replace(batch, inputs=inputs)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed as dist
 
 from roformer.config import TrainerConfig
@@ -87,6 +88,15 @@ class Processes:
                 ) from error
 
 
+def build_accelerator() -> Accelerator:
+    """Returns what knows the device of this process, and prepares its model and optimizer."""
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision="no",  # its wrapper would copy all logits to float32
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+    )
+
+
 def _check_launcher() -> None:
     """Raises ``UserError`` for settings of ``accelerate launch`` that would be ignored, or change the gradients."""
     if asked := [
@@ -95,6 +105,11 @@ def _check_launcher() -> None:
         raise UserError(
             f"the configuration of accelerate launch asks for {asked[0]}, which is not supported: every process holds "
             "the whole model; choose multi-GPU or multi-CPU there, or use torchrun"
+        )
+    if (precision := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) not in ("no", "bf16"):
+        raise UserError(
+            f"accelerate launch was given {precision} as its mixed precision, which is not supported: small gradients "
+            "would be lost; choose bf16 or no there, and trainer.precision=bf16 or fp32 here"
         )
     if (steps := os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
         raise UserError(

@@ -3,34 +3,32 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, nullcontext
-from typing import TypeAlias
+from functools import partial
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 from roformer.config import TrainConfig
 from roformer.model import RoFormerPreTrainedModel
 from roformer.optim import OPTIMIZERS
 from roformer.optim.schedules import SCHEDULES
 from roformer.runs import RunFolder
+from roformer.runtime.inference import to_device
 from roformer.runtime.precision import autocast
+from roformer.runtime.seeds import seed_dropout
 from roformer.tasks import Batch, Task
 from roformer.training.callbacks import Callback
 from roformer.training.checkpoint import Checkpoints, Stateful, TrainingState
 from roformer.training.export import export
+from roformer.training.memory import halve_parts
 from roformer.training.meter import ThroughputMeter
-from roformer.training.nonfinite import DivergedError, Recovery, check_step, check_weights
+from roformer.training.nonfinite import DivergedError, Recovery, check_weights
 from roformer.training.optimizer_state import load_optimizer_state
-from roformer.training.prefetch import prefetch
+from roformer.training.prefetch import make_batch, prefetch
+from roformer.training.processes import build_accelerator
+from roformer.training.results import StepResults, clip_gradients
 from roformer.training.signals import Interrupted, StopSignal
 from roformer.training.state import TrainState
 from roformer.training.warm_start import build_model
-
-BatchParts: TypeAlias = tuple[int, list[Batch]]
-"""The number of predictions in a whole batch, and this process's parts of it."""
-
 
 class Trainer:
     """Trains one model on one task.
@@ -53,11 +51,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, task: Task, folder: RunFolder, callbacks: Sequence[Callback]) -> None:
         self.config, self.task, self.folder, self.callbacks = config, task, folder, callbacks
         trainer = config.trainer
-        self.accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(),
-            mixed_precision="no",  # its wrapper would copy all logits to float32
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-        )
+        self.accelerator = build_accelerator()
         self.state = TrainState(trainer.gradient_accumulation_steps)
         self.meter, self.stop, self.signal_number = ThroughputMeter(), StopSignal(), 0
         steps_per_epoch = task.steps_per_epoch(trainer.batch_size)
@@ -68,6 +62,7 @@ class Trainer:
         self.scheduler = SCHEDULES.build(config.scheduler).build(optimizer, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         parts: dict[str, Stateful] = {"training": self.state, "scheduler": self.scheduler, "meter": self.meter}
+        self.results = StepResults(self.accelerator, self.optimizer)
         self.recovery = Recovery(trainer.nonfinite, limit=trainer.nonfinite_limit)
         saved = TrainingState(self.unwrapped_model, self.optimizer, parts)
         self.checkpoints = Checkpoints(folder, saved, keep=trainer.keep_checkpoints, is_regular=self.is_saved)
@@ -122,26 +117,41 @@ class Trainer:
     def _loop(self) -> bool:
         """Trains to the end, or to numbers that are not finite; returns whether it was the end."""
         state, meter = self.state, self.meter
-        if state.log_is_pending or (state.step == 0 and self.config.trainer.eval_on_start):
-            state.log_is_pending = False
-            self._end_step()
-        meter.restart_clock()
-        with closing(prefetch(self._batch, state.step, self.max_steps)) as batches:
-            while not self.is_done:
-                with meter.waiting():
-                    batch = next(batches)
-                for callback in self.callbacks:
-                    callback.before_step(self)
-                try:
-                    self._train_step(*batch)
-                except (DivergedError, RuntimeError, MemoryError) as error:
-                    self.recovery.recover(self, error)
-                    return False
-                state.step += 1
+        try:
+            if state.log_is_pending or (state.step == 0 and self.config.trainer.eval_on_start):
+                state.log_is_pending = False
                 self._end_step()
+            meter.restart_clock()
+            with closing(prefetch(partial(make_batch, self), state.step, self.max_steps)) as batches:
+                while not self.is_done:
+                    with meter.waiting():
+                        batch = next(batches)
+                    for callback in self.callbacks:
+                        callback.before_step(self)
+                    try:
+                        self._train_step(*batch)
+                    except (RuntimeError, MemoryError) as error:
+                        halve_parts(self, error)
+                        return False
+                    state.step += 1
+                    self._end_step()
+        except DivergedError as error:
+            self.recovery.recover(self, error)
+            return False
         return True
 
+    def settle(self, *, but: int = 0) -> None:
+        """Counts the steps whose results are there, and waits for them on an accelerator, except so many last ones.
+
+        Raises:
+            DivergedError: if the loss or a gradient of a step is not finite; its update has been skipped.
+        """
+        for result in self.results.read(but=but):
+            self.state.tokens += int(result.tokens)
+            self.meter.update(result.loss, int(result.tokens))
+
     def _end_step(self) -> None:
+        self.settle(but=0 if self.is_logged(self.state.step) else 1)
         if self.is_logged(self.state.step):
             try:
                 self._log()
@@ -157,41 +167,30 @@ class Trainer:
             callback.on_log(self, line)
         self.meter.restart()
 
-    def _batch(self, step: int) -> BatchParts:
-        size = self.config.trainer.batch_size
-        shares = range(self.accelerator.process_index, self.shares, self.accelerator.num_processes)
-        parts = [self.task.batch(step, size, share=share, shares=self.shares) for share in shares]
-        return self.task.num_items(step, size), parts
-
     def _train_step(self, num_items: int, parts: list[Batch]) -> None:
-        """One optimizer step; none with a batch that is skipped.
+        """One optimizer step; none with a batch that is skipped. The host does not wait for an accelerator.
 
         Raises:
-            DivergedError: before the weights change, if the loss or a gradient is not finite.
+            DivergedError: before the weights change, if ``results`` are read by then and not finite.
         """
         if self.state.step in self.state.skipped:
             self.scheduler.step()
             return
         accelerator, trainer = self.accelerator, self.config.trainer
-        entropy = [self.config.seed, self.state.step, accelerator.process_index]
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))  # of dropout
-        loss, tokens = torch.zeros((), device=accelerator.device), 0
-        for number, batch in enumerate(parts, start=1):
-            inputs = {k: v.to(accelerator.device) if torch.is_tensor(v) else v for k, v in batch.inputs.items()}
-            tokens += batch.tokens
-            with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
-                with autocast(trainer.precision, accelerator.device):
+        seed_dropout(self.config.seed, self.state.step, accelerator.process_index)
+        loss, tokens = torch.zeros((), device=accelerator.device), sum(part.tokens for part in parts)
+        with autocast(trainer.precision, accelerator.device):  # around all parts: weights are cast once
+            for number, part in enumerate(parts, start=1):
+                inputs = to_device(part.inputs, accelerator.device)
+                with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
                     part_loss = self.model(**inputs, num_items_in_batch=num_items).loss
-                # gradients are averaged over processes, and the loss is already divided by the whole batch
-                accelerator.backward(part_loss * accelerator.num_processes)
-            loss += part_loss.detach()
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), trainer.max_grad_norm)
-        if accelerator.num_processes > 1:
-            loss, total = accelerator.reduce((loss, torch.tensor(tokens, device=accelerator.device)))
-            tokens = int(total)
-        check_step(self.state.step, loss, norm, self.unwrapped_model)
+                    # gradients are averaged over processes, and the loss is already divided by the whole batch
+                    with autocast("fp32", accelerator.device):
+                        accelerator.backward(part_loss * accelerator.num_processes)
+                loss += part_loss.detach()
+        self.results.add(self.state.step, loss, tokens, clip_gradients(self.unwrapped_model, trainer.max_grad_norm))
+        if not self.results.are_read_late:
+            self.settle()
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad()
-        self.state.tokens += tokens
-        self.meter.update(loss, tokens)

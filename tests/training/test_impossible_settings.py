@@ -72,6 +72,7 @@ def test_a_run_that_diverges_ends_in_a_line(tiny_runs, tmp_path):
     [
         ("ACCELERATE_USE_FSDP", "true", "asks for FSDP, which is not supported: every process holds the whole model"),
         ("ACCELERATE_USE_DEEPSPEED", "true", "asks for DeepSpeed, which is not supported"),
+        ("ACCELERATE_MIXED_PRECISION", "fp16", "choose bf16 or no there, and trainer.precision=bf16 or fp32 here"),
         ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "set trainer.gradient_accumulation_steps=4 instead"),
     ],
 )
