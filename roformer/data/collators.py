@@ -13,10 +13,12 @@ IntArray = NDArray[np.integer[Any]]
 
 
 class PackedInputs(TypedDict):
-    """Inputs of a model: ``input_ids`` (1, T) and ``cu_seqlens`` (documents + 1,)."""
+    """Inputs of a model: ``input_ids`` (1, T), ``cu_seqlens`` (documents + 1,), and the same as ``document_lengths``,
+    which Python knows without a look at the device."""
 
     input_ids: Tensor
     cu_seqlens: Tensor
+    document_lengths: list[int]
 
 
 def pack(documents: Sequence[IntArray]) -> PackedInputs:
@@ -25,6 +27,7 @@ def pack(documents: Sequence[IntArray]) -> PackedInputs:
     return {
         "input_ids": torch.from_numpy(np.concatenate(documents).astype(np.int64))[None],
         "cu_seqlens": torch.tensor([0, *np.cumsum(lengths).tolist()]),
+        "document_lengths": lengths,
     }
 
 

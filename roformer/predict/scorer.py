@@ -96,8 +96,9 @@ class MeanPooling(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, cu_seqlens: Tensor, cu_windows: Tensor | None = None
+        self, input_ids: Tensor, cu_seqlens: Tensor, document_lengths: list[int], cu_windows: Tensor | None = None
     ) -> SequenceClassifierOutput:
-        hidden_states = self.model(input_ids=input_ids, cu_seqlens=cu_seqlens).last_hidden_state[0]
+        outputs = self.model(input_ids=input_ids, cu_seqlens=cu_seqlens, document_lengths=document_lengths)
+        hidden_states = outputs.last_hidden_state[0]
         vectors = mean_of_parts(hidden_states.float(), cu_seqlens)
         return SequenceClassifierOutput(logits=vectors if cu_windows is None else mean_of_parts(vectors, cu_windows))

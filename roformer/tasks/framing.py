@@ -23,11 +23,12 @@ _STRIDE = 1 / 2  # of a window: from its start to that of the next one
 
 
 class SequenceInputs(TypedDict, total=False):
-    """Inputs of a classifier: ``input_ids`` (1, T), ``cu_seqlens`` (sequences + 1,), and ``cu_windows`` (documents +
-    1,) where a document has several sequences."""
+    """Inputs of a classifier: those of ``PackedInputs``, and ``cu_windows`` (documents + 1,) where a document has
+    several sequences."""
 
     input_ids: Tensor
     cu_seqlens: Tensor
+    document_lengths: list[int]
     cu_windows: Tensor
 
 
@@ -70,7 +71,7 @@ class Framing:
         """Concatenates documents that ``frame`` returned."""
         windows = [np.split(document, math.ceil(len(document) / self.max_length)) for document in documents]
         packed = pack([window for of_document in windows for window in of_document])
-        inputs: SequenceInputs = {"input_ids": packed["input_ids"], "cu_seqlens": packed["cu_seqlens"]}
+        inputs: SequenceInputs = {**packed}
         if any(len(of_document) > 1 for of_document in windows):
             inputs["cu_windows"] = torch.tensor([0, *np.cumsum(list(map(len, windows))).tolist()])
         return inputs

@@ -117,9 +117,15 @@ class LanguageModeling(Task):
     def collate(self, segments: Iterable[Segment]) -> Batch:
         """Concatenates segments, longest first: attention batches segments of equal length."""
         ordered = sorted(segments, key=lambda segment: -len(segment[0]))
-        labels = torch.from_numpy(np.concatenate([labels for _, labels in ordered]))[None]
-        inputs = pack([input_ids for input_ids, _ in ordered])
-        return Batch({**inputs, "labels": labels, "sparse_prediction": True}, inputs["input_ids"].shape[1])
+        labels = np.concatenate([labels for _, labels in ordered])
+        # the outputs that are needed: of the predicted tokens, or of those before them
+        places = np.flatnonzero(labels != IGNORE_INDEX) - (not self.is_bidirectional)
+        inputs = {
+            **pack([input_ids for input_ids, _ in ordered]),
+            "labels": torch.from_numpy(labels)[None],
+            "query_indices": torch.from_numpy(places),
+        }
+        return Batch(inputs, len(labels))
 
     def evaluation_batches(self, split: str, batch_tokens: int) -> Iterator[Batch]:
         """Yields rows of a split in batches of about ``batch_tokens`` tokens, with the same labels for every model."""
@@ -161,14 +167,14 @@ def predictions(model: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Ma
     """Runs the model in evaluation mode.
 
     Yields:
-        For each batch its inputs on the model's device, and of its predicted tokens, (predicted,) each, the losses in
-        nats and whether the label is the most probable token.
+        For each batch its inputs on the host, and of its predicted tokens, (predicted,) each, on the model's device
+        the losses in nats and whether the label is the most probable token.
     """
     with evaluating(model) as on_device:
         for batch in batches:
-            inputs = on_device(batch.inputs)
-            labels = inputs["labels"][inputs["labels"] != IGNORE_INDEX]
-            yield inputs, *token_losses(model(**inputs).logits, labels)
+            labels = batch.inputs["labels"]
+            predicted = on_device({"labels": labels[labels != IGNORE_INDEX]})["labels"]
+            yield batch.inputs, *token_losses(model(**on_device(batch.inputs)).logits, predicted)
 
 
 @dataclass(frozen=True)

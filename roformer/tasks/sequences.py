@@ -177,11 +177,12 @@ def scored_by_length(
         (sequences, logits) logits in the order of ``lengths``, and the sum of the losses where there are labels.
     """
     numbers: list[int] = []
-    scores, loss = [], 0.0
+    scores, losses = [], []  # moved to the CPU at the end, so no batch waits for the device
     with evaluating(model) as on_device:
         for batch_numbers in batches_by_length(lengths, batch_tokens):
             outputs = model(**on_device(batch(batch_numbers)))
-            loss += 0.0 if outputs.loss is None else outputs.loss.item()
-            scores.append(outputs.logits.float().cpu().numpy())
+            losses += [] if outputs.loss is None else [outputs.loss]
+            scores.append(outputs.logits.float())
             numbers += batch_numbers
-    return np.concatenate(scores)[np.argsort(numbers)], loss
+    loss = sum(torch.stack(losses).tolist()) if losses else 0.0
+    return torch.cat(scores).cpu().numpy()[np.argsort(numbers)], loss

@@ -96,8 +96,8 @@ def test_documents_that_fit_have_no_windows(make_task):
         )
         for each in ("head", "windows")
     ]
-    assert [set(each.inputs) for each in inputs] == [{"input_ids", "cu_seqlens", "labels"}] * 2
-    assert all(torch.equal(inputs[0].inputs[key], inputs[1].inputs[key]) for key in inputs[0].inputs)
+    assert [set(each.inputs) for each in inputs] == [{"input_ids", "cu_seqlens", "document_lengths", "labels"}] * 2
+    assert all(np.array_equal(inputs[0].inputs[key], inputs[1].inputs[key]) for key in inputs[0].inputs)
 
 
 def test_windows_of_pairs_are_refused(make_task, tmp_path):

@@ -33,7 +33,7 @@ class LanguageModelLoss(Evaluator[LanguageModeling, Metrics]):
             segment = torch.searchsorted(inputs["cu_seqlens"], predicted, right=True) - 1
             losses.append(loss)
             correct.append(right)
-            owners.append(documents[segment.cpu().numpy()])
+            owners.append(documents[segment.numpy()])
         found = torch.cat(losses).cpu().double()
         return Metrics(
             float(found.mean()),
