@@ -1,7 +1,7 @@
 """Losses and gradients of training steps, read from the device when they are there instead of waiting for them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -29,7 +29,7 @@ class StepResult:
     tokens: Tensor
     norms: Tensor
     names: tuple[str, ...]
-    is_there: torch.Event | None
+    is_there: torch.Event | None = None
 
 
 class StepResults:
@@ -69,14 +69,11 @@ class StepResults:
         total, norm = torch.full((), tokens, device=loss.device), torch.stack(tuple(norms.values()))
         if self._accelerator.num_processes > 1:
             loss, total = self._accelerator.reduce((loss, total))
-        found, is_there = (loss, total, norm), None
+        found = StepResult(step, loss, total, norm, tuple(norms))
         if self.are_read_late:
             self._optimizer.found_inf = (~torch.isfinite(loss + norm.sum())).float()
-            found = tuple(each.to("cpu", non_blocking=True) for each in found)
-        if found[0].device != loss.device:
-            is_there = torch.Event(loss.device)
-            is_there.record()
-        self._unread.append(StepResult(step, *found, tuple(norms), is_there))
+            found = _on_its_way(found)
+        self._unread.append(found)
 
     def read(self, *, but: int) -> Iterator[StepResult]:
         """Yields results, except so many last ones, and forgets them.
@@ -104,3 +101,13 @@ def clip_gradients(model: nn.Module, max_norm: float) -> dict[str, Tensor]:
     total = torch.linalg.vector_norm(torch.stack(norms))
     torch.nn.utils.clip_grads_with_norm_(learned.values(), max_norm, total)
     return dict(zip(learned, norms, strict=True))
+
+
+def _on_its_way(result: StepResult) -> StepResult:
+    """Returns a result in pinned memory of the host, where it will be when the device has come so far."""
+    loss, tokens, norms = (each.to("cpu", non_blocking=True) for each in (result.loss, result.tokens, result.norms))
+    is_there = None
+    if result.loss.device.type != "cpu":
+        is_there = torch.Event(result.loss.device)
+        is_there.record()
+    return replace(result, loss=loss, tokens=tokens, norms=norms, is_there=is_there)
