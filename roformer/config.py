@@ -22,6 +22,7 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 OmegaConf.register_new_resolver("choose", lambda key, choices, otherwise: choices.get(key, otherwise), replace=True)
 
 _PRECISIONS = ("auto", "bf16", "fp32")
+_COMPILE = ("auto", True, False)
 _REMEDIES = ("stop", "skip", "restore")
 Settings = dict[str, Any]
 """A registry name under ``name``, and that class's own settings."""
@@ -55,6 +56,8 @@ class TrainerConfig:
         gradient_checkpointing: keep the inputs of each layer only, and compute it again in the backward pass.
         max_grad_norm: clip the norm of all gradients to this.
         precision: ``bf16`` autocast, ``fp32``, or ``auto``: whichever a short measurement finds faster.
+        compile: whether ``torch.compile`` fuses the operations of each layer around attention; ``auto``: on an
+            accelerator with Triton.
         logging_steps, save_steps: steps between lines in ``metrics.jsonl``, and between checkpoints.
         eval_steps: steps between evaluations on the validation split; None means once an epoch.
         eval_on_start: evaluate before the first step as well: what the weights of ``init_from`` can do.
@@ -78,6 +81,7 @@ class TrainerConfig:
     gradient_checkpointing: bool
     max_grad_norm: float
     precision: str
+    compile: bool | str
     logging_steps: int
     eval_steps: int | None
     eval_on_start: bool
@@ -128,9 +132,10 @@ class TrainerConfig:
                 f"trainer.precision: {self.precision} loses small gradients without loss scaling, which this trainer "
                 "does not do; use bf16, or fp32 where the device has no bf16"
             )
-        for name, choices in (("precision", _PRECISIONS), ("nonfinite", _REMEDIES)):
+        for name, choices in (("precision", _PRECISIONS), ("compile", _COMPILE), ("nonfinite", _REMEDIES)):
             if (given := getattr(self, name)) not in choices:
-                raise UserError(f"trainer.{name}: unknown '{given}' (available: {', '.join(choices)})")
+                available = ", ".join(str(choice).lower() for choice in choices)
+                raise UserError(f"trainer.{name}: unknown '{given}' (available: {available})")
         for name in ("save_minutes", "max_minutes", "timeout_minutes"):
             if (minutes := getattr(self, name)) is not None and not minutes > 0:
                 raise UserError(f"trainer.{name} must be above 0 or null, got {minutes}")

@@ -1,13 +1,17 @@
 """From token ids to the tensors of a batch: documents concatenated, without padding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
+
+from roformer.ops.cross_entropy import IGNORE_INDEX
 
 IntArray = NDArray[np.integer[Any]]
 
@@ -29,6 +33,41 @@ def pack(documents: Sequence[IntArray]) -> PackedInputs:
         "cu_seqlens": torch.tensor([0, *np.cumsum(lengths).tolist()]),
         "document_lengths": lengths,
     }
+
+
+@dataclass(frozen=True)
+class PackedShape:
+    """Sizes that packed batches of language modeling are filled up to, so that no step needs another graph or kernel.
+
+    Attributes:
+        tokens: in a batch.
+        documents: in a batch, those of the padding included.
+        predictions: in a batch.
+        longest: tokens in a document of padding at most.
+    """
+
+    tokens: int
+    documents: int
+    predictions: int
+    longest: int
+
+    def fill(self, inputs: Mapping[str, Any], *, pad_token_id: int) -> dict[str, Any]:
+        """Adds to the inputs of a model what changes no loss: documents of padding, empty ones, and predictions of a
+        token without a label, the last one."""
+        lengths, total = inputs["document_lengths"], inputs["input_ids"].shape[1]
+        padding, predicted = self.tokens - total, inputs["query_indices"]
+        whole, rest = divmod(padding, self.longest)
+        lengths = [*lengths, *[self.longest] * whole, *[rest] * (rest > 0)]
+        lengths += [0] * (self.documents - len(lengths))
+        more = self.predictions - len(predicted)
+        return {
+            **inputs,
+            "input_ids": F.pad(inputs["input_ids"], (0, padding), value=pad_token_id),
+            "labels": F.pad(inputs["labels"], (0, padding), value=IGNORE_INDEX),
+            "cu_seqlens": torch.tensor([0, *np.cumsum(lengths).tolist()]),
+            "document_lengths": lengths,
+            "query_indices": F.pad(predicted, (0, more), value=self.tokens - 1),
+        }
 
 
 def split_texts(document: IntArray, tokenizer: PreTrainedTokenizerFast) -> list[IntArray]:

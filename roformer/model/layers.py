@@ -87,10 +87,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         With ``query_indices``, (N,) places in all B * L tokens, to (N, C): the others are keys and values only. The
         tokens of ``past_key_values``, whose keys are not rotated, come before these, which are added to it.
         """
-        # (B, L, 3, H, D) -> three times (B, H, L, D)
-        query, key, value = (
-            self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        )
+        query, key, value = self.project(hidden_states)
         if past_key_values is not None:
             own = getattr(past_key_values, "self_attention_cache", past_key_values)  # an encoder-decoder has two
             key, value = own.update(key, value, self.layer)
@@ -104,8 +101,7 @@ class RoFormerLayer(GradientCheckpointingLayer):
         )  # fmt: skip
         if query_indices is not None:
             hidden_states = hidden_states.flatten(0, 1)[query_indices]
-        attended = self.dropout(self.attention_output(context))
-        hidden_states = self.attention_norm(hidden_states + attended)
+        hidden_states = self.add_attention(hidden_states, context)
         cross_weights = None
         if self.cross_attention is not None:
             hidden_states, cross_weights = self.cross_attention(
@@ -115,5 +111,21 @@ class RoFormerLayer(GradientCheckpointingLayer):
                 past_key_values=past_key_values,
                 output_attentions=output_attentions,
             )
+        return self.feed_forward(hidden_states), weights, cross_weights
+
+    # Around attention a layer is three functions of tensors, whose graphs depend on no layout: torch.compile takes
+    # each as a whole (roformer/training/compilation.py), whatever the backend does in between.
+
+    def project(self, hidden_states: Tensor) -> tuple[Tensor, ...]:
+        """Returns queries, keys and values: (B, L, C) to three times (B, H, L, D)."""
+        heads = self.query_key_value(hidden_states).unflatten(-1, (3, self.num_heads, -1))
+        return heads.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def add_attention(self, hidden_states: Tensor, context: Tensor) -> Tensor:
+        """Adds the output of attention to (B, L, C) or (N, C), and norms."""
+        return self.attention_norm(hidden_states + self.dropout(self.attention_output(context)))
+
+    def feed_forward(self, hidden_states: Tensor) -> Tensor:
+        """Adds the output of the feed-forward network to (B, L, C) or (N, C), and norms."""
         expanded = self.dropout(self.output(self.activation(self.intermediate(hidden_states))))
-        return self.output_norm(hidden_states + expanded), weights, cross_weights
+        return self.output_norm(hidden_states + expanded)

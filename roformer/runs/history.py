@@ -15,7 +15,7 @@ Tree = dict[str, Any]
 # Settings of the trainer and of models that are younger than version 0.1, with what its runs did.
 _YOUNGER = {
     "average_checkpoints": 1, "nonfinite": "stop", "nonfinite_limit": 10, "save_minutes": None, "max_minutes": None,
-    "timeout_minutes": 2.0, "auto_batch": False, "eval_on_start": False,
+    "timeout_minutes": 2.0, "auto_batch": False, "eval_on_start": False, "compile": False,
 }  # fmt: skip
 
 _YOUNGER_OF_MODELS = {"local_attention": None, "global_attn_every_n_layers": 3}

@@ -42,6 +42,13 @@ def best_device() -> torch.device:
     return found or torch.device("cpu")
 
 
+def allow_tf32(precision: str, device: torch.device) -> None:
+    """Lets an accelerator multiply the float32 matrices of a run in bf16 with TF32's 10 bits, still more than bf16's
+    7; does nothing for other runs, and on a CPU."""
+    if precision == "bf16" and device.type != "cpu":
+        torch.set_float32_matmul_precision("high")
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Returns the context in which a model of a run with this precision computes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -8,6 +8,7 @@ from tokenizers import processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from roformer.data.collators import PackedShape
 from roformer.data.packing import FRAME_TOKENS
 from roformer.data.sampler import batch_rows
 from roformer.data.token_store import TokenizedCorpus
@@ -112,6 +113,11 @@ class Task(ABC):
     @abstractmethod
     def batch(self, step: int, batch_size: int, *, share: int, shares: int) -> Batch:
         """Returns part ``share`` of ``shares`` equal parts of batch ``step``; depends on seed and step only."""
+
+    def packed_shape(self, sequences: int) -> PackedShape | None:
+        """Returns sizes that training batches of so many sequences nearly have, whatever the step; None where they
+        differ much."""
+        return None
 
     @abstractmethod
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:

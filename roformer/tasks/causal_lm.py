@@ -37,6 +37,10 @@ class CausalLanguageModeling(LanguageModeling):
     def num_targets(self, spans: NDArray[np.int64]) -> int:
         return int(np.diff(spans).sum()) + sum(self.closes_document("train", spans))
 
+    @property
+    def max_targets(self) -> int:
+        return self.sequence_length - 1
+
     def make_labels(self, original: IntArray, rng: np.random.Generator) -> Segment:
         """Returns the tokens as inputs and as labels; draws nothing."""
         tokens = original.astype(np.int64)

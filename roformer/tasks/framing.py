@@ -71,7 +71,11 @@ class Framing:
         """Concatenates documents that ``frame`` returned."""
         windows = [np.split(document, math.ceil(len(document) / self.max_length)) for document in documents]
         packed = pack([window for of_document in windows for window in of_document])
-        inputs: SequenceInputs = {**packed}
+        inputs: SequenceInputs = {
+            "input_ids": packed["input_ids"],
+            "cu_seqlens": packed["cu_seqlens"],
+            "document_lengths": packed["document_lengths"],
+        }
         if any(len(of_document) > 1 for of_document in windows):
             inputs["cu_windows"] = torch.tensor([0, *np.cumsum(list(map(len, windows))).tolist()])
         return inputs

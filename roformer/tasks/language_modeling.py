@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from roformer.data.collators import IntArray, pack
+from roformer.data.collators import IntArray, PackedShape, pack
 from roformer.data.packing import plan_rows
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
@@ -73,6 +73,11 @@ class LanguageModeling(Task):
     def num_targets(self, spans: NDArray[np.int64]) -> int:
         """Returns the number of predicted tokens in a training row with these (segments, 2) spans."""
 
+    @property
+    @abstractmethod
+    def max_targets(self) -> int:
+        """The largest number of predicted tokens in a row."""
+
     @abstractmethod
     def make_labels(self, original: IntArray, rng: np.random.Generator) -> Segment:
         """Returns input ids and labels for (length,) tokens without special tokens."""
@@ -96,6 +101,15 @@ class LanguageModeling(Task):
             segment
             for place, row in rows
             for segment in self._labeled_row("train", row, np.random.default_rng([self.seed, _TRAINING, step, place]))
+        )
+
+    def packed_shape(self, sequences: int) -> PackedShape:
+        segments = np.sort(np.diff(self.plans["train"].row_offsets))[-sequences:].sum()
+        return PackedShape(
+            tokens=sequences * self.sequence_length,
+            documents=int(segments) + sequences,  # the room that rows leave is less than so many rows
+            predictions=sequences * self.max_targets,
+            longest=self.sequence_length,
         )
 
     def _labeled_row(self, split: str, row: int, rng: np.random.Generator) -> list[Segment]:

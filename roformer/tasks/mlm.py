@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from roformer.data.collators import IntArray, TokenMasker
+from roformer.data.packing import FRAME_TOKENS
 from roformer.data.token_store import TokenizedCorpus
 from roformer.errors import UserError
 from roformer.model import RoFormerForMaskedLM
@@ -49,6 +50,10 @@ class MaskedLanguageModeling(LanguageModeling):
 
     def num_targets(self, spans: NDArray[np.int64]) -> int:
         return self.masker.num_targets(int(np.diff(spans).sum()))
+
+    @property
+    def max_targets(self) -> int:
+        return self.masker.num_targets(self.sequence_length - FRAME_TOKENS)
 
     def make_labels(self, original: IntArray, rng: np.random.Generator) -> Segment:
         """Returns (length,) tokens with some of them masked, and the original tokens there as labels."""

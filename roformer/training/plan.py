@@ -16,6 +16,7 @@ from roformer.runtime.choice import Choice
 from roformer.runtime.precision import choose_precision
 from roformer.tasks import TASKS
 from roformer.training.backend import choose_backend
+from roformer.training.compilation import choose_compile
 from roformer.training.lr_search import LossByRate, best_rate, describe_choice, search_results
 
 T = TypeVar("T")
@@ -29,12 +30,13 @@ class RunPlan:
 
     Attributes:
         config: with the choices below in place of ``auto`` and of a search.
-        precision, backend, learning_rate: what was chosen, and why.
+        precision, compile, backend, learning_rate: what was chosen, and why.
         losses_by_rate: what a search found; None where there was none, or where it chose when the run began.
     """
 
     config: TrainConfig
     precision: Choice[str]
+    compile: Choice[bool]
     backend: Choice[str]
     learning_rate: Choice[float]
     losses_by_rate: LossByRate | None
@@ -56,10 +58,11 @@ class RunPlan:
         if stored is None:
             Corpus.from_settings(config.data)  # a wrong path is reported before anything is measured
         precision = _of_first_process(_precision(config, stored, device))
+        compiled = _of_first_process(_compile(config, stored, device))
         backend = _of_first_process(_backend(config, stored, precision.value, device))
         config = replace(
             config,
-            trainer=replace(config.trainer, precision=precision.value),
+            trainer=replace(config.trainer, precision=precision.value, compile=compiled.value),
             attention={**config.attention, "name": backend.value},
         )
         losses_by_rate = search_results(config) if stored is None else None
@@ -68,12 +71,13 @@ class RunPlan:
         if stored is not None:
             check_same_run(folder.path, folder.status, stored, migrate(yaml.safe_load(config.to_yaml())))
             check_initial_weights(folder, config.init_from)
-        return cls(config, precision, backend, learning_rate, losses_by_rate)
+        return cls(config, precision, compiled, backend, learning_rate, losses_by_rate)
 
     def table(self) -> str:
         """Returns one line per choice: what, its value, the reason."""
         rows = {
             "precision": (self.precision.value, self.precision.reason),
+            "compile": ("on" if self.compile.value else "off", self.compile.reason),
             "attention": (self.backend.value, self.backend.reason),
             "learning rate": (f"{self.learning_rate.value:g}", self.learning_rate.reason),
         }
@@ -91,6 +95,13 @@ def _precision(config: TrainConfig, stored: Tree | None, device: torch.device) -
     if stored and asked == "auto":
         return Choice(stored["trainer"]["precision"], _AS_BEGUN)
     return choose_precision(asked, hidden_size=config.model["hidden_size"], device=device)
+
+
+def _compile(config: TrainConfig, stored: Tree | None, device: torch.device) -> Choice[bool]:
+    asked = config.trainer.compile
+    if stored and asked == "auto":
+        return Choice(stored["trainer"]["compile"], _AS_BEGUN)
+    return choose_compile(asked, device)
 
 
 def _backend(config: TrainConfig, stored: Tree | None, precision: str, device: torch.device) -> Choice[str]:

@@ -31,6 +31,10 @@ def make_batch(trainer: "Trainer", step: int) -> tuple[int, list[Batch]]:
     task, size, accelerator = trainer.task, trainer.config.trainer.batch_size, trainer.accelerator
     shares = range(accelerator.process_index, trainer.shares, accelerator.num_processes)
     parts = [task.batch(step, size, share=share, shares=trainer.shares) for share in shares]
+    shape = task.packed_shape(size // trainer.shares) if trainer.config.trainer.compile else None
+    if shape:
+        pad_token_id = int(task.tokenizer.pad_token_id)
+        parts = [replace(part, inputs=shape.fill(part.inputs, pad_token_id=pad_token_id)) for part in parts]
     if accelerator.device.type != "cpu":
         parts = [_pinned(part) for part in parts]
     return task.num_items(step, size), parts

@@ -95,12 +95,12 @@ def clip_gradients(model: nn.Module, max_norm: float) -> dict[str, Tensor]:
     Returns:
         the norm of each gradient before, by the name of its parameter; ().
     """
-    learned = {name: parameter for name, parameter in model.named_parameters() if parameter.grad is not None}
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
     # what clip_grad_norm_ calls, which returns the norm of all only; of private functions it is in every release
-    norms = torch._foreach_norm([parameter.grad for parameter in learned.values()])
+    norms = torch._foreach_norm(list(gradients.values()))
     total = torch.linalg.vector_norm(torch.stack(norms))
-    torch.nn.utils.clip_grads_with_norm_(learned.values(), max_norm, total)
-    return dict(zip(learned, norms, strict=True))
+    torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, total)
+    return dict(zip(gradients, norms, strict=True))
 
 
 def _on_its_way(result: StepResult) -> StepResult:

@@ -13,6 +13,7 @@ from roformer.errors import RunTakenError, UserError
 from roformer.runs import RunFolder
 from roformer.runs.provenance import record_part, record_place_of_data
 from roformer.runtime.allocator import disable_malloc_trim
+from roformer.runtime.precision import allow_tf32
 from roformer.tasks.factory import build_task
 from roformer.training.callbacks import Callback, standard_callbacks
 from roformer.training.nonfinite import NonfiniteError
@@ -57,6 +58,7 @@ def train(config: TrainConfig, overridden: frozenset[str], callbacks: Sequence[C
             state.print(f"{folder.path} already finished; delete it to retrain")
             return
         state.print(plan.table())
+        allow_tf32(plan.precision.value, state.device)
         task = build_task(plan.config)  # the first to come makes the caches
         processes.wait_for_prepared()
         state.print(task.summary())

@@ -18,6 +18,7 @@ from roformer.runtime.seeds import seed_dropout
 from roformer.tasks import Batch, Task
 from roformer.training.callbacks import Callback
 from roformer.training.checkpoint import Checkpoints, Stateful, TrainingState
+from roformer.training.compilation import compile_layers
 from roformer.training.export import export
 from roformer.training.memory import halve_parts
 from roformer.training.meter import ThroughputMeter
@@ -29,6 +30,7 @@ from roformer.training.results import StepResults, clip_gradients
 from roformer.training.signals import Interrupted, StopSignal
 from roformer.training.state import TrainState
 from roformer.training.warm_start import build_model
+
 
 class Trainer:
     """Trains one model on one task.
@@ -58,6 +60,8 @@ class Trainer:
         self.max_steps = trainer.max_steps or math.ceil(trainer.num_train_epochs * steps_per_epoch)
         self.eval_steps = trainer.eval_steps or math.ceil(steps_per_epoch)
         model = build_model(config, task)
+        if trainer.compile:
+            self.accelerator.print(compile_layers(model, self.accelerator.device))
         optimizer = OPTIMIZERS.build(config.optimizer).build(model)
         self.scheduler = SCHEDULES.build(config.scheduler).build(optimizer, self.max_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
