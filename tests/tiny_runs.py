@@ -41,6 +41,7 @@ TINY = (
     "trainer.logging_steps=1",
     "trainer.save_steps=4",
     "trainer.precision=fp32",
+    "trainer.compile=false",
     "attention=sdpa",
     "data.validation_fraction=0.15",
     "data.test_fraction=0.2",

@@ -10,7 +10,7 @@ from roformer.training import backend
 from roformer.training.plan import RunPlan
 
 CPU = torch.device("cpu")
-AUTO = ("trainer.precision=auto", "attention=auto")
+AUTO = ("trainer.precision=auto", "trainer.compile=auto", "attention=auto")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_each_choice_has_its_reason(tiny_runs, monkeypatch, tmp_path):
     plan = RunPlan.resolve(tiny_runs.config(tmp_path / "run", *AUTO), RunFolder(tmp_path / "run"), CPU)
     assert plan.table().splitlines() == [
         "precision      bf16      auto: 2.0x faster than fp32",
+        "compile        off       auto: a CPU gains little from it",
         "attention      sdpa      auto: blocked is only 0.5x as fast",
         "learning rate  0.001     as configured",
     ]
