@@ -11,7 +11,6 @@ from pathlib import Path
 from roformer.cli.arguments import ArgumentParser, check_output
 from roformer.cli.command import silence_libraries
 from roformer.cli.errors import one_line_errors
-from roformer.export import gguf, onnx
 from roformer.runs.folder import find_export
 
 
@@ -21,7 +20,8 @@ def main() -> None:
         prog="python -m roformer.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     formats = parser.add_subparsers(required=True, metavar="FORMAT")
-    for name, (purpose, default, write) in _FORMATS.items():
+    for name, (purpose, write) in _FORMATS.items():
+        default = f"model.{name}"
         chosen = formats.add_parser(name, help=purpose)
         chosen.add_argument("path", metavar="PATH", help="the folder of a finished run, or an export")
         chosen.add_argument("--output", type=Path, metavar="FILE", help=f"default: {default} next to the tokenizer")
@@ -35,17 +35,21 @@ def main() -> None:
 
 
 def _onnx(export: Path, file: Path) -> str:
+    from roformer.export import onnx  # seconds of imports, which --help need not wait for
+
     return f"its logits differ from PyTorch's by up to {onnx.export_onnx(export, file):.1e} of the largest"
 
 
 def _gguf(export: Path, file: Path) -> str:
+    from roformer.export import gguf
+
     pooling = gguf.export_gguf(export, file)
     return f"the encoder without its head, as {gguf.ARCHITECTURE} with pooling {pooling}"
 
 
 _FORMATS = {
-    "onnx": ("for ONNX Runtime and others that read ONNX", onnx.FILE, _onnx),
-    "gguf": ("for text embeddings by llama.cpp", gguf.FILE, _gguf),
+    "onnx": ("for ONNX Runtime and others that read ONNX", _onnx),
+    "gguf": ("for text embeddings by llama.cpp", _gguf),
 }
 
 
