@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from roformer.cli.errors import SWEEP_ERRORS
+from roformer.cli.shares import is_of_share, processes_for, run_in_processes
 from roformer.config import CONF
 from roformer.errors import RunTakenError
 from roformer.runs import RunFolder
@@ -23,24 +24,35 @@ class SweepProgress(Callback):
 
     The time left assumes that every remaining run takes as long as the longest so far. Runs that have finished
     already take no time, so it is an upper bound.
+
+    Args:
+        processes: that make the runs at the same time, or ``auto``; see ``processes_for``.
+        share: of this process, which makes a part of the runs, as "0/2"; None for all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int | str = 1, share: str | None = None) -> None:
+        self.processes, self.share = processes, share
         self.process = self.done = 0
         self.runs: int | None = None
         self.longest = self.start = 0.0
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Counts the combinations of all swept values; the command line takes precedence over a recipe."""
+        """Counts the combinations of all swept values; the command line takes precedence over a recipe.
+
+        Raises:
+            SystemExit: after the runs, if several processes have made them.
+        """
         self.process = os.getpid()
         swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         parsed = OverridesParser.create().parse_overrides([*swept, *config.hydra.overrides.task])
         choices = {each.get_key_element(): _choices(each) for each in parsed}
         self.runs = None if None in choices.values() else math.prod(filter(None, choices.values()))
+        if self.share is None and (count := processes_for(self.processes, self.runs)) > 1:
+            sys.exit(run_in_processes(count))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         self.start = time.monotonic()
-        if self.runs:
+        if self.runs and is_of_share(config.hydra.job.num, self.share):
             minutes = math.ceil(self.longest * (self.runs - self.done) / 60)
             left = f", up to {minutes:,} min left" if self.longest > 1 else ""
             print(f"run {config.hydra.job.num + 1} of {self.runs}{left}", flush=True)

@@ -4,11 +4,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from roformer.cli.command import command
+from roformer.cli.shares import is_of_share
 from roformer.config import TrainConfig, overridden_keys
 
 
 @command("train")
 def main(raw: DictConfig) -> None:
+    if not is_of_share(HydraConfig.get().job.get("num", 0), HydraConfig.get().callbacks.progress.share):
+        return  # another process makes this run
     overridden = overridden_keys(HydraConfig.get().overrides.task)
     config = TrainConfig.from_hydra(raw, overridden)  # typed and checked; nothing below sees a DictConfig
     from roformer.training.run import train  # seconds of imports, which --help need not wait for

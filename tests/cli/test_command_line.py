@@ -201,6 +201,24 @@ def test_a_bug_in_a_sweep_keeps_its_traceback(commands, tiny_runs, tmp_path):
 
 
 @pytest.mark.slow
+def test_runs_of_a_sweep_at_the_same_time(commands, tiny_runs, tmp_path):
+    """Catches a run that no process makes, another result than alone, and a failure that only one of them knows."""
+    rates = ("1e-3", "1e30", "2e-3")
+    swept = (f"optimizer.learning_rate={','.join(rates)}", f"paths.output_dir={tmp_path}/${{optimizer.learning_rate}}")
+    together = ("hydra.callbacks.progress.processes=2", f"hydra.sweep.dir={tmp_path}")
+    command = commands.run("train.py", "--multirun", *together, *tiny_runs.overrides(*swept))
+    assert command.status == 1
+    told, last = command.error_lines
+    assert told.startswith("error: the loss is ")
+    assert last == "error: 1/3 runs failed; see the messages above, then re-run the same command"
+    numbers = [line.split(",")[0] for line in command.stdout.read_text().splitlines() if line.startswith("run ")]
+    assert sorted(numbers) == ["run 1 of 3", "run 2 of 3", "run 3 of 3"]
+    alone = tiny_runs.train(tmp_path / "alone", "optimizer.learning_rate=2e-3")
+    assert metrics(tmp_path / "0.002") == metrics(alone)
+    assert (tmp_path / "0.001" / "export").is_dir()
+
+
+@pytest.mark.slow
 def test_processes_share_a_sweep(commands, tiny_runs, tmp_path):
     """Catches a second process that ends in an error, or trains in a folder that is not its own."""
     (tmp_path / "1").mkdir()
