@@ -41,7 +41,7 @@ class AutoAttention(SoftmaxAttention):
         return self.flex.arrange(layout, position, windows)
 
     def attend_packed(self, inputs: AttentionInputs) -> Tensor:
-        if self.flex is not None and inputs.layout.block_masks is not None:
+        if self.flex is not None and inputs.layout.arranged is not None:
             return self.flex.attend_packed(inputs)
         if self.varlen is not None and not inputs.position.adds_to_scores and self.varlen.has_kernel(inputs):
             return self.varlen.attend_packed(inputs)

@@ -50,10 +50,10 @@ class FlexAttention(SdpaAttention):
         known = position.counted or not position.adds_to_scores
         if layout.cu_seqlens is None or layout.cu_seqlens.device.type not in KERNEL_DEVICES or not known:
             return layout
-        return replace(layout, block_masks={window: block_mask(layout, window) for window in windows})
+        return replace(layout, arranged={window: block_mask(layout, window) for window in windows})
 
     def attend_packed(self, inputs: AttentionInputs) -> Tensor:
-        if inputs.layout.block_masks is None:
+        if inputs.layout.arranged is None:
             return super().attend_packed(inputs)
         return inputs.needed(attend_with_blocks(inputs, _kernel()).transpose(1, 2).flatten(2))
 
@@ -61,8 +61,8 @@ class FlexAttention(SdpaAttention):
 def attend_with_blocks(inputs: AttentionInputs, kernel: Any) -> Tensor:
     """Attends within the packed documents of (1, H, T, D) by ``flex_attention``, given compiled or as it is."""
     modify = _score_mod(inputs) if inputs.position.adds_to_scores else None
-    assert inputs.layout.block_masks is not None
-    visible = inputs.layout.block_masks[inputs.layout.window]
+    assert inputs.layout.arranged is not None
+    visible = inputs.layout.arranged[inputs.layout.window]
     output: Tensor = kernel(scaled_query(inputs), inputs.key, inputs.value, score_mod=modify, block_mask=visible)
     return output
 

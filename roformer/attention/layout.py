@@ -3,7 +3,7 @@
 Shapes: B batch, H heads, L length, Q queries, T tokens of a packed batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from typing import Any
@@ -26,8 +26,7 @@ class SequenceLayout:
         lengths: tokens in each of them, in order, as Python knows them.
         longest: a bound of these lengths: a power of two, so that compiled code meets few of them.
         causal: within these limits, no token attends to a later one.
-        block_masks: the same as a ``BlockMask`` of FlexAttention for each window of the model's layers, where the
-            backend has arranged them.
+        arranged: what the backend has made of these for all layers (``AttentionBackend.arrange``).
         window: within these limits, a token attends to so many to each side, besides itself; None for any number.
     """
 
@@ -36,7 +35,7 @@ class SequenceLayout:
     lengths: tuple[int, ...] = ()
     longest: int = 0
     causal: bool = False
-    block_masks: Mapping[int | None, Any] | None = None
+    arranged: Any = None
     window: int | None = None
 
     @classmethod

@@ -4,8 +4,9 @@ Source: RoFormer paper, section 3.3, eq. 18 and 19; Katharopoulos et al. 2020, a
 Checked against: eq. 19 over all pairs of tokens in float64.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from roformer.attention._base import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs
+from roformer.attention._chunks import DocumentChunks
+from roformer.attention.layout import SequenceLayout
 from roformer.errors import UserError
 from roformer.position import ModelShape, PositionEncoding
 
@@ -68,9 +71,25 @@ class LinearAttention(AttentionBackend):
         """Returns the features of the numerator of eq. 19."""
         return inputs.position.rotate(query, inputs.query_state), inputs.position.rotate_key(key, inputs.state)
 
+    def arrange(self, layout: SequenceLayout, position: PositionEncoding, windows: Set[int | None]) -> SequenceLayout:
+        """On an accelerator cuts packed documents into chunks: a loop over documents is many small kernels there."""
+        if layout.cu_seqlens is None or layout.cu_seqlens.device.type == "cpu":
+            return layout
+        return replace(
+            layout, arranged=DocumentChunks.of(layout, sum(layout.lengths), _CHUNK if layout.causal else 4 * _CHUNK)
+        )
+
+    def attend_packed(self, inputs: AttentionInputs) -> Tensor:
+        if inputs.layout.arranged is None:
+            return super().attend_packed(inputs)
+        return self._attend(inputs, inputs.layout.arranged.sums)
+
     def attend(self, inputs: AttentionInputs) -> tuple[Tensor, Tensor | None]:
-        query, key, value = inputs.query, inputs.key, inputs.value
-        mask, causal = inputs.layout.mask, inputs.layout.causal
+        return self._attend(inputs, partial(_sums, causal=inputs.layout.causal)), None
+
+    def _attend(self, inputs: AttentionInputs, sums_of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """Attends by sums over the keys that each query sees; ``sums_of`` is as ``_sums``."""
+        query, key, value, mask = inputs.query, inputs.key, inputs.value, inputs.layout.mask
         if mask is not None and mask.shape[2] > 1:
             raise UserError("linear attention knows padding, and packed documents where it is not compiled; no masks")
         dtype = value.dtype
@@ -85,16 +104,16 @@ class LinearAttention(AttentionBackend):
             if rotated_key is key:  # weights add up to 1: one pass, and less is rounded of values around 0
                 center = value.detach().to(precise).mean(dim=2, keepdim=True)
                 around = (value - center).to(low)
-                sums = _sums(query.to(low), key.to(low), torch.cat((around, ones), dim=-1), causal)
+                sums = sums_of(query.to(low), key.to(low), torch.cat((around, ones), dim=-1))
                 numerator, denominator = sums[..., :-1], sums[..., -1:]
             else:
-                numerator = _sums(rotated_query.to(low), rotated_key.to(low), value.to(low), causal)
-                denominator = _sums(query.to(low), key.to(low), ones, causal)
+                numerator = sums_of(rotated_query.to(low), rotated_key.to(low), value.to(low))
+                denominator = sums_of(query.to(low), key.to(low), ones)
                 center = value.new_zeros(())
             tiny = torch.finfo(precise).tiny
             # where all weights are 0, only the center would remain, and in a causal model leak later tokens
             output = numerator / denominator.clamp(min=tiny) + center * (denominator > tiny)
-        return inputs.needed(output.to(dtype).transpose(1, 2).flatten(2)), None
+        return inputs.needed(output.to(dtype).transpose(1, 2).flatten(2))
 
 
 def _sums(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:

@@ -54,7 +54,7 @@ def test_flex_is_eager(encoding, causal, window, monkeypatch):
     inputs = inputs_of(encoding, causal=causal, window=window)
     with inputs.position.counting(LENGTHS):
         inputs = replace(inputs, layout=backend.arrange(inputs.layout, inputs.position, {None, window}))
-        assert inputs.layout.block_masks is not None
+        assert inputs.layout.arranged is not None
         torch.testing.assert_close(backend(inputs)[0], expected(inputs), rtol=1e-4, atol=1e-5)
 
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from roformer.attention import flex
 from roformer.model import RoFormerForCausalLM, RoFormerForMaskedLM, RoFormerForSequenceClassification
-from tests.choices import each_encoding
+from tests.choices import each_encoding, each_linear_backend
 
 LENGTHS = (40, 7, 40, 1, 8)
 TOTAL = sum(LENGTHS)
@@ -86,6 +86,20 @@ def test_a_step_asks_for_no_number(encoding, task, model_on_meta):
     model = model_on_meta(encoding, task)
     model(**batch(task)).loss.backward()
     assert all(parameter.grad is not None for parameter in model.roformer.layers.parameters())
+
+
+@each_linear_backend
+@pytest.mark.parametrize("task", list(MODELS))
+def test_linear_attention_loops_over_no_documents(linear_backend, task, model_on_meta):
+    """Catches small kernels for each document, and a number that they ask for."""
+    model = model_on_meta("rope", task, attention_backend=linear_backend)
+
+    def calls(lengths):
+        with Calls() as found:
+            model(**batch(task, lengths)).loss.backward()
+        return len(found.names)
+
+    assert calls((40, 56)) == calls((3, 7) * 9 + (6,))
 
 
 @pytest.mark.parametrize("missing", ["document_lengths", "query_indices"])
