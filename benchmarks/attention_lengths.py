@@ -17,7 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.run import WIDTH, positive
+from benchmarks.run import positive
+from benchmarks.tables import WIDTH
 from roformer.attention import ATTENTION_BACKENDS, AttentionInputs, SequenceLayout
 from roformer.cli.errors import one_line_errors
 from roformer.io import write_json

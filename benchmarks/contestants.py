@@ -1,7 +1,10 @@
 """Who is measured: our model and its peers, all of the same sizes, and how each takes its documents."""
 
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,12 +24,15 @@ from transformers import (
     RoFormerForMaskedLM as StockRoFormerForMaskedLM,
 )
 
-from roformer import RoFormerForMaskedLM, RoFormerLabConfig
+from roformer import RoFormerForMaskedLM, RoFormerLabConfig, RoFormerModel
+from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import TrainConfig
 from roformer.data.collators import IntArray, pack
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
 
+GLOBAL_EVERY = 3  # with windows, layer 0 and every third one attend to all tokens, as ModernBERT's do
+_KNOWN = signature(RoFormerModel.forward).parameters  # what its forward may be given with a packed batch
 Inputs = dict[str, Any]
 Documents = Sequence[tuple[IntArray, IntArray]]
 """Tokens and labels of each document, both (length,)."""
@@ -34,7 +40,13 @@ Documents = Sequence[tuple[IntArray, IntArray]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What all contestants have in common; ``length`` is the longest sequence."""
+    """What all contestants have in common.
+
+    Attributes:
+        length: of the longest sequence, in tokens.
+        local_attention: tokens that two of three layers attend to in addition to each token itself, half of them to
+            each side, for contestants that have such windows; None: all layers attend to all tokens.
+    """
 
     hidden_size: int
     layers: int
@@ -42,6 +54,13 @@ class Sizes:
     vocabulary: int
     length: int
     dropout: float
+    local_attention: int | None = None
+
+    @property
+    def windows(self) -> list[int | None]:
+        """How many tokens to each side each layer attends to; None for all."""
+        is_local = [self.local_attention is not None and layer % GLOBAL_EVERY > 0 for layer in range(self.layers)]
+        return [(self.local_attention or 0) // 2 if local else None for local in is_local]
 
 
 @dataclass(frozen=True)
@@ -72,8 +91,16 @@ def padded(documents: Documents) -> Inputs:
 def packed(documents: Documents) -> Inputs:
     """(1, T), as our tasks lay them: the longest first."""
     ordered = sorted(documents, key=lambda document: -len(document[0]))
-    labels = torch.from_numpy(np.concatenate([labels for _, labels in ordered]))[None]
-    return {**pack([tokens for tokens, _ in ordered]), "labels": labels}
+    labels = np.concatenate([labels for _, labels in ordered])
+    known_to_python = {
+        "document_lengths": [len(tokens) for tokens, _ in ordered],
+        "query_indices": torch.from_numpy(np.flatnonzero(labels != IGNORE_INDEX)),
+    }
+    return {
+        **pack([tokens for tokens, _ in ordered]),
+        **{name: value for name, value in known_to_python.items() if name in _KNOWN},
+        "labels": torch.from_numpy(labels)[None],
+    }
 
 
 def _shared(sizes: Sizes) -> dict[str, Any]:
@@ -103,12 +130,24 @@ class _Sparse(RoFormerForMaskedLM):
         return super().forward(**inputs, sparse_prediction=True)
 
 
-def _ours(encoding: str) -> Contestant:
-    """Ours with a position encoding as its yaml has it."""
+def has_windows() -> bool:
+    """Whether our model can have layers that attend within a window."""
+    return hasattr(RoFormerLabConfig, "local_attention")
+
+
+def _ours(encoding: str, attention: str | None = None) -> Contestant:
+    """Ours with a position encoding as its yaml has it, and one attention backend, or the one of the case."""
 
     def build(sizes: Sizes, backend: str) -> nn.Module:
         position = TrainConfig.compose(f"position={encoding}").position
-        return _Sparse(RoFormerLabConfig(**_bert_like(sizes), position=position, attention_backend=backend))
+        windows: dict[str, Any] = {}
+        if sizes.local_attention is not None:
+            windows = {"local_attention": sizes.local_attention, "global_attn_every_n_layers": GLOBAL_EVERY}
+        return _Sparse(
+            RoFormerLabConfig(
+                **_bert_like(sizes), **windows, position=position, attention_backend=attention or backend
+            )
+        )
 
     return Contestant(build, packed)
 
@@ -129,12 +168,13 @@ def _bert(sizes: Sizes, _: str) -> nn.Module:
 def _modernbert(sizes: Sizes, _: str) -> nn.Module:
     """Its feed-forward layer has three matrices where BERT's has two: two thirds of the width make as many weights.
 
-    All layers see the whole sequence, as everyone else's do; on CPUs its local layers need a mask and are slower.
+    All layers see the whole sequence, as everyone else's do, except where the sizes have windows, which are its own.
     """
+    windows = {} if sizes.local_attention is None else {"local_attention": sizes.local_attention}
     config = ModernBertConfig(
         **_shared(sizes), intermediate_size=round(8 * sizes.hidden_size / 3 / 8) * 8, sparse_prediction=True,
         attention_dropout=sizes.dropout, embedding_dropout=sizes.dropout, mlp_dropout=sizes.dropout,
-        global_attn_every_n_layers=1, attn_implementation="sdpa",
+        global_attn_every_n_layers=GLOBAL_EVERY if windows else 1, **windows, attn_implementation="sdpa",
         bos_token_id=2, cls_token_id=2, eos_token_id=3, sep_token_id=3,
     )  # fmt: skip
     return ModernBertForMaskedLM(config)
@@ -172,13 +212,29 @@ LIBRARY = "roformer (ours, library defaults)"
 WITHOUT_POSITIONS = "ours, none"
 STOCK = "RoFormer, transformers"
 MODERNBERT = "ModernBERT, transformers (SDPA, sparse)"
+BERT = "BERT, transformers (SDPA)"
+X_TRANSFORMERS = "x-transformers (rotary, flash)"
 CONTESTANTS = {
     OURS: _ours("rope"),
     LIBRARY: Contestant(_library, padded),
     STOCK: Contestant(_stock, padded),
-    "BERT, transformers (SDPA)": Contestant(_bert, padded),
+    BERT: Contestant(_bert, padded),
     MODERNBERT: Contestant(_modernbert, padded),
-    "x-transformers (rotary, flash)": Contestant(lambda sizes, _: _XTransformers(sizes), padded),
+    X_TRANSFORMERS: Contestant(lambda sizes, _: _XTransformers(sizes), padded),
 }
 PEERS = [name for name in CONTESTANTS if name not in (OURS, LIBRARY)]
+FASTEST_PEERS = [STOCK, MODERNBERT]  # in their best setting; in each case measured so far one of them is
 ENCODINGS = {f"ours, {encoding}": _ours(encoding) for encoding in POSITION_ENCODINGS if encoding != "rope"}
+LINEAR = {
+    f"ours, {name}": _ours("rope", name)
+    for name in ATTENTION_BACKENDS
+    if not issubclass(ATTENTION_BACKENDS[name], SoftmaxAttention)
+}
+EVERYONE = ChainMap(CONTESTANTS, ENCODINGS, LINEAR)
+
+
+def is_missing(name: str) -> str | None:
+    """Returns why somebody cannot be measured on this machine, or None."""
+    if name == X_TRANSFORMERS and find_spec("x_transformers") is None:
+        return "x-transformers is not installed: pip install x-transformers"
+    return None

@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.run import WIDTH, positive
+from benchmarks.run import positive
+from benchmarks.tables import WIDTH
 from roformer.cli.errors import one_line_errors
 from roformer.config import CONF, TrainConfig
 from roformer.data.corpus import Corpus

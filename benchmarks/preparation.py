@@ -24,7 +24,8 @@ from rich.table import Table
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.end_to_end import train_tokenizer
-from benchmarks.run import WIDTH, positive
+from benchmarks.run import positive
+from benchmarks.tables import WIDTH
 from roformer.cli.errors import one_line_errors
 from roformer.data import SOURCES
 from roformer.data.tokenize import tokenize_corpus

@@ -27,7 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from benchmarks.run import MASKED, WIDTH, positive
+from benchmarks.run import MASKED, positive
+from benchmarks.tables import WIDTH
 from roformer.cli.command import silence_libraries
 from roformer.cli.errors import one_line_errors
 from roformer.config import TrainConfig

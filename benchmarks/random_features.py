@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.run import WIDTH, positive
+from benchmarks.run import positive
+from benchmarks.tables import WIDTH
 from roformer.attention import ATTENTION_BACKENDS, AttentionBackend, AttentionInputs, SequenceLayout
 from roformer.attention.favor_plus import FavorPlusAttention
 from roformer.cli.errors import one_line_errors

@@ -22,9 +22,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from benchmarks import attention_lengths, end_to_end, preparation, quantization, rotation
-from benchmarks.contestants import OURS, PEERS, STOCK, WITHOUT_POSITIONS
-from benchmarks.run import COLUMNS, SCHEMA_VERSION, ratio, remarks, table_rows
-from benchmarks.worker import AS_IT_COMES
+from benchmarks.contestants import OURS, PEERS, STOCK
+from benchmarks.run import SCHEMA_VERSION
+from benchmarks.tables import COLUMNS, cost_of_positions, ratio, remarks, table_rows
+from benchmarks.work import AS_IT_COMES
 from roformer.cli.errors import one_line_errors
 from roformer.errors import UserError
 
@@ -238,9 +239,9 @@ def _utilization(name: str, title: str) -> float:
 
 def _cost_of_positions(title: str) -> Aim:
     """The median over rounds, and between which values half of them lie."""
-    without = _result(_case("rope", title), WITHOUT_POSITIONS)
-    costs = [a / b - 1 for a, b in zip(without["seconds_of_ours"], without["seconds"], strict=True)]
-    low, middle, high = statistics.quantiles(costs, n=4)
+    costs = cost_of_positions(_case("rope", title))
+    assert costs is not None  # a file of this page holds both
+    low, middle, high = costs
     spread = f" ({low:.1%} to {high:.1%})"
     work = "RoPE, what it costs of a step at 512 tokens"
     return Aim(work, 0.05, middle, unit="%", at_most=True, spread=spread, is_ratio_to_peers=False)

@@ -19,7 +19,8 @@ from rich.table import Table
 from torch import Tensor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from benchmarks.run import WIDTH, positive
+from benchmarks.run import positive
+from benchmarks.tables import WIDTH
 from roformer.cli.errors import one_line_errors
 from roformer.io import write_json
 from roformer.position import RotaryEmbedding

@@ -3,25 +3,28 @@
 import json
 import math
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import attention_lengths, end_to_end, quantization, random_features, report, rotation, run
+from benchmarks import attention_lengths, end_to_end, quantization, random_features, report, rotation, run, tables
 from benchmarks.contestants import (
     CONTESTANTS,
     LIBRARY,
     OURS,
     PEERS,
     STOCK,
+    WITHOUT_POSITIONS,
     Contestant,
     Sizes,
     packed,
     padded,
 )
 from benchmarks.flops import forward_flops, training_flops
-from benchmarks.worker import Case, Worker, _rebatch
+from benchmarks.work import Case, rebatch
+from benchmarks.worker import Worker
 from tests.test_counted_work import HEADS, LAYERS, LENGTHS, VOCABULARY, WIDTH, step
 
 SIZES = Sizes(WIDTH, LAYERS, HEADS, VOCABULARY, max(LENGTHS), 0.0)
@@ -76,10 +79,11 @@ def small(monkeypatch, tmp_path):
     text.write_text("\n\n".join(f"Document {n} says: " + "one word and another " * (n % 7 + 1) for n in range(80)))
     data = ["data=text", f"data.path={text}", f"paths.cache_dir={tmp_path}/cache", "tokenizer.vocab_size=300"]
     sizes = ["--hidden-size", "16", "--heads", "2", "--layers", "2", "--lengths", "24", "--tokens", "96"]
-    more = ["--max-length", "32", "--precision", "fp32", "--rounds", "2", "--output", str(tmp_path / "out.json")]
+    more = ["--max-length", "32", "--precision", "fp32", "--rounds", "2", "--settings", "kept"]
 
     def measured(*arguments):
-        given = ["run", *sizes, "--data", *data, "tokenizer.alphabet_size=40", *more, *arguments]
+        output = ["--output", str(tmp_path / "out.json")]
+        given = ["run", *sizes, "--data", *data, "tokenizer.alphabet_size=40", *more, *output, *arguments]
         monkeypatch.setattr(sys, "argv", given)
         run.main()
         return json.loads((tmp_path / "out.json").read_text())
@@ -90,7 +94,7 @@ def small(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_our_model_as_a_library_object(small):
     """Catches a plain model that no command can set next to the one that train.py runs."""
-    (case, *_) = small("--work", "training", "--peers", LIBRARY)["cases"]
+    (_, case) = small("--work", "training", "--peers", LIBRARY)["cases"]
     assert {each["contestant"] for each in case["results"]} == {OURS, LIBRARY}
 
 
@@ -98,15 +102,17 @@ def test_our_model_as_a_library_object(small):
 @pytest.mark.parametrize("work", ["training", "inference"])
 def test_a_small_run(small, work, capsys):
     """Catches a benchmark that only works at the sizes it was written at, and a peer that silently drops out."""
-    result = small("--work", work, "--profile")
+    result = small("--work", work, "--profile", "--peers", *PEERS, "--settings", "plain", "kept")
     assert [case["length"] for case in result["cases"]] == [24, None]
     for case in result["cases"]:
-        measured = {each["contestant"] for each in case["results"]}
-        assert measured == {OURS, *PEERS}
+        measured = {(each["contestant"], each["variant"]) for each in case["results"]}
+        kept = "memory kept" if case["length"] else "memory kept, sorted by length"
+        without = {(WITHOUT_POSITIONS, "memory kept")} if work == "training" and case["length"] else set()
+        assert measured == {(OURS, "memory kept"), *without, *product(PEERS, ("as it comes", kept))}
         assert case["skipped"] == []
+        assert case["rounds"] == 2
         for each in case["results"]:
-            others = len(case["results"]) - 1  # next to each of which ours takes its turns
-            assert len(each["seconds"]) == (2 * others if each["contestant"] == OURS else 2)
+            assert len(each["seconds"]) == 2
             assert min(each["seconds"]) > 0
             assert each["parameters"] > 0
             assert ("profile" in each) == (each["contestant"] == OURS)
@@ -114,6 +120,8 @@ def test_a_small_run(small, work, capsys):
     printed = capsys.readouterr().out
     assert "ours is" in printed
     assert "fewer than 3 rounds" in printed
+    assert ("RoPE over none, training, 24 tokens each" in printed) == (work == "training")
+    assert ("peak memory, training, 24 tokens each" in printed) == (work == "training")
 
 
 @pytest.mark.slow
@@ -126,27 +134,33 @@ def test_all_tables_have_the_same_documents(small):
 
 @pytest.mark.slow
 def test_peers_in_their_best_setting(small, monkeypatch):
-    """Catches a comparison that holds something back from peers."""
+    """Catches a comparison that holds something back from peers, and one that drops whoever cannot be compiled."""
 
     def compile(model):  # it needs a compiler, and minutes
+        if isinstance(model, CONTESTANTS[STOCK].build(SIZES, "sdpa").__class__):
+            return model
         raise RuntimeError("reached")
 
     monkeypatch.setattr(torch, "compile", compile)
-    for case, kept in zip(small("--best")["cases"], ["memory kept", "memory kept, sorted by length"] * 2, strict=True):
-        assert {(each["contestant"], each["variant"]) for each in case["results"]} == {
-            (OURS, "memory kept"),
-            *((name, kept) for name in PEERS),
-        }
+    for case, kept in zip(
+        small("--work", "training", "--settings", "compiled", "--peers", *PEERS)["cases"],
+        ["memory kept", "memory kept, sorted by length"],
+        strict=True,
+    ):
         compiled = kept.replace("kept", "kept, compiled")
+        found = {(each["contestant"], each["variant"]) for each in case["results"]}
+        assert found - {(WITHOUT_POSITIONS, "memory kept")} == {
+            (OURS, "memory kept"), (STOCK, compiled), *((name, kept) for name in PEERS if name != STOCK),
+        }  # fmt: skip
         assert {(each["contestant"], each["variant"], each["why"]) for each in case["skipped"]} == {
-            (name, compiled, "RuntimeError: reached") for name in PEERS
+            (name, compiled, "RuntimeError: reached") for name in PEERS if name != STOCK
         }
 
 
 @pytest.mark.slow
 def test_chosen_peers_and_encodings(small):
     """Catches a filter that measures nobody, or drops ours."""
-    for case in small("--work", "training", "--peers", "bert")["cases"]:
+    for case in small("--work", "inference", "--peers", "bert")["cases"]:
         assert {each["contestant"] for each in case["results"]} == {OURS, "BERT, transformers (SDPA)"}
     for case in small("--work", "training", "--positions", "none", "rope", "t5")["cases"]:
         sizes = {each["contestant"]: each["parameters"] for each in case["results"]}
@@ -165,8 +179,7 @@ def test_arguments_that_count_nothing(small, capsys):
     for arguments, told in (
         (["--lengths", "--data"], "both empty: there is nothing to measure"),
         (["--max-length", "2"], "--max-length must be above 2, got 2"),
-        (["--positions", "none", "--best"], "leave out --peers and --best"),
-        (["--positions", "none", "--peers", "bert"], "leave out --peers and --best"),
+        (["--positions", "none", "--peers", "bert"], "leave out --peers"),
     ):
         with pytest.raises(SystemExit):
             small(*arguments)
@@ -176,16 +189,16 @@ def test_arguments_that_count_nothing(small, capsys):
 @pytest.mark.slow
 def test_who_dies_between_rounds_is_named(small, monkeypatch):
     """Catches a worker that the system kills while it waits, and with it all that was measured."""
-    waits = Worker.repeat
+    turn = Worker.turn
 
-    def killed(worker):
+    def killed(worker, *arguments):
         if worker.name == STOCK:
             worker.stop()
-        return waits(worker)
+        return turn(worker, *arguments)
 
-    monkeypatch.setattr(Worker, "repeat", killed)
+    monkeypatch.setattr(Worker, "turn", killed)
     for case in small("--work", "inference")["cases"]:
-        assert [each["contestant"] for each in case["skipped"]] == [STOCK, STOCK]
+        assert [each["contestant"] for each in case["skipped"]] == [STOCK]
         assert OURS in {each["contestant"] for each in case["results"]}
 
 
@@ -195,11 +208,11 @@ def test_sorting_by_length_keeps_the_documents():
     batches = [documents[:3], documents[3:]]
     for work in ("training", "inference"):
         case = Case(work, batches, SIZES, None, "fp32", "sdpa")
-        plain, ordered = (_rebatch(case, ours=False, by_length=by_length) for by_length in (False, True))
+        plain, ordered = (rebatch(case, ours=False, by_length=by_length) for by_length in (False, True))
         assert plain is batches
         lengths = [len(tokens) for batch in ordered for tokens, _ in batch]
         assert lengths == sorted((3, 9, 5, 2, 7, 4), reverse=True)
-        assert ordered == _rebatch(case, ours=True, by_length=work == "training")
+        assert ordered == rebatch(case, ours=True, by_length=work == "training")
 
 
 @pytest.mark.slow
@@ -211,7 +224,7 @@ def test_who_cannot_run_is_named(small, monkeypatch, capsys):
 
     monkeypatch.setitem(CONTESTANTS, STOCK, Contestant(broken, padded))
     for case in small("--work", "inference")["cases"]:
-        assert {"contestant": STOCK, "variant": "as it comes", "why": "RuntimeError: no room"} in case["skipped"]
+        assert {(each["contestant"], each["why"]) for each in case["skipped"]} == {(STOCK, "RuntimeError: no room")}
         assert OURS in {each["contestant"] for each in case["results"]}
     assert "no room" in capsys.readouterr().out
     monkeypatch.setitem(CONTESTANTS, OURS, Contestant(broken, packed))
@@ -230,14 +243,14 @@ def test_ratios_are_medians_of_rounds():
     better = {**peer, "variant": "memory kept", "seconds": [4.0, 6.0, 2.0]}
     ours = {"contestant": OURS, "variant": "memory kept", "seconds": [7.0, 2.0, 3.0, 1.0]}
     case = {"results": [ours, peer, better], "skipped": [], "tokens": 8, "flops": 4}
-    assert run.times_as_fast(case, peer) == 3
-    assert run.ratio(case, lambda result: result["contestant"] == STOCK) == 2
-    assert run.times_as_fast(case, ours) == 1
+    assert tables.times_as_fast(case, peer) == 3
+    assert tables.ratio(case, lambda result: result["contestant"] == STOCK) == 2
+    assert tables.times_as_fast(case, ours) == 1
     assert (
-        run.ratio({**case, "results": [ours, {**peer, "seconds_of_ours": []}]}, lambda result: result is not ours)
+        tables.ratio({**case, "results": [ours, {**peer, "seconds_of_ours": []}]}, lambda result: result is not ours)
         is None
     )
-    assert [line.split(":")[-1] for line in run.remarks(case)] == [
+    assert [line.split(":")[-1] for line in tables.remarks(case)] == [
         " its slowest round took 7.0 times as long as its fastest",
         " its slowest round took 2.2 times as long as its fastest",
         " its slowest round took 3.0 times as long as its fastest",
@@ -374,7 +387,7 @@ def by_hand(monkeypatch):
     ours = {"contestant": OURS, "variant": "memory kept", "seconds": [1.0, 2.0, 4.0], "peak_bytes": 30}
     stock = result(STOCK, "as it comes", [3.0, 8.0], [1.0, 2.0], 90)
     kept = result(STOCK, "memory kept", [2.0, 4.0], [1.0, 4.0], 60)
-    plain = result(report.WITHOUT_POSITIONS, "memory kept", [1.0, 2.0, 4.0, 5.0], [1.1, 2.1, 4.8, 5.5], 1)
+    plain = result(WITHOUT_POSITIONS, "memory kept", [1.0, 2.0, 4.0, 5.0], [1.1, 2.1, 4.8, 5.5], 1)
     machine = {"matmul_rates": {"large": 6e9, "small": 5e9}}
     files = {
         "lengths": {"machine": machine, "cases": [case("work", ours, stock)]},
