@@ -106,7 +106,7 @@ class Field:
     def _goes_on(self, pace: Pace, rounds: int, last_start: float) -> bool:
         if pace.rounds is not None:
             return rounds < pace.rounds
-        return bool(self.workers) and (rounds == 0 or time.monotonic() < last_start)
+        return bool(self.workers) and (rounds == 0 or time.monotonic() <= last_start)
 
     def _is_missing(self, name: str, variant: Variant) -> bool:
         reason = is_missing(name)
