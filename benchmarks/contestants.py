@@ -4,7 +4,6 @@ from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +23,7 @@ from transformers import (
     RoFormerForMaskedLM as StockRoFormerForMaskedLM,
 )
 
-from roformer import RoFormerForMaskedLM, RoFormerLabConfig, RoFormerModel
+from roformer import RoFormerForMaskedLM, RoFormerLabConfig
 from roformer.attention import ATTENTION_BACKENDS, SoftmaxAttention
 from roformer.config import TrainConfig
 from roformer.data.collators import IntArray, pack
@@ -32,7 +31,6 @@ from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.position import POSITION_ENCODINGS
 
 GLOBAL_EVERY = 3  # with windows, layer 0 and every third one attend to all tokens, as ModernBERT's do
-_KNOWN = signature(RoFormerModel.forward).parameters  # what its forward may be given with a packed batch
 Inputs = dict[str, Any]
 Documents = Sequence[tuple[IntArray, IntArray]]
 """Tokens and labels of each document, both (length,)."""
@@ -92,14 +90,10 @@ def packed(documents: Documents) -> Inputs:
     """(1, T), as our tasks lay them: the longest first."""
     ordered = sorted(documents, key=lambda document: -len(document[0]))
     labels = np.concatenate([labels for _, labels in ordered])
-    known_to_python = {
-        "document_lengths": [len(tokens) for tokens, _ in ordered],
-        "query_indices": torch.from_numpy(np.flatnonzero(labels != IGNORE_INDEX)),
-    }
     return {
         **pack([tokens for tokens, _ in ordered]),
-        **{name: value for name, value in known_to_python.items() if name in _KNOWN},
         "labels": torch.from_numpy(labels)[None],
+        "query_indices": torch.from_numpy(np.flatnonzero(labels != IGNORE_INDEX)),
     }
 
 
@@ -123,18 +117,6 @@ def _bert_like(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-class _Sparse(RoFormerForMaskedLM):
-    """Ours as its trainer runs it."""
-
-    def forward(self, **inputs: Any) -> Any:
-        return super().forward(**inputs, sparse_prediction=True)
-
-
-def has_windows() -> bool:
-    """Whether our model can have layers that attend within a window."""
-    return hasattr(RoFormerLabConfig, "local_attention")
-
-
 def _ours(encoding: str, attention: str | None = None) -> Contestant:
     """Ours with a position encoding as its yaml has it, and one attention backend, or the one of the case."""
 
@@ -143,7 +125,7 @@ def _ours(encoding: str, attention: str | None = None) -> Contestant:
         windows: dict[str, Any] = {}
         if sizes.local_attention is not None:
             windows = {"local_attention": sizes.local_attention, "global_attn_every_n_layers": GLOBAL_EVERY}
-        return _Sparse(
+        return RoFormerForMaskedLM(
             RoFormerLabConfig(
                 **_bert_like(sizes), **windows, position=position, attention_backend=attention or backend
             )

@@ -40,7 +40,6 @@ from benchmarks.contestants import (
     X_TRANSFORMERS,
     Documents,
     Sizes,
-    has_windows,
     is_missing,
 )
 from benchmarks.machine import measure_backend, measure_machine
@@ -105,8 +104,6 @@ def main() -> None:
             console.print(line)
         if arguments.output:
             write_json(arguments.output, report)
-    if arguments.windows and not has_windows():
-        console.print("skipped: inference with windows: RoFormerLabConfig has no local_attention in this version")
     console.print(ratios(report["cases"], peers))
     for line in highlights(report["cases"], rate):
         console.print(line)
@@ -213,7 +210,7 @@ def cases(arguments: argparse.Namespace, texts: Corpus | None, precision: str) -
         backend = apart(measure_backend, sizes, precision)
         name = f"{work}, real lengths up to {arguments.max_length:,}"
         yield name, Case(work, batches, sizes, None, precision, backend)
-    if arguments.windows and has_windows():
+    if arguments.windows:
         name, case = case_of_length("inference", WINDOWED, WINDOWED.length, 1, precision)
         yield f"{name}, base size with windows", case
 

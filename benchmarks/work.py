@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from benchmarks.flops import forward_flops, training_flops
 from roformer.data.sampler import batches_by_length
 from roformer.ops.cross_entropy import IGNORE_INDEX
 from roformer.runtime.precision import autocast
+from roformer.training.compilation import compile_layers
 
 AS_IT_COMES = "as it comes"
 _INFERENCE_TOKENS = 8192  # of a batch, as in our evaluation
@@ -92,7 +92,7 @@ class Task:
         self._model = self._contestant.build(case.sizes, case.backend).to(device)
         self.description = {
             "parameters": sum(p.numel() for p in self._model.parameters()),
-            "attention": case.backend if self._is_ours else None,
+            "attention": self._model.config.attention_backend if self._is_ours else None,
         }
         self._forward: dict[str, Callable[..., Any]] = {}
         self.take(case)
@@ -124,9 +124,7 @@ class Task:
         return [(e.key, getattr(e, spent) / total, e.count // _PROFILED) for e in events[:operations]]
 
     def _compiled(self, module: nn.Module) -> Callable[..., Any]:
-        if self._is_ours and find_spec("roformer.training.compilation"):
-            from roformer.training.compilation import compile_layers
-
+        if self._is_ours:
             if not self._forward:  # training and inference share the layers
                 compile_layers(module, self.device)
             return module

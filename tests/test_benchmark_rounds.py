@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks import contestants, rounds, run
-from benchmarks.contestants import MODERNBERT, OURS, STOCK, X_TRANSFORMERS, Sizes
+from benchmarks.contestants import EVERYONE, MODERNBERT, OURS, STOCK, X_TRANSFORMERS, Sizes
 from benchmarks.rounds import Pace, in_turn, measured
 from benchmarks.work import Case, Variant
 
@@ -132,18 +132,19 @@ def test_a_peer_that_is_not_installed(machine, monkeypatch):
     assert "x-transformers" not in run.origin()["versions"]
 
 
-def test_windows_without_a_configuration_that_has_them(monkeypatch):
-    """Catches a case that crashes in a version without windows, and one that is omitted in a version with them."""
+def test_windows_in_two_of_three_layers(monkeypatch):
+    """Catches a comparison with a peer that has other windows or none, and operations that are counted outside of
+    them."""
     monkeypatch.setattr(run, "apart", lambda function, *arguments: "sdpa")
     monkeypatch.setattr(run, "WINDOWED", Sizes(8, 3, 2, 20, 24, 0.0, local_attention=4))
     monkeypatch.setattr(sys, "argv", ["run", "--lengths", "8", "--data", "--windows", "--work", "inference"])
     arguments = run.parse(sys.argv[1:])
-    for present in (False, True):
-        monkeypatch.setattr(run, "has_windows", lambda present=present: present)
-        names = [name for name, _ in run.cases(arguments, None, "fp32")]
-        assert names == ["inference, 8 tokens each", *["inference, 24 tokens each, base size with windows"] * present]
-    windowed = [case for _, case in run.cases(arguments, None, "fp32")][-1]
+    (first, _), (second, windowed) = run.cases(arguments, None, "fp32")
+    assert [first, second] == ["inference, 8 tokens each", "inference, 24 tokens each, base size with windows"]
     assert windowed.sizes.windows == [None, 2, 2]
     assert run.contestants(windowed, [STOCK], ["compiled"]) == [(OURS, KEPT), (MODERNBERT, COMPILED)]
+    ours, theirs = (EVERYONE[name].build(windowed.sizes, "sdpa").config for name in (OURS, MODERNBERT))
+    assert (ours.local_attention, ours.global_attn_every_n_layers) == (4, 3)
+    assert (theirs.local_attention, theirs.layer_types) == (4, ["full_attention", *["sliding_attention"] * 2])
     one_layer = 2 * 24 * 12 * 64
     assert windowed.summary()["flops"] == 3 * one_layer + 4 * 8 * 24 * (24 + 5 + 5)
