@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.contestants import OURS, is_missing
 from benchmarks.work import Case, Variant
-from benchmarks.worker import Worker
+from benchmarks.worker import OutOfMemoryError, Worker
 
 Contestants = Sequence[tuple[str, Variant]]
 
@@ -32,7 +32,7 @@ class Pace:
     """
 
     seconds: float
-    start: float = 0.6
+    start: float = 0.7
     turn: float = 0.5
     rounds: int | None = None
     starting: int = max(1, os.cpu_count() or 1)
@@ -55,16 +55,16 @@ class Field:
         self.workers: list[Worker] = []
         self.skipped: list[dict[str, str]] = []
         self.descriptions: dict[Worker, dict[str, Any]] = {}
-        self._case = case
+        self._case, self._at_a_time, self._resting = case, pace.starting, list[Worker]()
         end = time.monotonic() + pace.seconds
-        at = {each: number for number, each in enumerate(contestants)}
+        self._places = {each: number for number, each in enumerate(contestants)}
         present = [each for each in contestants if not self._is_missing(*each)]
-        failed = self._start(present, pace.starting, end - (1 - pace.start) * pace.seconds)
+        failed = self._start(present, end - (1 - pace.start) * pace.seconds)
         plain = {each: (each[0], replace(each[1], compiled=False)) for each in failed if each[1].compiled}
-        again = {each: other for each, other in plain.items() if other not in at}
-        at |= {other: at[each] for each, other in again.items()}
-        self._start(list(again.values()), pace.starting, end - (1 - pace.start) / 2 * pace.seconds)
-        self.workers.sort(key=lambda worker: at[worker.name, worker.variant])
+        again = {each: other for each, other in plain.items() if other not in self._places}
+        self._places |= {other: self._places[each] for each, other in again.items()}
+        self._start(list(again.values()), end - (1 - pace.start) / 2 * pace.seconds)
+        self._sort()
 
     def measure(self, case: Case, pace: Pace, profiled: int = 0) -> dict[str, Any]:
         """Returns ``results``: the seconds of every round and the memory of everyone; who is ``skipped``, and why; and
@@ -92,16 +92,40 @@ class Field:
         """Gives everyone other work for the same models."""
         end = time.monotonic() + seconds
         self._case, self.skipped = case, []
-        for worker in self.workers:
-            worker.take(case)
-        for worker in list(self.workers):
-            self._try(worker, lambda worker=worker: worker.ready(end - time.monotonic()))
+        self.workers, self._resting = [*self.workers, *self._resting], []
+        self._sort()
+        hungry = []
+        everyone = list(self.workers)
+        for first in range(0, len(everyone), self._at_a_time):
+            hungry += self._feed(everyone[first : first + self._at_a_time], end)
+        for worker in hungry:  # once more, with all the memory
+            if self._feed([worker], end):
+                self.workers.remove(worker)
+                self._resting.append(worker)
+                self._skip(worker.name, worker.variant, "not enough memory")
+
+    def _feed(self, workers: Sequence[Worker], end: float) -> list[Worker]:
+        """Gives some their work at the same time, until ``end``; returns who had not enough memory for it."""
+        hungry = []
+        for worker in workers:
+            worker.take(self._case)
+        for worker in workers:
+            try:
+                worker.ready(end - time.monotonic())
+            except OutOfMemoryError:
+                hungry.append(worker)
+            except RuntimeError as error:
+                self._drop(worker, error)
+        return hungry
 
     def stop(self) -> None:
         """Ends all processes."""
-        for worker in self.workers:
+        for worker in (*self.workers, *self._resting):
             worker.stop()
-        self.workers = []
+        self.workers, self._resting = [], []
+
+    def _sort(self) -> None:
+        self.workers.sort(key=lambda worker: self._places[worker.name, worker.variant])
 
     def _goes_on(self, pace: Pace, rounds: int, last_start: float) -> bool:
         if pace.rounds is not None:
@@ -114,12 +138,12 @@ class Field:
             self._skip(name, variant, reason)
         return bool(reason)
 
-    def _start(self, contestants: Contestants, at_a_time: int, end: float) -> Contestants:
+    def _start(self, contestants: Contestants, end: float) -> Contestants:
         """Returns who could not be started by then."""
         waiting, starting = list(contestants), {}
         failed: list[tuple[str, Variant]] = []
         while waiting or starting:
-            while waiting and len(starting) < at_a_time:
+            while waiting and len(starting) < self._at_a_time:
                 worker = Worker(*waiting.pop(0), self._case)
                 starting[worker.connection] = worker
             answered = wait_for(list(starting), timeout=max(0.0, end - time.monotonic()))
@@ -143,24 +167,28 @@ class Field:
         try:
             return action()
         except RuntimeError as error:
-            worker.stop()
-            self.workers.remove(worker)
-            self._skip(worker.name, worker.variant, str(error))
+            self._drop(worker, error)
             return None
+
+    def _drop(self, worker: Worker, error: RuntimeError) -> None:
+        worker.stop()
+        self.workers.remove(worker)
+        self._skip(worker.name, worker.variant, str(error))
 
     def _skip(self, name: str, variant: Variant, why: str) -> None:
         self.skipped.append({"contestant": name, "variant": str(variant), "why": why})
 
     def _results(self, seconds: dict[Worker, list[float]], profiled: int) -> Iterator[dict[str, Any]]:
-        of_ours = next((seconds[worker] for worker in self.workers if worker.name == OURS), [])
+        ours = next((worker for worker in self.workers if worker.name == OURS), None)  # in its first setting
+        of_ours = seconds[ours] if ours else []
         for worker in list(self.workers):
             profile = {}
-            if profiled and worker.name == OURS:
+            if profiled and worker is ours:
                 profile = {"profile": self._try(worker, lambda worker=worker: worker.profile(profiled))}
             memory = self._try(worker, worker.peak)
             if memory is None:
                 continue
-            others = {} if worker.name == OURS else {"seconds_of_ours": of_ours}
+            others = {} if worker is ours else {"seconds_of_ours": of_ours}
             yield {
                 "contestant": worker.name, "variant": str(worker.variant), **self.descriptions[worker],
                 "seconds": seconds[worker], **others, **profile, "peak_bytes": memory,

@@ -25,7 +25,7 @@ def ratio(case: Case, is_peer: Callable[[dict[str, Any]], bool]) -> float | None
 def times_as_fast(case: Case, theirs: dict[str, Any]) -> float | None:
     """Returns how many times as fast ours is: the median over rounds, for both had their turn in each. None if ours
     could not run there."""
-    of_ours = theirs["seconds"] if theirs["contestant"] == OURS else theirs["seconds_of_ours"]
+    of_ours = theirs.get("seconds_of_ours", theirs["seconds"])  # without them it is ours itself
     return statistics.median(a / b for a, b in zip(theirs["seconds"], of_ours, strict=True)) if of_ours else None
 
 

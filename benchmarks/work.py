@@ -99,8 +99,7 @@ class Task:
 
     def take(self, case: Case) -> None:
         """Begins other work with the same model; what is compiled stays so."""
-        self.inputs: list[Inputs] = []
-        self.run: Callable[[list[Inputs]], None] = lambda batches: None  # frees the optimizer of the work before
+        self.rest()
         batches = rebatch(case, ours=self._is_ours, by_length=self._variant.by_length)
         self.inputs = [_to_device(self._contestant.collate(batch), self.device) for batch in batches]
         training = case.work == "training"
@@ -110,6 +109,12 @@ class Task:
             self._forward[case.work] = self._compiled(module) if self._variant.compiled else module
         work = _training if training else _inference
         self.run = work(model, self._forward[case.work], case.precision, self.device)
+
+    def rest(self) -> None:
+        """Frees batches, gradients, and the optimizer."""
+        self.inputs: list[Inputs] = []
+        self.run: Callable[[list[Inputs]], None] = lambda batches: None
+        self._model.zero_grad()
 
     def profile(self, operations: int) -> list[tuple[str, float, int]]:
         """Returns the operations that take the most time: name, share of the time, calls per pass."""

@@ -7,8 +7,10 @@ import resource
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import psutil
@@ -21,6 +23,10 @@ from roformer.runtime.precision import best_device
 
 _FORK = multiprocessing.get_context("fork")  # the imports, of several seconds, are then made once
 _LONG = 24 * 3600.0  # seconds that nobody waits
+
+
+class OutOfMemoryError(RuntimeError):
+    """A case does not fit the accelerator; the process has freed what it held, and may take another one."""
 
 
 class Worker:
@@ -84,6 +90,8 @@ class Worker:
             kind, value = self.connection.recv()
         except (EOFError, ConnectionError) as error:
             raise RuntimeError("its process died (out of memory?)") from error
+        if kind == "memory":
+            raise OutOfMemoryError(value)
         if kind == "error":
             raise RuntimeError(value)
         return value
@@ -91,7 +99,7 @@ class Worker:
 
 def apart(function: Callable[..., Any], *arguments: Any, seconds: float = _LONG) -> Any:
     """Returns what a function does in a process of its own: this one must not touch an accelerator before it forks."""
-    (answer,) = streamed(_once, function, arguments, seconds=seconds)
+    (answer,) = streamed(_once, [(function, arguments)], seconds=seconds)
     return answer
 
 
@@ -99,33 +107,42 @@ def _once(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[
     yield function(*arguments)
 
 
-def streamed(function: Callable[..., Iterator[Any]], *arguments: Any, seconds: float) -> Iterator[Any]:
-    """Yields what a generator yields in a process of its own, which is stopped after ``seconds``.
+def streamed(
+    function: Callable[..., Iterator[Any]], calls: Sequence[tuple[Any, ...]], *, seconds: float
+) -> Iterator[Any]:
+    """Yields what a generator yields for each of these arguments, each call in a process of its own, all at once; they
+    are stopped after ``seconds``.
 
     Raises:
-        RuntimeError: with the error of the process, or if the time was too short.
+        RuntimeError: with the error of a process, or if the time was too short.
     """
     end = time.monotonic() + seconds
-    ours, theirs = _FORK.Pipe()
-    process = _FORK.Process(target=_stream, args=(theirs, function, arguments), daemon=True)
-    process.start()
-    theirs.close()
+    running: dict[Connection, BaseProcess] = {}
+    for arguments in calls:
+        ours, theirs = _FORK.Pipe()
+        running[ours] = _FORK.Process(target=_stream, args=(theirs, function, arguments), daemon=True)
+        running[ours].start()
+        theirs.close()
+    started = list(running.values())
     try:
-        while True:
-            if not ours.poll(max(0.0, end - time.monotonic())):
+        while running:
+            answered = wait_for(list(running), timeout=max(0.0, end - time.monotonic()))
+            if not answered:
                 raise RuntimeError("not done within its share of the time")
-            kind, value = ours.recv()
-            if kind == "error":
-                raise RuntimeError(value)
-            if kind == "end":
-                return
-            yield value
+            for connection in answered:
+                kind, value = connection.recv()
+                if kind == "error":
+                    raise RuntimeError(value)
+                if kind == "end":
+                    del running[connection]
+                else:
+                    yield value
     except (EOFError, ConnectionError) as error:
         raise RuntimeError("its process died (out of memory?)") from error
     finally:
-        process.kill()
-        process.join()
-        ours.close()
+        for process in started:
+            process.kill()
+            process.join()
 
 
 def _stream(connection: Connection, function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> None:
@@ -167,11 +184,7 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
                     return
             asked, value = connection.recv()
             if asked == "case":
-                task.take(value)
-                reset_peak(device)
-                task.run(task.inputs)
-                wait(device)
-                connection.send(("ready", task.description))
+                connection.send(_answer_to_case(task, value))
             elif asked == "peak":
                 connection.send(("peak", peak(device) - before))
             elif asked == "profile":
@@ -180,6 +193,18 @@ def _serve(connection: Connection, name: str, variant: Variant, case: Case) -> N
                 connection.send(("seconds", _turn(task, value)))
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # the others' turns need the memory
+
+
+def _answer_to_case(task: Task, case: Case) -> tuple[str, Any]:
+    try:
+        task.take(case)
+        reset_peak(task.device)
+        task.run(task.inputs)
+        wait(task.device)
+    except torch.OutOfMemoryError as error:
+        task.rest()
+        return "memory", str(error).splitlines()[0]
+    return "ready", task.description
 
 
 def _turn(task: Task, at_least: float) -> float:

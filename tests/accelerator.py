@@ -49,23 +49,35 @@ def differences(model, batch, device):
     return {name: error for name, (error, limit) in found.items() if not error < limit}  # NaN is an error, too
 
 
+def combinations():
+    """Encoding, backend and kind of model, those that people train with first."""
+    backends = sorted(ATTENTION, key=lambda name: name != "auto")
+    for attention, position, causal in product(backends, sorted(POSITION, key=lambda name: name != "rope"), (0, 1)):
+        yield position, attention, RoFormerForCausalLM if causal else RoFormerForMaskedLM
+
+
+def compare(position, attention, model_class, device):
+    """What is further from the CPU than it may be, for each layout; nothing for what cannot be combined."""
+    config = RoFormerLabConfig(
+        **{**SIZES, "max_position_embeddings": max(LENGTHS)}, position=POSITION[position],
+        attention_backend=attention, is_decoder=model_class is RoFormerForCausalLM,
+    )  # fmt: skip
+    try:
+        model = draw_weights(model_class(config), 0.1)
+    except UserError:  # this backend cannot do what the encoding needs
+        return {}
+    return {layout: differences(model, batch, device) for layout, batch in inputs().items()}
+
+
 def main():
     device, count = best_device(), 0
     if device.type == "cpu":
         print(device.type)
         return
-    for position, attention, model_class in product(POSITION, ATTENTION, (RoFormerForMaskedLM, RoFormerForCausalLM)):
-        config = RoFormerLabConfig(
-            **{**SIZES, "max_position_embeddings": max(LENGTHS)}, position=POSITION[position],
-            attention_backend=attention, is_decoder=model_class is RoFormerForCausalLM,
-        )  # fmt: skip
-        try:
-            model = draw_weights(model_class(config), 0.1)
-        except UserError:  # this backend cannot do what the encoding needs
-            continue
-        for layout, batch in inputs().items():
+    for position, attention, model_class in combinations():
+        for layout, found in compare(position, attention, model_class, device).items():
             count += 1
-            if found := differences(model, batch, device):
+            if found:
                 print(position, attention, model_class.__name__, layout, found)
     assert count > 2 * len(POSITION) * len(ATTENTION)  # half of all there could be
     print(device.type)
