@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from benchmarks import attention_lengths, end_to_end, preparation, quantization, rotation
 from benchmarks.contestants import OURS, PEERS, STOCK
 from benchmarks.run import SCHEMA_VERSION
-from benchmarks.tables import COLUMNS, cost_of_positions, ratio, remarks, table_rows
+from benchmarks.tables import COLUMNS, cost_of_positions, highlights, ratio, remarks, rounds_of, table_rows
 from benchmarks.work import AS_IT_COMES
 from roformer.cli.errors import one_line_errors
 from roformer.errors import UserError
@@ -68,6 +68,8 @@ def block(report: dict[str, Any]) -> str:
 
 def table_of(report: dict[str, Any]) -> Callable[[dict[str, Any]], str]:
     """Returns what makes a table of such a report."""
+    if "items" in report:
+        return gpu_table
     if report.get("arguments", {}).get("profile"):
         return profiles_table
     return next(made for key, made in TABLES.items() if key in report)
@@ -100,7 +102,7 @@ def origin(report: dict[str, Any]) -> str:
     machine = report.get("machine")
     parts = [
         f"`{report['command']}`",
-        *([f"rounds: {report['arguments']['rounds']}"] if "rounds" in report.get("arguments", {}) else []),
+        *([f"rounds: {rounds}"] if (rounds := report.get("arguments", {}).get("rounds")) else []),
         f"{hardware['gpu'] or hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB",
         *(
             [f"{machine['precision']}, matmul rate {max(machine['matmul_rates'].values()) / 1e9:,.0f} GFLOP/s"]
@@ -118,12 +120,17 @@ def cases_table(report: dict[str, Any]) -> str:
     rate = max(report["machine"]["matmul_rates"].values())
     return "\n\n".join(
         "\n\n".join([
-            f"**{case['name']}**, {case['tokens']:,} real tokens",
+            f"**{case['name']}**, {case['tokens']:,} real tokens{rounds_in_words(report, case)}",
             markdown(list(COLUMNS), table_rows(case, rate)),
             *remarks(case),
         ])
         for case in report["cases"]
     )  # fmt: skip
+
+
+def rounds_in_words(report: dict[str, Any], case: dict[str, Any]) -> str:
+    """Their number where each case has its own, because they ended with the time."""
+    return "" if report["arguments"].get("rounds") else f", rounds: {rounds_of(case)}"
 
 
 @dataclass(frozen=True)
@@ -274,6 +281,24 @@ def profiles_table(report: dict[str, Any]) -> str:
         )
         for case in report["cases"]
     )
+
+
+def gpu_table(report: dict[str, Any]) -> str:
+    """What benchmarks.gpu found: its items, whether the numbers are the CPU's, matmul rates, speed, and a profile."""
+    items = [[name, item["outcome"], f"{item['seconds']:.0f}"] for name, item in report["items"].items()]
+    rates = [[name, f"{rate / 1e12:,.1f}"] for name, rate in report["machine"]["matmul_rates"].items()]
+    rate = max(report["machine"]["matmul_rates"].values())
+    different = [f"{name}: {found}" for name, found in report["parity"].items() if found]
+    parts = [
+        markdown(["item", "outcome", "seconds"], items),
+        f"{len(report['parity'])} combinations of encoding, backend, model and layout compared with the CPU; of these "
+        f"{len(different)} differ.",
+        *different,
+        markdown(["matrix product", "TFLOP/s"], rates),
+        *highlights(report["cases"], rate),
+    ]
+    profiled = [case for case in report["cases"] if any("profile" in result for result in case["results"])]
+    return "\n\n".join([*parts, cases_table(report), profiles_table({**report, "cases": profiled})])
 
 
 def runs_table(report: dict[str, Any]) -> str:

@@ -60,7 +60,9 @@ class Field:
         self._places = {each: number for number, each in enumerate(contestants)}
         present = [each for each in contestants if not self._is_missing(*each)]
         failed = self._start(present, end - (1 - pace.start) * pace.seconds)
-        plain = {each: (each[0], replace(each[1], compiled=False)) for each in failed if each[1].compiled}
+        plain = {
+            each: (each[0], replace(each[1], compiled=False, any_length=False)) for each in failed if each[1].compiled
+        }
         again = {each: other for each, other in plain.items() if other not in self._places}
         self._places |= {other: self._places[each] for each, other in again.items()}
         self._start(list(again.values()), end - (1 - pace.start) / 2 * pace.seconds)

@@ -58,15 +58,22 @@ class Variant:
     Attributes:
         keep_memory: with freed memory kept in the process, as our entry points do it.
         compiled: by ``torch.compile`` with its defaults; ours as ``trainer.compile`` does it.
+        any_length: compiled once, not again for a second length.
         by_length: on documents sorted by length; in inference in the same batches as ours.
     """
 
     keep_memory: bool = False
     compiled: bool = False
+    any_length: bool = False
     by_length: bool = False
 
     def __str__(self) -> str:
-        words = {"keep_memory": "memory kept", "compiled": "compiled", "by_length": "sorted by length"}
+        words = {
+            "keep_memory": "memory kept",
+            "compiled": "compiled",
+            "any_length": "for any length",
+            "by_length": "sorted by length",
+        }
         return ", ".join(text for key, text in words.items() if getattr(self, key)) or AS_IT_COMES
 
 
@@ -133,7 +140,7 @@ class Task:
             if not self._forward:  # training and inference share the layers
                 compile_layers(module, self.device)
             return module
-        compiled: Callable[..., Any] = torch.compile(module)
+        compiled: Callable[..., Any] = torch.compile(module, dynamic=self._variant.any_length or None)
         return compiled
 
 

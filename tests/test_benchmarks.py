@@ -136,7 +136,7 @@ def test_all_tables_have_the_same_documents(small):
 def test_peers_in_their_best_setting(small, monkeypatch):
     """Catches a comparison that holds something back from peers, and one that drops whoever cannot be compiled."""
 
-    def compile(model):  # it needs a compiler, and minutes
+    def compile(model, dynamic):  # it needs a compiler, and minutes
         if isinstance(model, CONTESTANTS[STOCK].build(SIZES, "sdpa").__class__):
             return model
         raise RuntimeError("reached")
