@@ -205,7 +205,7 @@ CONTESTANTS = {
     X_TRANSFORMERS: Contestant(lambda sizes, _: _XTransformers(sizes), padded),
 }
 PEERS = [name for name in CONTESTANTS if name not in (OURS, LIBRARY)]
-FASTEST_PEERS = [STOCK, MODERNBERT]  # in their best setting; in each case measured so far one of them is
+FASTEST_PEERS = [STOCK, MODERNBERT]  # in their best setting, in docs/performance.md
 ENCODINGS = {f"ours, {encoding}": _ours(encoding) for encoding in POSITION_ENCODINGS if encoding != "rope"}
 LINEAR = {
     f"ours, {name}": _ours("rope", name)

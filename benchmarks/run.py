@@ -1,7 +1,7 @@
 """Our RoFormer vs. its peers: training steps and inference, on the same batches, in one run.
 
 python -m benchmarks.run                                                       # make bench, at most 6 minutes
-python -m benchmarks.run --budget 1800 --peers stock bert modern x-            # more rounds, all peers
+python -m benchmarks.run --budget 1800 --peers roformer, bert modern x-        # more rounds, all peers
 python -m benchmarks.run --lengths --data data=labeled data.path=reviews.csv   # the lengths of your own documents
 python -m benchmarks.run --settings plain kept --rounds 5                      # peers as they come; so many rounds
 python -m benchmarks.run --work training --lengths 512 --data --positions all  # what each position encoding costs
@@ -13,7 +13,7 @@ arithmetic that the work needs (benchmarks/flops.py) over the matmul rate measur
 `train.py` and `evaluate.py` run it: packed, with the attention backend that a measurement finds fastest and freed
 memory kept. A peer runs in its best setting: with freed memory kept, documents sorted by length, and compiled, which
 is not counted, or uncompiled where that is not done within seven tenths of the case's time; PyTorch keeps what it has
-compiled for the next run. The default peers are those that were the fastest wherever all of them were measured.
+compiled for the next run. The default peers are those that were the fastest in their best setting so far.
 """
 
 import argparse

@@ -360,12 +360,31 @@ def test_what_is_met_by_hand():
         report.Aim("nothing", 5, None).row(),
     ]
     assert rows == [
-        ["ratio", "3x", "3.00x", "no", "3.00x", "yes"],
+        ["ratio", "3x", "3.00x", "yes", "3.00x", "no"],
         ["share", "at most 5%", "5.0%", "yes", "", ""],
         ["share", "at most 5%", "5.1% (4% to 6%)", "no", "", ""],
         ["small", "at most 1%", "0.04%", "yes", "", ""],
         ["nothing", "5x", "not measured", "", "not measured", ""],
     ]
+
+
+def test_the_rows_of_a_gpu_by_hand():
+    """Catches numbers of another length or setting, and a page that cannot be made before anybody had a GPU."""
+    assert [aim.measured or aim.best for aim in report.gpu_aims({"cases": []})] == [None] * 3
+
+    def case(name, seconds):
+        ours = {"contestant": OURS, "variant": "memory kept, compiled", "seconds": [seconds]}
+        eager = {**ours, "variant": "memory kept", "seconds": [9.0], "seconds_of_ours": [seconds]}
+        stock = [{**eager, "contestant": STOCK, "seconds": [n * seconds]} for n in (7.0, 6.0)]
+        return {"name": name, "tokens": 16_000_000, "flops": 24e12, "results": [ours, eager, *stock]}
+
+    cases = [case("training, 512 tokens each, base size", 2.0), case("training, 4,096 tokens each, base size", 4.0)]
+    found = {"machine": {"matmul_rates": {"square": 20e12}}, "cases": cases}
+    used, tokens, over = report.gpu_aims(found)
+    assert used.measured == pytest.approx(0.3)  # the lesser of 0.6 and 0.3
+    assert tokens.measured == 8.0
+    assert over.best == 6.0
+    assert over.measured is None
 
 
 @pytest.fixture
