@@ -100,6 +100,9 @@ class AttentionBackend(nn.Module, ABC):
         rotary_value: rotate the values as well (``rotary_value`` of Hugging Face RoFormer).
 
     The settings of a backend's yaml follow as keyword-only arguments.
+
+    Attributes:
+        settled: the training is near its end: what the backend draws at random stays as it is.
     """
 
     knows_windows: ClassVar[bool] = False
@@ -109,6 +112,7 @@ class AttentionBackend(nn.Module, ABC):
         super().__init__()
         self.dropout = Dropout(dropout)
         self.rotary_value = rotary_value
+        self.settled = False
 
     def reset_buffers(self) -> None:
         """Draws anew the random numbers that are no weights."""

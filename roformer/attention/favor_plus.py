@@ -26,7 +26,8 @@ class FavorPlusAttention(LinearAttention):
     D^(1/4) each.
 
     In training the w are redrawn at random, once in 1,000 batches on average, by the generator that dropout uses: a
-    run that is resumed, or recomputes activations, draws the same. In evaluation they are those of the checkpoint.
+    run that is resumed, or recomputes activations, draws the same. In the last tenth of a run they stay, so that the
+    weights have learned with those that are saved. In evaluation they are those of the checkpoint.
 
     Args:
         shape, dropout, rotary_value: as in ``linear``.
@@ -56,7 +57,8 @@ class FavorPlusAttention(LinearAttention):
 
     def rotate_inputs(self, inputs: AttentionInputs) -> AttentionInputs:
         """Rotates queries and keys as softmax attention does, before the feature map."""
-        if self.training and torch.rand(()) < 1 / _REDRAWN:  # here: the same features for all documents of a batch
+        # here: the same features for all documents of a batch
+        if self.training and torch.rand(()) < 1 / _REDRAWN and not self.settled:
             self.reset_buffers()
         return AttentionBackend.rotate_inputs(self, inputs)
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 from accelerate.utils import broadcast_object_list
 
+from roformer.attention import AttentionBackend
 from roformer.config import TrainConfig
 from roformer.runs.metrics import Line, append_metrics, check_metrics
 from roformer.runtime.precision import autocast
@@ -48,6 +49,7 @@ def standard_callbacks(config: TrainConfig) -> list[Callback]:
         Evaluate(),
         KeepBest(config.trainer.early_stopping_patience),
         WriteMetrics(),
+        SettleAttention(),
         ShowProgress(),
         TellSpikes(),
         Track(TRACKERS.build(config.tracker)),
@@ -75,6 +77,16 @@ class Evaluate(Callback):
         (metrics,) = broadcast_object_list([metrics])
         check_evaluation(trainer.state.step, metrics)
         line.update(metrics)
+
+
+class SettleAttention(Callback):
+    """Lets attention keep what it draws at random in the last tenth of a run."""
+
+    def before_step(self, trainer: "Trainer") -> None:
+        settled = trainer.state.step >= 0.9 * trainer.max_steps
+        for module in trainer.unwrapped_model.modules():
+            if isinstance(module, AttentionBackend):
+                module.settled = settled
 
 
 class KeepBest(Callback):

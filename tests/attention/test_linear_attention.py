@@ -163,6 +163,8 @@ def test_features_are_redrawn_in_training_only(monkeypatch):
     assert not changes(backend.eval(), 1)
     assert changes(backend.train(), 1)
     assert not changes(backend.train(), 10**9)
+    backend.settled = True
+    assert not changes(backend, 1)
 
 
 @each_hook_and_linear_backend

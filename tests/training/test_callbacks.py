@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from roformer.attention import favor_plus
 from roformer.training.callbacks import Callback
 from tests.tiny_runs import metrics
 
@@ -54,3 +55,21 @@ def test_callbacks_end_with_a_run_that_fails(tiny_runs, before_step, tmp_path):
     with pytest.raises(ZeroDivisionError):
         tiny_runs.train(tmp_path / "run", callbacks=[recorder, before_step(2, fail)])
     assert recorder.calls[-1] == "end"
+
+
+def test_features_are_settled_in_the_last_tenth(tiny_runs, tmp_path, monkeypatch):
+    """Catches features that are redrawn just before the last step: the weights have not learned with them."""
+    monkeypatch.setattr(favor_plus, "_REDRAWN", 1)  # at each step
+
+    class Watch(Callback):
+        def __init__(self):
+            self.sums = []
+
+        def after_step(self, trainer):
+            self.sums.append(trainer.unwrapped_model.roformer.layers[0].backend.projection.sum().item())
+
+    watch = Watch()
+    more = ("attention=favor_plus", "trainer.max_steps=20", "trainer.eval_steps=20")
+    tiny_runs.train(tmp_path / "run", *more, callbacks=[watch])
+    assert len(set(watch.sums[:18])) == 18
+    assert set(watch.sums[17:]) == {watch.sums[17]}
