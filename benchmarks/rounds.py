@@ -25,13 +25,15 @@ class Pace:
 
     Attributes:
         seconds: of all of it; rounds begin while there is time for another one.
-        start: share of these within which contestants have to be ready.
+        limit: seconds that it may take on a machine that is too slow for one round in its time; the same by default.
+        start: share of the seconds within which whoever is compiled has to be ready.
         turn: seconds that a turn takes at least.
         rounds: exactly so many instead, however long they take; None: as many as there is time for.
         starting: how many contestants start at a time.
     """
 
     seconds: float
+    limit: float | None = None
     start: float = 0.7
     turn: float = 0.5
     rounds: int | None = None
@@ -56,16 +58,18 @@ class Field:
         self.skipped: list[dict[str, str]] = []
         self.descriptions: dict[Worker, dict[str, Any]] = {}
         self._case, self._at_a_time, self._resting = case, pace.starting, list[Worker]()
-        end = time.monotonic() + pace.seconds
+        begun = time.monotonic()
+        limit = begun + (pace.limit or pace.seconds)
         self._places = {each: number for number, each in enumerate(contestants)}
         present = [each for each in contestants if not self._is_missing(*each)]
-        failed = self._start(present, end - (1 - pace.start) * pace.seconds)
+        self._start([each for each in present if not each[1].compiled], limit)
+        failed = self._start([each for each in present if each[1].compiled], begun + pace.start * pace.seconds)
         plain = {
             each: (each[0], replace(each[1], compiled=False, any_length=False)) for each in failed if each[1].compiled
         }
         again = {each: other for each, other in plain.items() if other not in self._places}
         self._places |= {other: self._places[each] for each, other in again.items()}
-        self._start(list(again.values()), end - (1 - pace.start) / 2 * pace.seconds)
+        self._start(list(again.values()), limit)
         self._sort()
 
     def measure(self, case: Case, pace: Pace, profiled: int = 0) -> dict[str, Any]:
@@ -77,13 +81,14 @@ class Field:
             pace: of the rounds.
             profiled: so many operations of ours are listed.
         """
-        end = time.monotonic() + pace.seconds
+        begun = time.monotonic()
+        end, limit = begun + pace.seconds, begun + (pace.limit or pace.seconds)
         seconds: dict[Worker, list[float]] = {worker: [] for worker in self.workers}
         rounds, longest = 0, 0.0
         while self._goes_on(pace, rounds, end - longest):
             start = time.monotonic()
             for worker in in_turn(self.workers, rounds):
-                left = max(end - time.monotonic(), 3 * longest)  # a round that has begun is finished
+                left = limit - time.monotonic() + 3 * longest  # a later round that has begun is finished
                 took = self._try(worker, lambda worker=worker, left=left: worker.turn(pace.turn, left))
                 seconds[worker] += [] if took is None else [took]
             rounds += 1
@@ -208,7 +213,8 @@ def measured(contestants: Contestants, case: Case, pace: Pace, profiled: int = 0
     begun = time.monotonic()
     field = Field(contestants, case, pace)
     try:
-        left = pace.seconds - (time.monotonic() - begun)
-        return field.measure(case, replace(pace, seconds=left), profiled)
+        spent = time.monotonic() - begun
+        limit = (pace.limit or pace.seconds) - spent
+        return field.measure(case, replace(pace, seconds=pace.seconds - spent, limit=limit), profiled)
     finally:
         field.stop()

@@ -63,6 +63,7 @@ SCHEMA_VERSION = 3  # of the output
 BUDGET = 330  # seconds of a run; starting and ending it take some more
 LONG = 100_000.0  # seconds of a case whose rounds are counted
 DATA = ["data=docs", "data.packages=[stdlib]"]  # all of its packages take a minute to tokenize
+LEAST = 10  # seconds, below which no case is begun
 OPERATIONS = 15  # of a profile
 OURS_RUNS = Variant(keep_memory=True)
 WINDOWED = Sizes(hidden_size=768, layers=12, heads=12, vocabulary=8192, length=8192, dropout=0.0, local_attention=128)
@@ -97,7 +98,10 @@ def main() -> None:
     for number, (name, case) in enumerate(todo):
         left = arguments.budget - (time.monotonic() - begun)
         share = left * weight(case) / sum(weight(other) for _, other in todo[number:])
-        pace = Pace(LONG, turn=0, rounds=arguments.rounds) if arguments.rounds else Pace(share)
+        pace = Pace(LONG, turn=0, rounds=arguments.rounds) if arguments.rounds else Pace(share, left)
+        if not arguments.rounds and share < LEAST:
+            console.print(f"skipped: {name}: no time left of --budget {arguments.budget}")
+            continue
         report["cases"].append({"name": name, **case.summary(), **run(case, peers, pace, arguments)})
         console.print(table(report["cases"][-1], rate))
         for line in remarks(report["cases"][-1]):

@@ -111,6 +111,15 @@ def test_what_is_not_compiled_in_time_runs_uncompiled(machine):
     assert here.now == 38
 
 
+def test_a_slow_machine_finishes_one_round_within_the_limit(machine):
+    """Catches tables that are empty where compiling, or a round, takes longer than the time of a case."""
+    here = machine(start={(STOCK, COMPILED): 1000.0, (STOCK, KEPT): 30.0}, turn=50.0)
+    found = measured([(OURS, KEPT), (STOCK, COMPILED)], CASE, Pace(20.0, limit=300.0))
+    assert [each["contestant"] for each in found["results"]] == [OURS, STOCK]
+    assert found["rounds"] == 1
+    assert here.now == 14 + 30 + 2 * 50
+
+
 def test_a_machine_that_is_too_slow_for_a_round(machine):
     """Catches a first round without an end."""
     here = machine(turn=100.0)
